@@ -1,0 +1,132 @@
+"""The leaky integrate-and-fire neuron: the one place that holds its equations.
+
+    h[t] = v_rest + (1 - 1/tau) (v[t-1] - v_rest) + k x[t]        charge;  k = 1/tau with decay_input, else 1
+    s[t] = 1 if h[t] >= v_threshold else 0                        fire
+    v[t] = v_reset where s[t] else h[t]                           hard reset (v_reset is a number; v_rest = v_reset)
+    v[t] = h[t] - v_threshold s[t]                                soft reset (v_reset is None;    v_rest = 0)
+
+The membrane starts at rest. Source: Fang et al., "SpikingJelly", Science Advances 9 (2023), eq. 1 to 3; with tau = 2,
+v_threshold = 0.5 and v_reset = 0 the neuron of Dong et al., arXiv 2304.06540.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tks_edge_models.errors import ModelError
+from tks_edge_models.surrogate import SURROGATES, spike
+
+
+@dataclass(frozen=True)
+class LIFParameters:
+    """The constants of a LIF neuron.
+
+    Attributes:
+        tau: membrane time constant in timesteps, at least 1 (1: no memory).
+        v_threshold: the potential at which it fires, above the resting potential.
+        v_reset: the potential after a spike (hard reset), or None to subtract the threshold (soft reset).
+        decay_input: whether the input is scaled by 1/tau.
+        detach_reset: whether the gradient does not flow through the reset.
+        surrogate: name of the surrogate gradient, a key of `surrogate.SURROGATES`.
+
+    Raises:
+        ModelError: a constant is outside its range.
+    """
+
+    tau: float = 2.0
+    v_threshold: float = 0.5
+    v_reset: float | None = 0.0
+    decay_input: bool = True
+    detach_reset: bool = True
+    surrogate: str = "quadratic"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.tau) and self.tau >= 1.0):
+            raise ModelError(f"tau is {self.tau}; it is a time constant in timesteps, a number of at least 1.")
+        if not (math.isfinite(self.v_rest) and math.isfinite(self.v_threshold)):
+            raise ModelError("v_threshold and v_reset must be finite numbers.")
+        if self.v_threshold <= self.v_rest:
+            raise ModelError(f"v_threshold is {self.v_threshold}; it must lie above the resting potential {self.v_rest}.")
+        if self.surrogate not in SURROGATES:
+            raise ModelError(f"unknown surrogate {self.surrogate!r}. Allowed: {', '.join(sorted(SURROGATES))}.")
+
+    @property
+    def v_rest(self) -> float:
+        """The potential that the membrane decays to, and starts from."""
+        return 0.0 if self.v_reset is None else self.v_reset
+
+    @property
+    def decay(self) -> float:
+        """The share of the membrane's distance from rest that one step keeps: 1 - 1/tau."""
+        return 1.0 - 1.0 / self.tau
+
+    @property
+    def gain(self) -> float:
+        """The factor on the input: 1/tau with `decay_input`, else 1."""
+        return 1.0 / self.tau if self.decay_input else 1.0
+
+
+def charge(x: Tensor, v: Tensor | None, params: LIFParameters) -> Tensor:
+    """The membrane potential `h[t]` after the input, before the reset. `v` is the state; None stands for rest."""
+    current = x if params.gain == 1.0 else x * params.gain
+    if v is None:
+        return current + params.v_rest if params.v_rest else current
+    kept = v * params.decay
+    if params.v_rest:
+        kept = kept + params.v_rest * (1.0 - params.decay)
+    return kept + current
+
+
+def reset(h: Tensor, spikes: Tensor, params: LIFParameters) -> Tensor:
+    """The membrane potential `v[t]` after the spikes `s[t]` reset it."""
+    if params.detach_reset:
+        spikes = spikes.detach()
+    if params.v_reset is None:
+        return h - params.v_threshold * spikes
+    # Not torch.where: the gradient must reach the spikes when the reset is not detached.
+    kept = h * (1.0 - spikes)
+    return kept + params.v_reset * spikes if params.v_reset else kept
+
+
+def step(x: Tensor, state: Tensor | None, params: LIFParameters) -> tuple[Tensor, Tensor]:
+    """One timestep.
+
+    Args:
+        x: input current, `[B, ...]`, floating point.
+        state: membrane potential after the previous step, same shape; None at rest.
+        params: the constants.
+
+    Returns:
+        Spikes (0 or 1) and the new state, both of the shape and dtype of `x`.
+    """
+    h = charge(x, state, params)
+    spikes = spike(h - params.v_threshold, params.surrogate)
+    return spikes, reset(h, spikes, params)
+
+
+class LIF(nn.Module):
+    """A layer of LIF neurons over a whole sequence: currents `[T, B, ...]` in, spikes `[T, B, ...]` out.
+
+    It keeps nothing between calls: every call starts at rest. `repeat` of one current along T is what a still image
+    gives; the view that `expand` makes is enough.
+    """
+
+    def __init__(self, params: LIFParameters | None = None) -> None:
+        super().__init__()
+        self.params = params if params is not None else LIFParameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        state: Tensor | None = None
+        outputs = []
+        for current in x.unbind(0):
+            spikes, state = step(current, state, self.params)
+            outputs.append(spikes)
+        return torch.stack(outputs)
+
+    def extra_repr(self) -> str:
+        """The constants, for `print(module)`."""
+        return str(self.params)

@@ -1,0 +1,89 @@
+"""What every network is: normalisation, a stem that runs once on a still image, and a body over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from tks_edge_models.errors import ModelError
+from tks_edge_models.layers import hold
+from tks_edge_models.lif import LIF, LIFParameters
+
+MakeNeuron = Callable[[], nn.Module]
+"""Makes the nonlinearity after a norm: a LIF layer in a spiking network, ReLU in its twin."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a network family builds: `stem` up to the first neuron, stateless; `body` from it to the logits."""
+
+    stem: nn.Module
+    body: nn.Module
+
+
+class Network(nn.Module):
+    """A network over time: pixels in, one logit vector a timestep out. Build one with `registry.create`.
+
+    Attributes:
+        spec: the arguments of `registry.create` that build it again, JSON-able.
+        lif: the constants of its neurons; None in the ReLU twin.
+    """
+
+    def __init__(self, spec: dict[str, Any], lif: LIFParameters | None, normalize: nn.Module, parts: Parts) -> None:
+        super().__init__()
+        self.spec = spec
+        self.lif = lif
+        self.normalize = normalize
+        self.stem = parts.stem
+        self.body = parts.body
+
+    @property
+    def is_spiking(self) -> bool:
+        """Whether the neurons are LIF; the ReLU twin has no state and runs one pass."""
+        return self.lif is not None
+
+    def forward(self, pixels: Tensor, timesteps: int | None = None) -> Tensor:
+        """Run the network.
+
+        Args:
+            pixels: still images `[B, C, H, W]`, shown at each of `timesteps` steps, or frames `[T, B, C, H, W]`; raw
+                values 0..255, uint8 or floating point.
+            timesteps: T, for still images; 1 when not given. Frames bring their own.
+
+        Returns:
+            Logits of every step, `[T, B, K]`, float. The prediction is their mean over T.
+
+        Raises:
+            ModelError: the input has another number of axes or channels, or T does not fit.
+        """
+        frames = pixels if pixels.ndim == 5 else pixels.unsqueeze(0)
+        self._check(pixels, timesteps)
+        current = self.stem(self.normalize(frames))
+        if pixels.ndim == 4 and timesteps is not None:
+            current = hold(current, timesteps)
+        logits: Tensor = self.body(current)
+        return logits
+
+    def _check(self, pixels: Tensor, timesteps: int | None) -> None:
+        channels, size = self.spec["in_channels"], self.spec["image_size"]
+        if pixels.ndim not in (4, 5) or tuple(pixels.shape[-3:]) != (channels, size, size):
+            raise ModelError(f"the input has shape {list(pixels.shape)}; expected images [B, {channels}, {size}, {size}] "
+                             f"or frames [T, B, {channels}, {size}, {size}].")
+        if timesteps is None:
+            return
+        if timesteps < 1:
+            raise ModelError(f"timesteps is {timesteps}; at least 1 is needed.")
+        if pixels.ndim == 5 and timesteps != pixels.shape[0]:
+            raise ModelError(f"timesteps is {timesteps}, but the input brings {pixels.shape[0]} frames.")
+        if not self.is_spiking and timesteps != 1:
+            raise ModelError(f"timesteps is {timesteps}; the ReLU network has no state and runs one pass: use 1.")
+
+
+def neuron_factory(lif: LIFParameters | None) -> MakeNeuron:
+    """Makes LIF layers with these constants, or ReLUs when there are none."""
+    if lif is None:
+        return nn.ReLU
+    return lambda: LIF(lif)

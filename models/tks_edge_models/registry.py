@@ -1,0 +1,118 @@
+"""Networks by name: `create("sew_resnet18", num_classes=10, neuron="lif")`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from tks_edge_models.errors import ModelError
+from tks_edge_models.layers import PixelNormalize
+from tks_edge_models.lif import LIFParameters
+from tks_edge_models.network import MakeNeuron, Network, Parts, neuron_factory
+from tks_edge_models.resnet19 import resnet19
+from tks_edge_models.sew_resnet import sew_resnet
+from tks_edge_models.tiny import tiny
+from tks_edge_models.vggsnn import vggsnn
+
+NEURONS = ("lif", "relu")
+_SMALL_IMAGE = 64
+"""Up to this many pixels a side, `stem="auto"` is the 3x3 stem."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a family may need to know to build its parts."""
+
+    num_classes: int
+    in_channels: int
+    image_size: int
+    imagenet_stem: bool
+    v_threshold: float
+
+
+def _sew(blocks: tuple[int, ...]) -> Callable[[MakeNeuron, _Request], Parts]:
+    return lambda neuron, r: sew_resnet(
+        neuron, blocks, num_classes=r.num_classes, in_channels=r.in_channels, imagenet_stem=r.imagenet_stem
+    )
+
+
+_FAMILIES: dict[str, Callable[[MakeNeuron, _Request], Parts]] = {
+    "tiny": lambda neuron, r: tiny(neuron, num_classes=r.num_classes, in_channels=r.in_channels),
+    "sew_resnet18": _sew((2, 2, 2, 2)),
+    "sew_resnet34": _sew((3, 4, 6, 3)),
+    "resnet19": lambda neuron, r: resnet19(
+        neuron, num_classes=r.num_classes, in_channels=r.in_channels, v_threshold=r.v_threshold
+    ),
+    "vggsnn": lambda neuron, r: vggsnn(
+        neuron, num_classes=r.num_classes, in_channels=r.in_channels, image_size=r.image_size
+    ),
+}
+MODELS = tuple(_FAMILIES)
+STEMS = ("auto", "small", "imagenet")
+
+
+def create(
+    name: str,
+    *,
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 32,
+    neuron: str = "lif",
+    lif: LIFParameters | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    stem: str = "auto",
+) -> Network:
+    """Build a network with fresh weights.
+
+    Args:
+        name: one of `MODELS`.
+        num_classes: K, the length of a logit vector.
+        in_channels: channels of the input.
+        image_size: height and width of the input, in pixels.
+        neuron: "lif", or "relu" for the twin: the same weights' shapes, one pass.
+        lif: the neurons' constants; `LIFParameters()` when not given.
+        mean: per channel, in units of the full pixel range (0..1); 0.5 when not given.
+        std: per channel, likewise; 0.5 when not given.
+        stem: "small" (3x3), "imagenet" (7x7, stride 2, max-pooling), or "auto" by the image's size; SEW-ResNets only.
+
+    Raises:
+        ModelError: a name or a number that is not allowed.
+    """
+    for kind, got, allowed in (("model", name, MODELS), ("neuron", neuron, NEURONS), ("stem", stem, STEMS)):
+        _known(kind, got, allowed)
+    for what, number in (("num_classes", num_classes), ("in_channels", in_channels), ("image_size", image_size)):
+        if number < 1:
+            raise ModelError(f"{what} is {number}; at least 1 is needed.")
+    params = lif if lif is not None else LIFParameters()
+    mean = list(mean) if mean is not None else [0.5] * in_channels
+    std = list(std) if std is not None else [0.5] * in_channels
+    if len(mean) != in_channels:
+        raise ModelError(f"mean has {len(mean)} entries for {in_channels} channels.")
+    imagenet_stem = stem == "imagenet" or (stem == "auto" and image_size > _SMALL_IMAGE)
+    constants = params if neuron == "lif" else None
+    parts = _FAMILIES[name](
+        neuron_factory(constants), _Request(num_classes, in_channels, image_size, imagenet_stem, params.v_threshold)
+    )
+    spec = {
+        "name": name,
+        "num_classes": num_classes,
+        "in_channels": in_channels,
+        "image_size": image_size,
+        "neuron": neuron,
+        "lif": dataclasses.asdict(params),
+        "mean": mean,
+        "std": std,
+        "stem": stem,
+    }
+    return Network(spec, constants, PixelNormalize(mean, std), parts)
+
+
+def _known(kind: str, got: str, allowed: Sequence[str]) -> None:
+    if got in allowed:
+        return
+    close = get_close_matches(got, allowed, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ModelError(f"unknown {kind} {got!r}.{hint} Allowed: {', '.join(allowed)}.")
