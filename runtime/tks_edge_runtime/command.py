@@ -1,0 +1,93 @@
+"""What every command has in common: `--json`, `--debug`, where text goes, how errors end it, and the next command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tks_edge_runtime.errors import TksEdgeError
+
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output, all else on standard error.")
+]
+DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a running command writes.
+
+    Attributes:
+        console: text and tables for people; standard output, or standard error under `--json`.
+        as_json: whether `--json` was given.
+    """
+
+    console: Console
+    as_json: bool
+
+    def document(self, result: Any) -> None:
+        """Print `result` as the one JSON document of this command, where `--json` asked for it."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
+
+    def next(self, *arguments: str) -> None:
+        """Name the command that most people run after this one, under the program's own name."""
+        program = click.get_current_context().find_root().info_name or "tks-edge"
+        self.console.print(f"[dim]next:[/] {escape(' '.join((program, *arguments)))}", soft_wrap=True, highlight=False)
+
+    def warn(self, message: str) -> None:
+        """Print a warning that does not end the command."""
+        self.console.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True, highlight=False)
+
+    def progress(self) -> Progress:
+        """A progress bar on standard error that leaves nothing behind, and is silent where that is no terminal."""
+        console = Console(stderr=True)
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+
+@contextlib.contextmanager
+def running(as_json: bool, debug: bool) -> Iterator[Output]:
+    """The frame around a command's work: an error becomes one clear message and an exit code.
+
+    The exit code is the error's own (1 failed, 2 wrong use, 3 something missing on this machine); 130 after Ctrl-C.
+    """
+    try:
+        yield Output(Console(stderr=as_json), as_json)
+    except TksEdgeError as error:
+        _fail(str(error), error.exit_code, debug)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was written before is whole.", _INTERRUPTED, debug)
+    except (click.exceptions.ClickException, click.exceptions.Exit):
+        raise
+    except OSError as error:
+        _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 1, debug)
+    except Exception as error:  # noqa: BLE001 - the last frame: whatever it is, the user gets two lines, not a traceback
+        text = f"{type(error).__name__}: {error}. This is a fault in tks-edge; run again with --debug and report it."
+        _fail(text, 1, debug)
+
+
+def _fail(message: str, exit_code: int, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    raise typer.Exit(exit_code)
