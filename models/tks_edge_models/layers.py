@@ -14,8 +14,11 @@ class TimeBatched(nn.Sequential):
     """Stateless modules in a row, run once on `[T * B, ...]` instead of T times: `[T, B, ...]` in and out."""
 
     def forward(self, x: Tensor) -> Tensor:
-        merged = super().forward(x.flatten(0, 1))
-        return merged.unflatten(0, x.shape[:2])
+        """Run the modules on all timesteps at once."""
+        merged: Tensor = x.flatten(0, 1)
+        for module in self:
+            merged = module(merged)
+        return merged.reshape(*x.shape[:2], *merged.shape[1:])
 
 
 class PixelNormalize(nn.Module):
@@ -43,6 +46,7 @@ class PixelNormalize(nn.Module):
         self.register_buffer("shift", shift.float().reshape(column), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Normalise pixels whose last three axes are channel, height and width."""
         return pixels.float() * self.scale + self.shift
 
 
@@ -52,7 +56,7 @@ def hold(x: Tensor, timesteps: int) -> Tensor:
 
 
 class ThresholdBatchNorm2d(nn.BatchNorm2d):
-    """Threshold-dependent batch norm, tdBN: batch norm over time and batch, its weight starting at `alpha * v_threshold`.
+    """Threshold-dependent batch norm, tdBN: over time and batch, its weight starting at `alpha * v_threshold`.
 
     Source: Zheng et al., "Going Deeper With Directly-Trained Larger Spiking Neural Networks", AAAI 2021, eq. 7.
     """
@@ -62,7 +66,9 @@ class ThresholdBatchNorm2d(nn.BatchNorm2d):
         nn.init.constant_(self.weight, alpha * v_threshold)
 
 
-def conv_norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, norm: nn.Module | None = None) -> TimeBatched:
+def conv_norm(
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, norm: nn.Module | None = None
+) -> TimeBatched:
     """A convolution of odd `kernel` that keeps the size (over `stride`), and its batch norm, over `[T, B, C, H, W]`."""
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     return TimeBatched(convolution, nn.BatchNorm2d(outputs) if norm is None else norm)

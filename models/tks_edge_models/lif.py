@@ -50,7 +50,9 @@ class LIFParameters:
         if not (math.isfinite(self.v_rest) and math.isfinite(self.v_threshold)):
             raise ModelError("v_threshold and v_reset must be finite numbers.")
         if self.v_threshold <= self.v_rest:
-            raise ModelError(f"v_threshold is {self.v_threshold}; it must lie above the resting potential {self.v_rest}.")
+            raise ModelError(
+                f"v_threshold is {self.v_threshold}; it must lie above the resting potential {self.v_rest}."
+            )
         if self.surrogate not in SURROGATES:
             raise ModelError(f"unknown surrogate {self.surrogate!r}. Allowed: {', '.join(sorted(SURROGATES))}.")
 
@@ -120,6 +122,7 @@ class LIF(nn.Module):
         self.params = params if params is not None else LIFParameters()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run all timesteps, from rest."""
         state: Tensor | None = None
         outputs = []
         for current in x.unbind(0):

@@ -70,8 +70,10 @@ class Network(nn.Module):
     def _check(self, pixels: Tensor, timesteps: int | None) -> None:
         channels, size = self.spec["in_channels"], self.spec["image_size"]
         if pixels.ndim not in (4, 5) or tuple(pixels.shape[-3:]) != (channels, size, size):
-            raise ModelError(f"the input has shape {list(pixels.shape)}; expected images [B, {channels}, {size}, {size}] "
-                             f"or frames [T, B, {channels}, {size}, {size}].")
+            raise ModelError(
+                f"the input has shape {list(pixels.shape)}; expected images [B, {channels}, {size}, {size}] "
+                f"or frames [T, B, {channels}, {size}, {size}]."
+            )
         if timesteps is None:
             return
         if timesteps < 1:

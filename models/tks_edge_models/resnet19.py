@@ -1,7 +1,7 @@
 """ResNet-19 with threshold-dependent batch norm.
 
-Source: Zheng et al., "Going Deeper With Directly-Trained Larger Spiking Neural Networks", AAAI 2021; the tdBN weights as
-in the TKS authors' code (arXiv 2304.06540).
+Source: Zheng et al., "Going Deeper With Directly-Trained Larger Spiking Neural Networks", AAAI 2021; the tdBN weights
+as in the TKS authors' code (arXiv 2304.06540).
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ _JOINED = math.sqrt(0.5)
 _HIDDEN = 256
 
 
-def _conv_tdbn(inputs: int, outputs: int, v_threshold: float, alpha: float, kernel: int = 3, stride: int = 1) -> TimeBatched:
+def _conv_tdbn(
+    inputs: int, outputs: int, v_threshold: float, alpha: float, kernel: int = 3, stride: int = 1
+) -> TimeBatched:
     return conv_norm(inputs, outputs, kernel, stride, norm=ThresholdBatchNorm2d(outputs, v_threshold, alpha))
 
 
@@ -40,12 +42,13 @@ class BasicBlock(nn.Module):
         self.neuron = neuron()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run one block over `[T, B, C, H, W]`."""
         spikes: Tensor = self.neuron(self.branch(x) + self.shortcut(x))
         return spikes
 
 
 def resnet19(neuron: MakeNeuron, *, num_classes: int, in_channels: int, v_threshold: float) -> Parts:
-    """Build ResNet-19: a 3x3 stem, eight blocks of width 128 to 512, and two linear layers with a neuron between them."""
+    """Build ResNet-19: a 3x3 stem, eight blocks of width 128 to 512, two linear layers with a neuron between them."""
     width = _STAGES[0][0]
     stem = _conv_tdbn(in_channels, width, v_threshold, alpha=_JOINED)
     body: list[nn.Module] = [neuron()]

@@ -18,23 +18,30 @@ class SEWBlock(nn.Module):
 
     def __init__(self, neuron: MakeNeuron, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.branch = nn.Sequential(conv_norm(inputs, outputs, stride=stride), neuron(), conv_norm(outputs, outputs), neuron())
+        self.branch = nn.Sequential(
+            conv_norm(inputs, outputs, stride=stride), neuron(), conv_norm(outputs, outputs), neuron()
+        )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(conv_norm(inputs, outputs, kernel=1, stride=stride), neuron())
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run one block over `[T, B, C, H, W]`; a sum of spikes is a small integer."""
         joined: Tensor = self.branch(x) + self.shortcut(x)
         return joined
 
 
-def sew_resnet(neuron: MakeNeuron, blocks: tuple[int, ...], *, num_classes: int, in_channels: int, imagenet_stem: bool) -> Parts:
+def sew_resnet(
+    neuron: MakeNeuron, blocks: tuple[int, ...], *, num_classes: int, in_channels: int, imagenet_stem: bool
+) -> Parts:
     """Build a SEW-ResNet with `blocks` basic blocks a stage.
 
     The ImageNet stem is a 7x7 convolution of stride 2 and, after the first neuron, a 3x3 max-pooling of stride 2; the
     other, for small images, one 3x3 convolution.
     """
-    stem = conv_norm(in_channels, _WIDTHS[0], kernel=7, stride=2) if imagenet_stem else conv_norm(in_channels, _WIDTHS[0])
+    stem = (
+        conv_norm(in_channels, _WIDTHS[0], kernel=7, stride=2) if imagenet_stem else conv_norm(in_channels, _WIDTHS[0])
+    )
     body: list[nn.Module] = [neuron()]
     if imagenet_stem:
         body.append(TimeBatched(nn.MaxPool2d(3, stride=2, padding=1)))

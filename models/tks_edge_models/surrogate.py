@@ -26,7 +26,7 @@ def atan(u: Tensor) -> Tensor:
 
 
 def sigmoid(u: Tensor) -> Tensor:
-    """`4 s (1 - s)` with `s = sigmoid(4 u)`: the derivative of the logistic function with alpha = 4."""
+    """Give `4 s (1 - s)` with `s = 1 / (1 + exp(-4 u))`: the derivative of the logistic function with alpha = 4."""
     s = torch.sigmoid(4.0 * u)
     return 4.0 * s * (1.0 - s)
 

@@ -1,0 +1,241 @@
+"""A trained network as an artifact on disk: the verified graph, its manifest, a golden pair and an evaluation set."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import torch
+
+from tks_edge_export.capture import OPSET
+from tks_edge_export.errors import ExportError
+from tks_edge_export.passes.sink_reshapes import static_shape
+from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP, export_graph
+from tks_edge_export.verify import Comparison, compare
+from tks_edge_models import Network
+from tks_edge_runtime.artifact import (
+    METADATA_KEY,
+    SCHEMA_VERSION,
+    Accuracy,
+    Artifact,
+    EvaluationSpec,
+    Manifest,
+    NetworkSpec,
+    NeuronSpec,
+    Precision,
+    Preprocessing,
+    TensorSpec,
+    Verification,
+    artifact_stem,
+)
+from tks_edge_runtime.errors import unknown
+from tks_edge_runtime.files import replacing, sha256_of
+
+Array = npt.NDArray[Any]
+_OUTPUTS = {
+    LOGITS: ("NK", "mean of the logits over the timesteps"),
+    LOGITS_PER_STEP: ("TNK", "logits of every timestep"),
+}
+PRECISIONS = {"fp32": Precision("fp32", weights="float32", spikes="float32", membrane="float32")}
+INPUT_DTYPES = ("uint8", "float32")
+_TOOLS = ("tks-edge", "torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Labelled samples of a split, raw pixels: `inputs` uint8 `[M, C, H, W]`, `labels` int64 `[M]`."""
+
+    dataset: str
+    split: str
+    inputs: Array
+    labels: Array
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained network and what its artifacts say about it.
+
+    Attributes:
+        name: what artifacts are called after.
+        network: with its trained weights.
+        train_timesteps: T of the training.
+        classes: names, in the order of the logits.
+        preprocessing: how an image file becomes an input.
+        weights_sha256: of the checkpoint.
+        samples: real samples: the golden pair and the comparison need them.
+        accuracies: of the network in PyTorch, over the whole of `samples`.
+    """
+
+    name: str
+    network: Network
+    train_timesteps: int
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    weights_sha256: str
+    samples: Samples
+    accuracies: tuple[Accuracy, ...]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An artifact that was written, and the comparison it passed."""
+
+    artifact: Artifact
+    comparison: Comparison
+
+
+def write_evaluation_set(samples: Samples, folder: Path) -> EvaluationSpec:
+    """Write `samples` into `folder`, called after their content, unless they are there already."""
+    digest = hashlib.sha256(samples.inputs.tobytes() + samples.labels.tobytes()).hexdigest()
+    path = folder / f"{samples.dataset}-{samples.split}-{digest[:8]}.eval.npz"
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, inputs=samples.inputs, labels=samples.labels)
+    return EvaluationSpec(samples.dataset, samples.split, len(samples.labels), sha256_of(path), path.name)
+
+
+def export(
+    source: Source,
+    timesteps: int,
+    folder: Path,
+    *,
+    precision: str = "fp32",
+    batch_size: int = 1,
+    input_dtype: str = "uint8",
+    per_step: bool = False,
+    verify_samples: int = 128,
+    evaluation: EvaluationSpec | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Exported:
+    """Unroll `source` at T, compare the graph with the network, and write the artifact.
+
+    The graph is compared before it gets its name: one that fails is left as `<stem>.onnx.rejected` for inspection, and
+    an artifact of that name from before stays as it was.
+
+    Args:
+        source: the trained network.
+        timesteps: T of the graph.
+        folder: where the files go.
+        precision: a key of `PRECISIONS`.
+        batch_size: N, the static batch of the graph.
+        input_dtype: "uint8" or "float32"; raw pixels 0..255 either way.
+        per_step: whether the graph also gives the logits of every step.
+        verify_samples: how many samples are compared spike by spike.
+        evaluation: the set written by `write_evaluation_set`, or None where none is wanted.
+        on_progress: called with the number of samples compared.
+
+    Raises:
+        ExportError: the network cannot be exported so.
+        VerificationError: the graph is not the network.
+    """
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    if input_dtype not in INPUT_DTYPES:
+        raise unknown("input dtype", input_dtype, INPUT_DTYPES)
+    stem = artifact_stem(source.name, timesteps, precision)
+    inputs = source.samples.inputs.astype(input_dtype)
+    example = _first_batch(inputs, batch_size)
+    model, passes = export_graph(source.network, torch.from_numpy(example), timesteps, per_step=per_step)
+    with tempfile.TemporaryDirectory(prefix="tks-edge-") as scratch:
+        candidate = Path(scratch) / "graph.onnx"
+        _save(model, candidate)
+        comparison = compare(candidate, source.network, inputs[:verify_samples], timesteps, on_progress)
+    if comparison.problem() is not None:
+        rejected = folder / f"{stem}.onnx.rejected"
+        _save(model, rejected)
+        comparison.check(rejected)
+    golden = folder / f"{stem}.golden.npz"
+    manifest = _manifest(source, model, timesteps, PRECISIONS[precision], passes, evaluation, golden.name, comparison)
+    model.metadata_props[METADATA_KEY] = manifest.to_json()
+    _write_golden(golden, source.network, example, timesteps)
+    target = folder / f"{stem}.onnx"
+    _save(model, target)
+    return Exported(Artifact.open(target), comparison)
+
+
+def _first_batch(inputs: Array, size: int) -> Array:
+    """One static batch of real samples; too few are repeated."""
+    if size < 1:
+        raise ExportError(f"batch size is {size}; at least 1 is needed.")
+    return np.resize(inputs, (size, *inputs.shape[1:]))
+
+
+def _save(model: ir.Model, path: Path) -> None:
+    with replacing(path) as temporary:
+        ir.save(model, temporary)
+
+
+def _write_golden(path: Path, network: Network, example: Array, timesteps: int) -> None:
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(example), timesteps).mean(0).numpy()
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, input=example, logits=logits)
+
+
+def _manifest(
+    source: Source,
+    model: ir.Model,
+    timesteps: int,
+    precision: Precision,
+    passes: tuple[str, ...],
+    evaluation: EvaluationSpec | None,
+    golden_file: str,
+    comparison: Comparison,
+) -> Manifest:
+    network = source.network
+    (graph_input,) = model.graph.inputs
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=source.name,
+        network=NetworkSpec(
+            name=network.spec["name"],
+            neuron=network.spec["neuron"],
+            options=network.spec,
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+        ),
+        train_timesteps=source.train_timesteps,
+        timesteps=timesteps,
+        neuron=_neuron(network),
+        encoding="direct",
+        readout="mean",
+        precision=precision,
+        input=_tensor_spec(graph_input, "NCHW", "raw pixels, 0 to 255"),
+        outputs=tuple(_tensor_spec(value, *_OUTPUTS[str(value.name)]) for value in model.graph.outputs),
+        preprocessing=source.preprocessing,
+        classes=source.classes,
+        accuracies=source.accuracies,
+        evaluation=evaluation,
+        golden_file=golden_file,
+        weights_sha256=source.weights_sha256,
+        opset=OPSET,
+        tools={tool: version(tool) for tool in _TOOLS},
+        passes=passes,
+        verification=Verification(
+            samples=comparison.samples,
+            spikes=comparison.decisions,
+            borderline=comparison.borderline,
+            max_logit_difference=comparison.max_logit_difference,
+            logit_tolerance=comparison.logit_tolerance,
+        ),
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _neuron(network: Network) -> NeuronSpec | None:
+    lif = network.lif
+    return None if lif is None else NeuronSpec(lif.tau, lif.v_threshold, lif.v_reset, lif.decay_input)
+
+
+def _tensor_spec(value: ir.Value, layout: str, meaning: str) -> TensorSpec:
+    shape = static_shape(value)
+    if shape is None or value.dtype is None:
+        raise ExportError(f"the graph's {value.name!r} has no static shape; export with images of one size.")
+    return TensorSpec(str(value.name), shape, value.dtype.numpy().name, layout, meaning)

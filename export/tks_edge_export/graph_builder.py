@@ -1,0 +1,113 @@
+"""A small builder for ONNX graphs: append nodes, share constants, keep names unique and shapes known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+
+class GraphBuilder:
+    """Collects nodes and initializers in order; `graph` makes a graph of them.
+
+    Args:
+        opset: version of the default ONNX domain.
+    """
+
+    def __init__(self, opset: int) -> None:
+        self._opset = opset
+        self._nodes: list[ir.Node] = []
+        self._initializers: dict[str, ir.Value] = {}
+
+    def add(self, operator: str, inputs: Sequence[ir.Value | None], name: str) -> ir.Value:
+        """Append an element-wise node of the default domain.
+
+        Its output is called `name`, has the shape of the operand of highest rank, and is bool after a comparison, else
+        of the last operand's type.
+        """
+        node = ir.Node("", operator, inputs, name=name)
+        output = node.outputs[0]
+        output.name = name
+        present = [value for value in inputs if value is not None]
+        output.shape = max(present, key=lambda value: len(value.shape) if value.shape is not None else 0).shape
+        output.type = ir.TensorType(ir.DataType.BOOL) if operator == "GreaterOrEqual" else present[-1].type
+        self._nodes.append(node)
+        return output
+
+    def cast(self, value: ir.Value, dtype: ir.DataType, name: str) -> ir.Value:
+        """Append a cast of `value` to `dtype`."""
+        node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", dtype.value)], name=name)
+        output = node.outputs[0]
+        output.name, output.shape, output.type = name, value.shape, ir.TensorType(dtype)
+        self._nodes.append(node)
+        return output
+
+    def shaped(
+        self,
+        operator: str,
+        inputs: Sequence[ir.Value],
+        name: str,
+        shape: Sequence[int],
+        attributes: Iterable[ir.Attr] = (),
+    ) -> ir.Value:
+        """Append a node whose output has a shape of its own; the type is that of the first input."""
+        node = ir.Node("", operator, inputs, attributes, name=name)
+        output = node.outputs[0]
+        output.name, output.shape, output.type = name, ir.Shape(shape), inputs[0].type
+        self._nodes.append(node)
+        return output
+
+    def copy(self, node: ir.Node, inputs: Sequence[ir.Value | None], suffix: str) -> Sequence[ir.Value]:
+        """Append a copy of `node` on other inputs; `suffix` is added to its name and its outputs' names."""
+        clone = ir.Node(
+            node.domain,
+            node.op_type,
+            inputs,
+            node.attributes.values(),
+            num_outputs=len(node.outputs),
+            name=f"{node.name}{suffix}",
+        )
+        for new, old in zip(clone.outputs, node.outputs, strict=True):
+            new.name, new.shape, new.type = f"{old.name}{suffix}", old.shape, old.type
+        self._nodes.append(clone)
+        return clone.outputs
+
+    def scalar(self, number: float) -> ir.Value:
+        """A float32 constant without axes; the same number is stored once."""
+        return self.constant(f"constant.{number!r}", np.asarray(number, dtype=np.float32))
+
+    def integers(self, numbers: Sequence[int]) -> ir.Value:
+        """A one-dimensional int64 constant; the same numbers are stored once."""
+        return self.constant("integers." + ".".join(map(str, numbers)), np.asarray(numbers, dtype=np.int64))
+
+    def constant(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
+        """A constant called `name`, stored once."""
+        if name not in self._initializers:
+            value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+            value.shape = ir.Shape(array.shape)
+            value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
+            self._initializers[name] = value
+        return self._initializers[name]
+
+    def weight(self, value: ir.Value) -> ir.Value:
+        """The initializer of another graph, stored once, as a value of this one."""
+        name = value.name or "weight"
+        if name not in self._initializers:
+            copy = ir.Value(name=name, const_value=value.const_value)
+            copy.shape, copy.type = value.shape, value.type
+            self._initializers[name] = copy
+        return self._initializers[name]
+
+    def graph(self, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value], name: str) -> ir.Graph:
+        """The graph of everything that was appended."""
+        return ir.Graph(
+            inputs,
+            outputs,
+            nodes=self._nodes,
+            initializers=list(self._initializers.values()),
+            opset_imports={"": self._opset},
+            name=name,
+        )
