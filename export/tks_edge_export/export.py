@@ -18,7 +18,7 @@ import torch
 
 from tks_edge_export.capture import OPSET
 from tks_edge_export.errors import ExportError
-from tks_edge_export.passes.sink_reshapes import static_shape
+from tks_edge_export.passes.reshape_chain import static_shape
 from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP, export_graph
 from tks_edge_export.verify import Comparison, compare
 from tks_edge_models import Network

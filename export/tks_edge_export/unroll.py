@@ -15,7 +15,7 @@ from tks_edge_export.errors import ExportError
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.lif_steps import Steps, emit_lif
 from tks_edge_export.passes import CLEAN_UP, ONE_STEP, apply
-from tks_edge_export.passes.sink_reshapes import static_shape
+from tks_edge_export.passes.reshape_chain import static_shape
 from tks_edge_runtime.artifact import MAX_TIMESTEPS
 
 INPUT, LOGITS, LOGITS_PER_STEP = "input", "logits", "logits_per_step"

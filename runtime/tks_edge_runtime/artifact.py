@@ -12,7 +12,6 @@ import json
 import math
 import types
 import typing
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,9 +75,10 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image file becomes an input: colour mode of Pillow ("L" or "RGB"), shorter side resized to, then centre crop.
+    """How an image file becomes an input: colour mode of Pillow ("L" or "RGB"), size, then centre crop.
 
-    `resize` is in pixels (None: straight to the crop's size); `crop` is (height, width) in pixels.
+    `resize`, in pixels, is what the shorter side becomes (None: straight to the crop's size); `crop` is (height, width)
+    in pixels.
     """
 
     mode: str
@@ -175,16 +175,18 @@ def parse_manifest(text: str, source: Path | str) -> Manifest:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{source}: its manifest is not valid JSON ({error}). Export it again.") from error
     if not isinstance(document, dict) or not isinstance(document.get("schema_version"), int):
         raise ArtifactError(f"{source}: its manifest has no schema_version. Export it again.")
     if document["schema_version"] != SCHEMA_VERSION:
         found = document["schema_version"]
         advice = "update tks-edge-runtime" if found > SCHEMA_VERSION else "export it again with this version"
-        raise ArtifactError(f"{source} has manifest schema {found}; this version reads schema {SCHEMA_VERSION}: {advice}.")
+        raise ArtifactError(
+            f"{source} has manifest schema {found}; this version reads schema {SCHEMA_VERSION}: {advice}."
+        )
     try:
-        manifest = _parse(Manifest, document, "manifest")
+        manifest: Manifest = _parse(Manifest, document, "manifest")
         _check(manifest)
     except (TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{source}: {error}. The file is damaged or was edited; export it again.") from error
@@ -199,15 +201,26 @@ def _check(manifest: Manifest) -> None:
         raise ValueError(f"manifest.network.neuron is {manifest.network.neuron!r}, not 'lif' or 'relu'")
     if not manifest.classes:
         raise ValueError("manifest.classes is empty")
-    files = [manifest.golden_file]
-    if manifest.evaluation is not None and manifest.evaluation.file is not None:
-        files.append(manifest.evaluation.file)
-    for file in files:
-        if not file or Path(file).name != file:
-            raise ValueError(f"the manifest names the file {file!r}, which is not a plain file name")
+    for accuracy in manifest.accuracies:
+        if not 0 <= accuracy.correct <= accuracy.total or accuracy.total < 1:
+            raise ValueError(f"the accuracy at T={accuracy.timesteps} is {accuracy.correct} of {accuracy.total}")
     for spec in (manifest.input, *manifest.outputs):
         if not spec.shape or any(size < 1 for size in spec.shape):
             raise ValueError(f"the shape of {spec.name!r} is {list(spec.shape)}")
+    _check_preprocessing(manifest.preprocessing)
+    _check_file_name(manifest.golden_file)
+    if manifest.evaluation is not None and manifest.evaluation.file is not None:
+        _check_file_name(manifest.evaluation.file)
+
+
+def _check_preprocessing(steps: Preprocessing) -> None:
+    if steps.mode not in ("L", "RGB") or min(*steps.crop, 1 if steps.resize is None else steps.resize) < 1:
+        raise ValueError(f"manifest.preprocessing is {steps}")
+
+
+def _check_file_name(name: str) -> None:
+    if name in ("", "..") or Path(name).name != name:
+        raise ValueError(f"the manifest names the file {name!r}, which is not a plain file name")
 
 
 def _parse(expected: Any, value: Any, where: str) -> Any:  # noqa: C901 - one branch for each kind of type
@@ -267,7 +280,9 @@ class Artifact:
             raise ArtifactError(f"{path} is not an .onnx file. Give an artifact written by `tks-edge export`.")
         metadata = read_metadata(path)
         if METADATA_KEY not in metadata:
-            raise ArtifactError(f"{path} holds no tks-edge manifest: it was not written by `tks-edge export`, or is truncated.")
+            raise ArtifactError(
+                f"{path} holds no tks-edge manifest: it was not written by `tks-edge export`, or is truncated."
+            )
         return cls(path, parse_manifest(metadata[METADATA_KEY], path))
 
     def golden(self) -> tuple[Array, Array]:
@@ -280,32 +295,40 @@ class Artifact:
         return arrays["input"], arrays["logits"]
 
     def evaluation_set(self) -> tuple[Array, Array]:
-        """The evaluation set: inputs `[M, ...]` without the batch axis' padding, and labels `[M]` (int64).
+        """The evaluation set: inputs `[M, ...]` in the dtype of the graph's input, and labels `[M]` (int64).
 
         Raises:
             ArtifactError: there is none beside the artifact, or it is not the one the manifest names.
         """
         spec = self.manifest.evaluation
         if spec is None or spec.file is None:
-            raise ArtifactError(f"{self.path} was exported without an evaluation set. Export it again with --eval-samples.")
+            raise ArtifactError(
+                f"{self.path} was exported without an evaluation set. Export it again with --eval-samples."
+            )
         path = self.path.with_name(spec.file)
         arrays = _read_npz(path, ("inputs", "labels"))
         if sha256_of(path) != spec.sha256:
-            raise ArtifactError(f"{path} is not the evaluation set that {self.path.name} was exported with. Export again.")
+            raise ArtifactError(
+                f"{path} is not the evaluation set that {self.path.name} was exported with. Export again."
+            )
         inputs, labels = arrays["inputs"], arrays["labels"]
         if inputs.shape[1:] != self.manifest.input.shape[1:] or len(inputs) != len(labels):
-            raise ArtifactError(f"{path} holds inputs {list(inputs.shape)} for labels {list(labels.shape)}; "
-                                f"{self.path.name} takes {list(self.manifest.input.shape)}. Export again.")
-        return inputs, labels
+            raise ArtifactError(
+                f"{path} holds inputs {list(inputs.shape)} for labels {list(labels.shape)}; "
+                f"{self.path.name} takes {list(self.manifest.input.shape)}. Export again."
+            )
+        return inputs.astype(self.manifest.input.dtype, copy=False), labels
 
 
 def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in names}
     except FileNotFoundError as error:
-        raise ArtifactError(f"{path} is missing. It belongs beside the artifact; copy it there or export again.") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(
+            f"{path} is missing. It belongs beside the artifact; copy it there or export again."
+        ) from error
+    except Exception as error:  # a damaged archive can raise anything in zipfile, the decompressors and NumPy
         raise ArtifactError(f"{path} is damaged ({error}). Copy it again or export again.") from error
 
 

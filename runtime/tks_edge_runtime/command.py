@@ -8,9 +8,9 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +23,7 @@ JsonFlag = Annotated[
 ]
 DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]
 _INTERRUPTED = 130
+_PROGRAMS = ("tks-edge", "tks-edge-runtime")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Output:
 
     def next(self, *arguments: str) -> None:
         """Name the command that most people run after this one, under the program's own name."""
-        program = click.get_current_context().find_root().info_name or "tks-edge"
+        program = _program_name(Path(sys.argv[0]))
         self.console.print(f"[dim]next:[/] {escape(' '.join((program, *arguments)))}", soft_wrap=True, highlight=False)
 
     def warn(self, message: str) -> None:
@@ -65,6 +66,12 @@ class Output:
         )
 
 
+def _program_name(path: Path) -> str:
+    """Name the program that `path` (the script, or the `__main__.py` of a package) belongs to."""
+    name = path.parent.name.replace("_", "-") if path.name == "__main__.py" else path.name
+    return name if name in _PROGRAMS else _PROGRAMS[0]
+
+
 @contextlib.contextmanager
 def running(as_json: bool, debug: bool) -> Iterator[Output]:
     """The frame around a command's work: an error becomes one clear message and an exit code.
@@ -77,13 +84,26 @@ def running(as_json: bool, debug: bool) -> Iterator[Output]:
         _fail(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
         _fail("interrupted; what was written before is whole.", _INTERRUPTED, debug)
-    except (click.exceptions.ClickException, click.exceptions.Exit):
+    except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
+    except ModuleNotFoundError as error:
+        _fail(*_missing_library(error), debug)
     except OSError as error:
         _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 1, debug)
-    except Exception as error:  # noqa: BLE001 - the last frame: whatever it is, the user gets two lines, not a traceback
-        text = f"{type(error).__name__}: {error}. This is a fault in tks-edge; run again with --debug and report it."
-        _fail(text, 1, debug)
+    except Exception as error:  # the last frame: whatever it is, the user gets two lines, not a traceback
+        _fail(_fault(error), 1, debug)
+
+
+def _missing_library(error: ModuleNotFoundError) -> tuple[str, int]:
+    """What to say, and the exit code, where a command's own library is not installed."""
+    library = (error.name or "").partition(".")[0]
+    if not library or library.startswith("tks_edge"):
+        return _fault(error), 1
+    return f"this command needs {library}, which is not installed. Install it: pip install 'tks-edge[train]'", 3
+
+
+def _fault(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}. This is a fault in tks-edge; run again with --debug and report it."
 
 
 def _fail(message: str, exit_code: int, debug: bool) -> None:

@@ -28,6 +28,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
         InputError: the folder cannot be written to.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"cannot write {path}: it is a folder or a device, not a file. Choose another output.")
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +58,9 @@ def _publish(temporary: Path, path: Path) -> None:
 
 def _explained(error: OSError, path: Path) -> TksEdgeError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MissingError(f"no room left on the disk while writing {path}. Nothing was changed; free some space and run again.")
+        return MissingError(
+            f"no room left on the disk while writing {path}. Nothing was changed; free some space and run again."
+        )
     if isinstance(error, FileExistsError | NotADirectoryError):
         return InputError(f"cannot write {path}: a file stands where a folder is needed. Choose another output.")
     return InputError(f"cannot write {path}: {error.strerror or error}. Choose a place that can be written to.")
@@ -84,7 +88,7 @@ def read_json(path: Path | str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}). It may be damaged; write it again.") from error
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from tks_edge_export.passes.sink_reshapes import RESHAPES, static_shape
+from tks_edge_export.passes.reshape_chain import chain_origin, is_reshape, static_shape
 
 
 class RemoveReshapes(ir.passes.InPlacePass):
@@ -20,9 +20,9 @@ class RemoveReshapes(ir.passes.InPlacePass):
         """Rewrite the main graph of `model` in place."""
         modified = False
         for node in list(model.graph):
-            if node.domain != "" or node.op_type not in RESHAPES or node.inputs[0] is None:
+            if not is_reshape(node) or node.inputs[0] is None:
                 continue
-            origin = _origin(node.inputs[0])
+            origin = chain_origin(node.inputs[0])
             if refusal(node, origin) is None:
                 ir.convenience.replace_all_uses_with(node.outputs[0], origin)
                 model.graph.remove(node, safe=True)
@@ -48,17 +48,3 @@ def _names_every_axis(node: ir.Node) -> bool:
         return False
     target = ir.convenience.get_const_tensor(node.inputs[1])
     return target is not None and 0 not in target.numpy()
-
-
-def _origin(value: ir.Value) -> ir.Value:
-    """The value at the beginning of a chain of reshapes that ends in `value`."""
-    producer = value.producer()
-    while (
-        producer is not None
-        and producer.domain == ""
-        and producer.op_type in RESHAPES
-        and producer.inputs[0] is not None
-    ):
-        value = producer.inputs[0]
-        producer = value.producer()
-    return value

@@ -12,8 +12,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from tks_edge_export.capture import is_lif
+from tks_edge_export.passes.reshape_chain import chain_origin, static_shape
 
-RESHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Relu", "Cast", "Sigmoid", "Tanh", "Neg", "Abs"})
 
 
@@ -30,34 +30,31 @@ class SinkReshapes(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
 
-def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
-    """The shape of `value` where every axis is known, else None."""
-    if value is None or value.shape is None or not value.shape.is_static():
-        return None
-    return tuple(value.shape.numpy())
-
-
 def refusal(node: ir.Node) -> str | None:
     """Why no reshape can be moved behind `node`, or None when one can."""
     if not (is_lif(node) or (node.domain == "" and node.op_type in _ELEMENTWISE)):
         return "the node is not element-wise"
-    reshaped = [value for value in node.inputs if _is_reshaped(value)]
-    if not reshaped:
+    origins = _origins(node)
+    shapes = {static_shape(origin) for origin, value in origins if origin is not value}
+    if not shapes:
         return "no input is reshaped"
-    shapes = {static_shape(_source(value)) for value in reshaped}
     if len(shapes) != 1 or None in shapes:
         return "the reshaped inputs come from different shapes"
-    (source,) = shapes
+    (inner,) = shapes
     outer = static_shape(node.outputs[0])
-    for value in node.inputs:
-        if _is_reshaped(value):
-            if static_shape(value) != outer:
-                return "an input broadcasts"
-        elif value is None or ir.convenience.get_const_tensor(value) is None:
+    for origin, value in origins:
+        if origin is not value and static_shape(value) != outer:
+            return "an input broadcasts"
+        if origin is value and ir.convenience.get_const_tensor(value) is None:
             return "an input is neither reshaped nor constant"
-        elif not _broadcasts_alike(static_shape(value), outer, source):
+        if origin is value and not _broadcasts_alike(static_shape(value), outer, inner):
             return "a constant would broadcast differently"
     return None
+
+
+def _origins(node: ir.Node) -> list[tuple[ir.Value, ir.Value]]:
+    """Each input with the value it is a reshape of; the same value twice where it is none."""
+    return [(chain_origin(value), value) for value in node.inputs if value is not None]
 
 
 def _broadcasts_alike(
@@ -70,29 +67,21 @@ def _broadcasts_alike(
     return rank == 0 or (rank <= len(inner) and inner[-rank:] == outer[-rank:])
 
 
-def _is_reshaped(value: ir.Value | None) -> bool:
-    producer = value.producer() if value is not None else None
-    return producer is not None and producer.domain == "" and producer.op_type in RESHAPES
-
-
-def _source(value: ir.Value | None) -> ir.Value | None:
-    producer = value.producer() if value is not None else None
-    return producer.inputs[0] if producer is not None else None
-
-
 def _sink(graph: ir.Graph, node: ir.Node) -> None:
-    inputs = [_source(value) if _is_reshaped(value) else value for value in node.inputs]
-    inner = next(_source(value) for value in node.inputs if _is_reshaped(value))
+    origins = _origins(node)
+    inner = next(origin for origin, value in origins if origin is not value)
     old = node.outputs[0]
-    moved = ir.Node(node.domain, node.op_type, inputs, node.attributes.values(), name=node.name)
-    moved.outputs[0].name = f"{old.name}.inner"
-    moved.outputs[0].shape, moved.outputs[0].type = inner.shape if inner is not None else None, old.type
-    target = static_shape(old)
-    shape = ir.Value(name=f"{old.name}.shape", const_value=ir.tensor(list(target or ()), dtype=ir.DataType.INT64))
-    shape.shape, shape.type = ir.Shape([len(target or ())]), ir.TensorType(ir.DataType.INT64)
+    moved = ir.Node(
+        node.domain, node.op_type, [origin for origin, _ in origins], node.attributes.values(), name=node.name
+    )
+    result = moved.outputs[0]
+    result.name, result.shape, result.type = f"{old.name}.inner", inner.shape, old.type
+    target = ir.tensor(list(static_shape(old) or ()), dtype=ir.DataType.INT64, name=f"{old.name}.shape")
+    shape = ir.Value(name=target.name, type=ir.TensorType(target.dtype), const_value=target)
+    shape.shape = ir.Shape(target.shape.numpy())
     graph.register_initializer(shape)
-    reshape = ir.Node("", "Reshape", [moved.outputs[0], shape], name=f"{node.name}.reshape")
-    name = old.name
-    reshape.outputs[0].shape, reshape.outputs[0].type = old.shape, old.type
-    ir.convenience.replace_nodes_and_values(graph, node, [node], [moved, reshape], [old], [reshape.outputs[0]])
-    reshape.outputs[0].name = name
+    reshape = ir.Node("", "Reshape", [result, shape], name=f"{old.name}.reshape")
+    outer, name = reshape.outputs[0], old.name
+    outer.shape, outer.type = old.shape, old.type
+    ir.convenience.replace_nodes_and_values(graph, node, [node], [moved, reshape], [old], [outer])
+    outer.name = name

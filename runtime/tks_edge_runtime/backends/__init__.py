@@ -1,0 +1,44 @@
+"""The backends by name. Each is one file, and imports its library only when it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tks_edge_runtime.backends import onnxruntime
+from tks_edge_runtime.backends.base import Backend, Engine, Port
+from tks_edge_runtime.errors import InputError, unknown
+
+__all__ = ["BACKENDS", "Backend", "Engine", "Port", "find_backend", "open_engine"]
+
+BACKENDS: dict[str, Backend] = {
+    "onnxruntime": Backend(onnxruntime.version, onnxruntime.OnnxRuntimeEngine),
+}
+
+
+def find_backend(name: str) -> Backend:
+    """Look up a backend; InputError with the closest name for one that does not exist."""
+    if name not in BACKENDS:
+        raise unknown("backend", name, BACKENDS)
+    return BACKENDS[name]
+
+
+def open_engine(path: Path | str, backend: str, *, threads: int | None = None, spinning: bool = True) -> Engine:
+    """Open the graph at `path` with the backend of that name.
+
+    Args:
+        path: the `.onnx` file.
+        backend: one of `BACKENDS`.
+        threads: threads inside one operator; None leaves the number to the library.
+        spinning: whether idle threads wait actively. Faster for a graph that has the machine to itself; it slows every
+            other engine of the same process down, so several that take turns are opened without.
+
+    Raises:
+        InputError: there is no such backend, or `threads` is less than 1.
+        MissingError: its library is not installed.
+        ArtifactError: the graph is damaged, or not one that this backend can run.
+    """
+    found = find_backend(backend)
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}; allowed are 1 and more, or none for the library's own choice.")
+    found.version()
+    return found.open(Path(path), threads=threads, spinning=spinning)

@@ -1,0 +1,69 @@
+"""What every backend gives: an engine that takes host arrays and returns host arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output of a graph: its name, static shape and NumPy dtype name."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype}{list(self.shape)}"
+
+
+class Engine(Protocol):
+    """A graph that is loaded and ready to run."""
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The graph's inputs, in its order."""
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The graph's outputs, in its order."""
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once: host arrays by input name in, host arrays by output name out; returns when these are complete."""
+
+    def describe(self) -> dict[str, str]:
+        """Name what runs the graph: `library`, `version`, `device`, `threads`, and `spinning` where there is such."""
+
+    def close(self) -> None:
+        """Free what the engine holds. It cannot run afterwards."""
+
+
+class Opener(Protocol):
+    """How a backend opens a file; the options every backend is asked to honour or to refuse."""
+
+    def __call__(self, path: Path, *, threads: int | None, spinning: bool) -> Engine:
+        """Open the graph at `path`.
+
+        Raises:
+            ArtifactError: the graph is damaged, or not one that this backend can run.
+        """
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to run a graph.
+
+    Attributes:
+        version: imports the library and returns its version; MissingError, naming the pip command, where it is missing.
+        open: opens a graph.
+    """
+
+    version: Callable[[], str]
+    open: Opener

@@ -1,0 +1,82 @@
+"""`report`: latency against accuracy of every artifact in a folder, as a table, JSON, Markdown, plots and a page."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tks_edge_runtime.command import DebugFlag, JsonFlag, running
+from tks_edge_runtime.commands.options import (
+    DEFAULT_BACKEND,
+    DEFAULT_PRESET,
+    BackendOption,
+    PresetOption,
+    ThreadsOption,
+)
+
+if TYPE_CHECKING:
+    from tks_edge_runtime.report.document import ReportDocument
+
+
+def report(
+    context: typer.Context,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="The folder that `tks-edge export` wrote to.", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option("--output", help="The folder that the report is written to.")] = Path(
+        "report"
+    ),
+    preset: PresetOption = DEFAULT_PRESET,
+    backend: BackendOption = DEFAULT_BACKEND,
+    threads: ThreadsOption = None,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Measure latency and accuracy of every artifact in a folder, and write a report that opens in a browser."""
+    with running(as_json, debug) as out:
+        from tks_edge_runtime.errors import CheckError
+        from tks_edge_runtime.report.build import FILES, build_report
+        from tks_edge_runtime.report.table import print_report
+
+        program = context.find_root().info_name or "tks-edge"
+        command = [
+            *program.split(),
+            "report",
+            str(folder),
+            "--output",
+            str(output),
+            "--preset",
+            preset,
+            "--backend",
+            backend,
+        ]
+        if threads is not None:
+            command += ["--threads", str(threads)]
+        with out.progress() as progress:
+            bars = {stage: progress.add_task(f"measuring {stage}", total=100) for stage in ("accuracy", "latency")}
+            document = build_report(
+                folder,
+                output,
+                command=shlex.join(command),
+                preset=preset,
+                backend=backend,
+                threads=threads,
+                on_progress=lambda stage, done: progress.update(bars[stage], completed=round(100 * done)),
+            )
+        print_report(document, out.console)
+        written = ", ".join(str(output / name) for name in FILES)
+        out.console.print(f"\nwritten: {written}", markup=False, highlight=False, soft_wrap=True)
+        out.document(document.to_dict(traces=False))
+        if document.failed:
+            names = ", ".join(row.file for row in document.failed)
+            raise CheckError(f"the self-test failed for {names}; the report says by how much. Copy or export it again.")
+        out.next("run", shlex.quote(str(folder / _shipped(document))), "IMAGE")
+
+
+def _shipped(document: ReportDocument) -> str:
+    """The file to go on with: the first recommended one, or where none is, the first."""
+    return next((c.file for c in document.conclusions if c.file is not None), document.rows[0].file)

@@ -1,0 +1,106 @@
+"""Build a report: measure a folder of artifacts, rank the rows, conclude, and write every file of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+from tks_edge_runtime import device
+from tks_edge_runtime.artifact import find_artifacts
+from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.files import replacing, write_text
+from tks_edge_runtime.measure import preset_seconds
+from tks_edge_runtime.report import html, markdown
+from tks_edge_runtime.report.collect import Progress, collect
+from tks_edge_runtime.report.conclusion import conclude
+from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, ReportDocument
+from tks_edge_runtime.report.plots import draw
+from tks_edge_runtime.report.ranking import ranked
+from tks_edge_runtime.session import DEFAULT_BACKEND
+from tks_edge_runtime.version import __version__
+
+FILES = ("report.html", "report.json", "report.md", "plots")
+"""What a report consists of, in its folder; plots is a folder of PNG and SVG files."""
+
+_TWIN_METHOD = (
+    "The ReLU twin is the same network with ReLU in place of LIF, in one pass. Ratios are of medians from this one run."
+)
+_ACCURACY_METHOD = (
+    "Accuracy is top-1 over the whole evaluation set, from the very file that was timed, with a 95 % Wilson interval."
+)
+
+
+def build_report(
+    folder: Path | str,
+    output: Path | str,
+    *,
+    command: str,
+    preset: str = "quick",
+    backend: str = DEFAULT_BACKEND,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+) -> ReportDocument:
+    """Measure every artifact in `folder` and write the report into the folder `output`.
+
+    Artifacts that fail their self-test are rows with the status "failed": look at `ReportDocument.failed`.
+
+    Args:
+        folder: what `tks-edge export --output` wrote to.
+        output: gets report.html, report.json, report.md and plots/; made when missing.
+        command: the command line that the report names as its own.
+        preset: how long each artifact is timed, by name; see `tks_edge_runtime.measure.PRESETS`.
+        backend: what runs the artifacts.
+        threads: threads inside one operator; None leaves the number to the library.
+        on_progress: told the stage ("accuracy", "latency") and the fraction of it that is done.
+
+    Raises:
+        InputError: no such folder, preset or backend, or `output` is a file.
+        ArtifactError: an artifact or a file beside it is damaged or missing.
+        MissingError: the backend's library is not installed, or the disk is full.
+    """
+    seconds = preset_seconds(preset)
+    _check_output(Path(output))
+    collection = collect(
+        find_artifacts(folder),
+        backend=backend,
+        threads=threads,
+        seconds=seconds,
+        on_progress=on_progress or (lambda _stage, _fraction: None),
+    )
+    rows = ranked(collection.rows)
+    document = ReportDocument(
+        schema_version=SCHEMA_VERSION,
+        tool={"name": "tks-edge", "version": __version__},
+        command=command,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        preset=preset,
+        seconds=seconds,
+        method=(*collection.method, _ACCURACY_METHOD, _TWIN_METHOD),
+        machine=device.facts(),
+        backend=Backend(backend, threads, collection.description),
+        device_state=collection.states,
+        conclusions=conclude(rows),
+        rows=rows,
+    )
+    write_report(document, output)
+    return document
+
+
+def _check_output(output: Path) -> None:
+    """Refuse an output that cannot become a folder before minutes of measuring, not after."""
+    blocker = next((path for path in (output, *output.parents) if path.exists() and not path.is_dir()), None)
+    if blocker is not None:
+        raise InputError(f"cannot write the report to {output}: {blocker} is a file. Give a folder with --output.")
+
+
+def write_report(document: ReportDocument, output: Path | str) -> None:
+    """Write report.html, report.json, report.md and plots/ into the folder `output`, each file whole or not at all."""
+    page, data, text, folder = (Path(output) / name for name in FILES)
+    plots = draw(document)
+    write_text(data, document.to_json())
+    for plot in plots:
+        write_text(folder / f"{plot.name}.svg", plot.svg)
+        with replacing(folder / f"{plot.name}.png") as temporary:
+            temporary.write_bytes(plot.png)
+    write_text(text, markdown.render(document, plots))
+    write_text(page, html.render(document, plots))

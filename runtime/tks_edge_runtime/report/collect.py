@@ -1,0 +1,153 @@
+"""Measure every artifact of a folder: self-test, accuracy, and the latency of all of them, taking turns in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from tks_edge_runtime import device
+from tks_edge_runtime.artifact import Artifact
+from tks_edge_runtime.files import sha256_of
+from tks_edge_runtime.measure import input_batches, measure, method_text
+from tks_edge_runtime.measurement import Measurement
+from tks_edge_runtime.report.document import FAILED, OK, DeviceStates, Row
+from tks_edge_runtime.report.ranking import measured
+from tks_edge_runtime.session import Session, load
+
+Progress = Callable[[str, float], None]
+"""Told which stage is being worked on, in words, and the fraction of it that is done, 0 to 1."""
+
+EVALUATING, MEASURING = "accuracy", "latency"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What was measured: the rows (not ranked yet), how, by what, and the machine's state meanwhile."""
+
+    rows: tuple[Row, ...]
+    method: tuple[str, ...]
+    description: dict[str, str]
+    states: DeviceStates
+
+
+def collect(
+    artifacts: Sequence[Artifact], *, backend: str, threads: int | None, seconds: float, on_progress: Progress
+) -> Collection:
+    """Open, test, evaluate and time the artifacts; one that fails its self-test becomes a row that says so.
+
+    Args:
+        artifacts: at least one.
+        backend: what runs them all.
+        threads: threads inside one operator; None leaves the number to the library.
+        seconds: how long each is timed, in s.
+        on_progress: told the stage and the fraction of it that is done.
+
+    Raises:
+        ArtifactError: an artifact, its golden pair or its evaluation set is damaged or missing.
+        InputError: there is no such backend.
+        MissingError: the backend's library is not installed.
+    """
+    with ExitStack() as stack:
+        # Sessions that take turns would slow each other down with threads that wait actively.
+        spinning = len(artifacts) == 1
+        sessions = [
+            stack.enter_context(load(artifact.path, backend, threads=threads, spinning=spinning))
+            for artifact in artifacts
+        ]
+        rows = []
+        for index, session in enumerate(sessions):
+            rows.append(_examined(session, _fraction(on_progress, EVALUATING, index, len(sessions))))
+        before = device.state()
+        with device.Sampler() as sampler:
+            rows, method = _timed(sessions, rows, seconds, sampler, on_progress)
+        states = DeviceStates(before, tuple(sampler.states), device.state())
+        return Collection(tuple(rows), tuple(method), sessions[0].describe(), states)
+
+
+def _fraction(on_progress: Progress, stage: str, index: int, count: int) -> Callable[[float], None]:
+    return lambda fraction: on_progress(stage, (index + fraction) / count)
+
+
+def _examined(session: Session, on_progress: Callable[[float], None]) -> Row:
+    """What is known of an artifact before it is timed: its manifest, its self-test, its accuracy."""
+    row = _described(session)
+    test = session.self_test()
+    if not test.passed:
+        reason = (
+            f"self-test failed: the logits of the golden input differ by {test.max_difference:.3g} from the trained "
+            f"network's (at most {test.tolerance:.3g} is allowed)"
+        )
+        return replace(row, status=FAILED, reason=reason, self_test=test)
+    row = replace(row, self_test=test)
+    evaluation = session.manifest.evaluation
+    if evaluation is None or evaluation.file is None:
+        return replace(
+            row, warnings=("no evaluation set beside it, so its accuracy was not measured: export with one",)
+        )
+    result = session.evaluate(on_progress)
+    recorded = row.recorded_accuracy
+    same = None
+    if recorded is not None and recorded.total == result.total:
+        same = recorded.correct == result.correct
+    return replace(row, accuracy=measured(result.correct, result.total), accuracy_as_trained=same)
+
+
+def _described(session: Session) -> Row:
+    manifest, path = session.manifest, session.artifact.path
+    return Row(
+        file=path.name,
+        sha256=sha256_of(path),
+        name=manifest.name,
+        model=manifest.network.name,
+        neuron=manifest.network.neuron,
+        is_twin=manifest.is_twin,
+        timesteps=manifest.timesteps,
+        train_timesteps=manifest.train_timesteps,
+        precision=manifest.precision.name,
+        backend=session.backend,
+        batch_size=manifest.input.shape[0],
+        size_bytes=path.stat().st_size,
+        parameters=manifest.network.parameters,
+        classes=manifest.classes,
+        evaluation=manifest.evaluation,
+        status=OK,
+        reason=None,
+        self_test=None,
+        recorded_accuracy=manifest.accuracy_at(manifest.timesteps),
+        recorded_train_accuracy=manifest.accuracy_at(manifest.train_timesteps),
+    )
+
+
+def _timed(
+    sessions: Sequence[Session], rows: Sequence[Row], seconds: float, sampler: device.Sampler, on_progress: Progress
+) -> tuple[list[Row], list[str]]:
+    """The rows with the latency of those that passed, and how it was measured."""
+    passed = [session for session, row in zip(sessions, rows, strict=True) if row.status == OK]
+    if not passed:
+        return list(rows), []
+    measurements = iter(
+        measure(
+            passed,
+            [input_batches(session) for session in passed],
+            seconds=seconds,
+            on_progress=lambda fraction: on_progress(MEASURING, fraction),
+            sampler=sampler,
+        )
+    )
+    timed = [_with_latency(row, next(measurements)) if row.status == OK else row for row in rows]
+    return timed, method_text(passed, seconds)
+
+
+def _with_latency(row: Row, measurement: Measurement) -> Row:
+    return replace(
+        row,
+        latency=measurement.summary,
+        cpu_ms=measurement.cpu_ms,
+        cpu_ms_min=measurement.cpu_ms_min,
+        cold_start=measurement.cold_start,
+        warm_up=measurement.warm_up,
+        warnings=(*row.warnings, *measurement.warnings),
+        unstable=measurement.unstable,
+        trace_ms=measurement.trace_ms,
+    )

@@ -1,0 +1,94 @@
+"""The columns of the table, once: the page and the Markdown show all of them, the terminal those that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tks_edge_runtime.report import wording
+from tks_edge_runtime.report.document import Row
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its key, header, what it means, how a row's cell is written, and whether it holds numbers.
+
+    `width` is the narrowest terminal, in characters, that shows it; None: never on a terminal.
+    """
+
+    key: str
+    header: str
+    meaning: str
+    cell: Callable[[Row], str]
+    numeric: bool = True
+    width: int | None = None
+
+
+def _as_trained(row: Row) -> str:
+    return {True: "yes", False: "NO", None: wording.NONE}[row.accuracy_as_trained]
+
+
+def _first_run(row: Row) -> str:
+    return wording.milliseconds(row.cold_start.first_ms if row.cold_start is not None else None)
+
+
+def _load(row: Row) -> str:
+    return wording.milliseconds(row.cold_start.load_ms if row.cold_start is not None else None)
+
+
+def _percentile(name: str) -> Callable[[Row], str]:
+    return lambda row: wording.percentile(row.latency, name)
+
+
+def _statistic(name: str) -> Callable[[Row], str]:
+    return lambda row: wording.milliseconds(getattr(row.latency, name) if row.latency is not None else None)
+
+
+COLUMNS = (
+    Column("name", "network", "The run it was exported from.", lambda row: row.name, numeric=False, width=0),
+    Column(
+        "kind", "neuron", "LIF, or the ReLU twin.", lambda row: "ReLU twin" if row.is_twin else "LIF", numeric=False
+    ),
+    Column(
+        "timesteps",
+        "T",
+        "Timesteps in the graph; the ReLU twin has none.",
+        lambda row: "ReLU" if row.is_twin else str(row.timesteps),
+        width=0,
+    ),
+    Column("precision", "type", "Number format of the weights.", lambda row: row.precision, numeric=False, width=0),
+    Column(
+        "accuracy",
+        "accuracy %",
+        "Top-1, with its 95 % Wilson interval.",
+        lambda row: wording.accuracy(row.accuracy),
+        width=0,
+    ),
+    Column("as_trained", "as trained", "Whether it equals the trained network's accuracy.", _as_trained, numeric=False),
+    Column("p50", "p50 ms", "Median end-to-end latency.", _percentile("p50"), width=0),
+    Column("p90", "p90 ms", "90th percentile.", _percentile("p90"), width=100),
+    Column("p99", "p99 ms", "99th percentile.", _percentile("p99"), width=0),
+    Column(
+        "ratio",
+        "\N{MULTIPLICATION SIGN} twin",
+        "Median latency in units of the twin's.",
+        lambda row: wording.times(row.ratio_to_twin),
+        width=0,
+    ),
+    Column(
+        "marks", "notes", "What to see at a glance.", lambda row: ", ".join(wording.marks(row)), numeric=False, width=0
+    ),
+    Column(
+        "cpu", "CPU ms", "Process CPU time of one inference.", lambda row: wording.milliseconds(row.cpu_ms), width=110
+    ),
+    Column("size", "size", "Size of the file.", lambda row: wording.size(row.size_bytes), width=110),
+    Column("p95", "p95 ms", "95th percentile.", _percentile("p95")),
+    Column("p999", "p99.9 ms", "99.9th percentile.", _percentile("p999")),
+    Column("min", "min ms", "Fastest run.", _statistic("min")),
+    Column("mean", "mean ms", "Mean.", _statistic("mean")),
+    Column("max", "max ms", "Slowest run.", _statistic("max")),
+    Column("n", "runs", "Timed runs.", lambda row: str(row.latency.n) if row.latency is not None else wording.NONE),
+    Column("load", "load ms", "Cold start: reading the file and building the session.", _load),
+    Column("first", "first ms", "Cold start: the first inference.", _first_run),
+    Column("parameters", "parameters", "Weights of the network.", lambda row: f"{row.parameters:,}".replace(",", " ")),
+)

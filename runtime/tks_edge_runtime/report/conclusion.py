@@ -1,0 +1,170 @@
+"""What the rows say, in sentences: which T to ship, what it costs against T_train, and whether the ReLU twin wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tks_edge_runtime.report.document import FAILED, Conclusion, MeasuredAccuracy, Row
+from tks_edge_runtime.report.ranking import TOLERATED_LOSS, Reference, groups, ratio, reference_of, twin_of
+from tks_edge_runtime.report.wording import factor, interval, milliseconds
+
+SAME_SPEED = 0.02
+"""Two medians that differ by less than this fraction count as equal: warm-up calls a median steady at the same 2 %."""
+
+
+def conclude(rows: Iterable[Row]) -> tuple[Conclusion, ...]:
+    """One conclusion for each network and precision among the (ranked) rows."""
+    rows = tuple(rows)
+    return tuple(_conclusion(group, rows) for group in groups(rows))
+
+
+def _conclusion(group: tuple[Row, ...], rows: tuple[Row, ...]) -> Conclusion:
+    first = group[0]
+    reference = reference_of(group, rows)
+    row = next((row for row in group if row.recommended), None)
+    if reference is None or row is None or row.accuracy is None:
+        headline = f"No timestep count can be recommended for {first.name} ({first.precision})"
+        return Conclusion(first.name, first.precision, "none", None, None, headline, tuple(_why_none(group, reference)))
+    twin = twin_of(row, rows)
+    verdict, about_twin = _against_twin(row, twin)
+    sentences = [
+        *_accuracy(row, row.accuracy, reference),
+        *_latency(row, reference.row),
+        *about_twin,
+        *_doubts(row, twin),
+    ]
+    headline = f"Ship {row.name} at T={row.timesteps} ({row.precision})"
+    if verdict == "twin":
+        headline = f"{row.name} ({row.precision}): T={row.timesteps} holds its accuracy, but {_VERDICTS[verdict]}"
+    return Conclusion(row.name, row.precision, verdict, row.file, row.timesteps, headline, tuple(sentences))
+
+
+def _why_none(group: tuple[Row, ...], reference: Reference | None) -> list[str]:
+    failed = [row for row in group if row.status == FAILED]
+    train = group[0].train_timesteps
+    found = []
+    if failed:
+        found.append(f"The self-test failed for {', '.join(row.file for row in failed)}.")
+    if all(row.accuracy is None for row in group):
+        if len(failed) < len(group):
+            found.append("There is no evaluation set beside the artifacts, so their accuracy is not known.")
+    elif reference is None:
+        found.append(
+            f"The accuracy at T={train}, at which it was trained, is neither recorded nor measurable here: "
+            f"put its artifact into the folder (`tks-edge export --timesteps {train}`)."
+        )
+    else:
+        found.append(
+            f"No T in the folder is within {TOLERATED_LOSS:g} percentage point of the accuracy at T={train} "
+            f"({_stated(reference.accuracy)})."
+        )
+    return found
+
+
+def _stated(accuracy: MeasuredAccuracy) -> str:
+    return f"{accuracy.percent:.2f} %, 95 % interval {interval(accuracy)}"
+
+
+def _accuracy(row: Row, accuracy: MeasuredAccuracy, reference: Reference) -> list[str]:
+    """How accurate the recommended row is, against the accuracy at T_train."""
+    train = row.train_timesteps
+    if reference.row is row:
+        return [
+            f"No smaller T in the folder is within {TOLERATED_LOSS:g} percentage point of T={train}, as trained.",
+            f"Accuracy {_stated(accuracy)}, {accuracy.total} samples.",
+        ]
+    source = "" if reference.row is not None else " (recorded at export; its artifact is not in the folder)"
+    stated, difference = _stated(reference.accuracy), _compared(accuracy, reference.accuracy)
+    return [
+        f"T={row.timesteps} is the smallest T in the folder within {TOLERATED_LOSS:g} percentage point of T={train}"
+        f"{source}.",
+        f"Accuracy {_stated(accuracy)}, against {stated}: {difference}.",
+    ]
+
+
+def _compared(accuracy: MeasuredAccuracy, other: MeasuredAccuracy) -> str:
+    """The difference of two accuracies in points, and whether it is more than noise."""
+    if accuracy.percent == other.percent:
+        return f"the same on {accuracy.total} samples"
+    gained = accuracy.percent - other.percent
+    low, high = accuracy.difference(other)
+    noise = "within noise" if accuracy.within_noise_of(other) else "more than noise"
+    return (
+        f"{abs(gained):.2f} points {'more' if gained > 0 else 'less'}, {noise} (95 % interval of the difference "
+        f"{low:+.2f} to {high:+.2f}; one of the {accuracy.total} samples is {100 / accuracy.total:.2f})"
+    )
+
+
+def _latency(row: Row, train: Row | None) -> list[str]:
+    """How fast the recommended row is, against T_train."""
+    stated = f"Latency {milliseconds(row.median)} ms (median, end to end, batch {row.batch_size})"
+    relative = ratio(train, row)
+    if train is None or train is row or relative is None:
+        return [f"{stated}."]
+    return [f"{stated}, against {milliseconds(train.median)} ms at T={train.timesteps}: {_faster(relative)}."]
+
+
+def _faster(relative: float) -> str:
+    """`relative` is the other's latency in units of this one's."""
+    if abs(relative - 1) < SAME_SPEED:
+        return "as fast"
+    return f"{factor(relative)} times faster" if relative > 1 else f"{factor(1 / relative)} times slower"
+
+
+def _against_twin(row: Row, twin: Row | None) -> tuple[str, list[str]]:
+    """The verdict, and what the ReLU twin does to it."""
+    if twin is None:
+        return "ship", [
+            "No ReLU twin is in the folder, so whether spiking pays here is open. Train one with "
+            f"`tks-edge train --neuron relu --model {row.model}`, and export it into this folder with "
+            "`tks-edge export --timesteps 1`."
+        ]
+    relative = ratio(twin, row)
+    if relative is None or row.accuracy is None or twin.accuracy is None:
+        return "ship", [f"The ReLU twin {twin.file} could not be compared: one of the two was not measured."]
+    difference = row.accuracy.percent - twin.accuracy.percent
+    verdict = _verdict(relative, difference)
+    return verdict, [
+        f"The ReLU twin takes {milliseconds(twin.median)} ms at {twin.accuracy.percent:.2f} %. "
+        f"Against it, T={row.timesteps} is {_faster(relative)}, with {_accuracy_words(row.accuracy, twin.accuracy)}: "
+        f"{_VERDICTS[verdict]}."
+    ]
+
+
+def _accuracy_words(mine: MeasuredAccuracy, other: MeasuredAccuracy) -> str:
+    difference = mine.percent - other.percent
+    if difference == 0:
+        return "equal accuracy"
+    noise = " (within noise)" if mine.within_noise_of(other) else ""
+    return f"{abs(difference):.2f} points {'more' if difference > 0 else 'less'} accuracy{noise}"
+
+
+_VERDICTS = {
+    "twin": "the ReLU twin is the better choice here",
+    "ship": "the spiking network is the better choice here",
+    "tie": "neither is the better choice here",
+    "trade": "a trade of latency for accuracy, in which neither is better at both",
+}
+
+
+def _verdict(relative: float, difference: float) -> str:
+    """Who is better: `relative` is the twin's latency over the spiking one's, `difference` the accuracy it gains."""
+    speed = 0 if abs(relative - 1) < SAME_SPEED else 1 if relative > 1 else -1
+    accuracy = (difference > 0) - (difference < 0)
+    if speed == accuracy == 0:
+        return "tie"
+    if speed * accuracy < 0:
+        return "trade"
+    return "ship" if speed + accuracy > 0 else "twin"
+
+
+def _doubts(row: Row, twin: Row | None) -> list[str]:
+    found = []
+    unstable = [r.file for r in (row, twin) if r is not None and r.unstable]
+    if unstable:
+        found.append(
+            f"Measured while UNSTABLE: {', '.join(unstable)}. Measure again before relying on these latencies."
+        )
+    if row.accuracy_as_trained is False:
+        found.append(f"The accuracy of {row.file} differs from the trained network's: run `tks-edge verify` on it.")
+    return found

@@ -1,0 +1,78 @@
+"""The report as one HTML page that needs nothing else: style and plots are inside, and nothing is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import jinja2
+from markupsafe import Markup
+
+from tks_edge_runtime.report import wording
+from tks_edge_runtime.report.columns import COLUMNS
+from tks_edge_runtime.report.document import Conclusion, ReportDocument, Row
+from tks_edge_runtime.report.facts import fact_table, state_table
+from tks_edge_runtime.report.plot_forms import Plot
+from tks_edge_runtime.report.ranking import groups, ratio, reference_of, twin_of
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One key figure of a conclusion: what it is, its value, and what it is to be read with."""
+
+    label: str
+    value: str
+    note: str
+
+
+def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
+    """The whole page; names and texts are escaped, only the plots and the style sheet are markup."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tks_edge_runtime.report", "page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = resources.files("tks_edge_runtime.report").joinpath("page/style.css").read_text(encoding="utf-8")
+    return environment.get_template("report.html.j2").render(
+        document=document,
+        style=Markup(style),  # noqa: S704 - a file of this package
+        plots=[(plot, Markup(plot.inline)) for plot in plots],  # noqa: S704 - matplotlib escapes what it writes
+        answers=[(conclusion, _figures(conclusion, document.rows)) for conclusion in document.conclusions],
+        columns=COLUMNS,
+        remarks=[(row, text) for row in document.rows for text in (row.reason, *row.warnings) if text is not None],
+        states=state_table(document.device_state),
+        samples=len(document.device_state.during),
+        facts=[*fact_table(document.machine), *fact_table({"backend": document.backend.description})],
+    )
+
+
+def _figures(conclusion: Conclusion, rows: tuple[Row, ...]) -> list[Figure]:
+    row = next((row for row in rows if row.file == conclusion.file), None)
+    if row is None or row.accuracy is None:
+        return []
+    figures = [
+        Figure("timesteps", f"T={row.timesteps}", f"trained at T={row.train_timesteps}"),
+        Figure("accuracy", f"{row.accuracy.percent:.2f} %", f"95 %: {wording.interval(row.accuracy)}"),
+        Figure(
+            "latency", f"{wording.milliseconds(row.median)} ms", f"median; p99 {wording.percentile(row.latency, 'p99')}"
+        ),
+    ]
+    group = next(group for group in groups(rows) if row in group)
+    reference = reference_of(group, rows)
+    train = reference.row if reference is not None else None
+    if train is not None and train is not row:
+        figures.append(_compared(f"latency / T={train.timesteps}", row, train))
+    twin = twin_of(row, rows)
+    if twin is None:
+        figures.append(Figure("latency / ReLU twin", wording.NONE, "no twin in the folder"))
+    else:
+        figures.append(_compared("latency / ReLU twin", row, twin))
+    return figures
+
+
+def _compared(label: str, row: Row, other: Row) -> Figure:
+    percent = f", {other.accuracy.percent:.2f} %" if other.accuracy is not None else ""
+    return Figure(label, wording.times(ratio(row, other)), f"{wording.milliseconds(other.median)} ms{percent}")

@@ -1,0 +1,61 @@
+"""The report as Markdown, for a pull request or an issue: the same conclusions, table, method and facts as the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from tks_edge_runtime.report.columns import COLUMNS
+from tks_edge_runtime.report.document import ReportDocument
+from tks_edge_runtime.report.facts import fact_table, state_table
+from tks_edge_runtime.report.plot_forms import Plot
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
+
+
+def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
+    """The document as GitHub-flavoured Markdown; `plots` are linked as `plots/<name>.png`."""
+    parts = ["# Latency against accuracy", _conclusions(document)]
+    parts += [f"![{_text(plot.description)}](plots/{plot.name}.png)" for plot in plots]
+    parts += ["## Every artifact", _table(document), _remarks(document)]
+    parts += ["## How it was measured", "\n".join(f"- {_text(sentence)}" for sentence in document.method)]
+    parts += ["## Device state", _grid(("", "before", "during", "after"), state_table(document.device_state))]
+    machine = [*fact_table(document.machine), *fact_table({"backend": document.backend.description})]
+    parts += ["## Machine", _grid(("fact", "value"), machine)]
+    version = " ".join((document.tool["name"], document.tool["version"]))
+    # Four-space indentation: a code block that no name inside it can end.
+    parts += ["## Made with", f"{_text(version)}, {document.created}:", f"    {_one_line(document.command)}"]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _conclusions(document: ReportDocument) -> str:
+    return "\n\n".join(
+        "\n".join((f"**{_text(c.headline)}**", "", *(f"- {_text(sentence)}" for sentence in c.sentences)))
+        for c in document.conclusions
+    )
+
+
+def _table(document: ReportDocument) -> str:
+    header = [column.header for column in COLUMNS]
+    aligned = [column.numeric for column in COLUMNS]
+    return _grid(header, ([column.cell(row) for column in COLUMNS] for row in document.rows), aligned)
+
+
+def _remarks(document: ReportDocument) -> str:
+    found = [(row.file, text) for row in document.rows for text in (*row.warnings, *filter(None, [row.reason]))]
+    return "\n".join(f"- {_text(file)}: {_text(text)}" for file, text in found)
+
+
+def _grid(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[bool] = ()) -> str:
+    marks = ["---:" if index < len(right) and right[index] else "---" for index in range(len(header))]
+    lines = [[_text(cell) for cell in header], marks, *([_text(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _text(text: str) -> str:
+    """`text` with nothing in it that Markdown or HTML would take for markup."""
+    return _SPECIAL.sub(r"\\\1", _one_line(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

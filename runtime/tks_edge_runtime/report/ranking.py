@@ -1,0 +1,128 @@
+"""How the rows stand among each other: twins, ratios, the Pareto front, and the smallest T that holds its accuracy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tks_edge_runtime.report.document import OK, MeasuredAccuracy, Row
+from tks_edge_runtime.statistics import wilson
+
+TOLERATED_LOSS = 1.0
+"""How far below the accuracy at T_train a recommended T may lie, in percentage points."""
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The accuracy at T_train that smaller T are held against, and its row (None: the manifest's record)."""
+
+    accuracy: MeasuredAccuracy
+    row: Row | None
+
+
+def measured(correct: int, total: int) -> MeasuredAccuracy:
+    """`correct` of `total` as percent, with the 95 % Wilson interval."""
+    low, high = wilson(correct, total)
+    return MeasuredAccuracy(correct, total, 100 * correct / total, 100 * low, 100 * high)
+
+
+def ranked(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The same rows with `twin`, `ratio_to_twin`, `pareto` and `recommended` filled in."""
+    rows = tuple(rows)
+    front = {row.file for row in rows if on_front(row, rows)}
+    chosen = {row.file for group in groups(rows) if (row := recommended(group, rows)) is not None}
+    return tuple(
+        dataclasses.replace(
+            row,
+            twin=twin.file if (twin := twin_of(row, rows)) is not None else None,
+            ratio_to_twin=ratio(row, twin),
+            pareto=row.file in front,
+            recommended=row.file in chosen,
+        )
+        for row in rows
+    )
+
+
+def groups(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
+    """The spiking rows, one group for each network and precision, each sorted by T."""
+    found: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        if not row.is_twin:
+            key = (row.name, row.model, row.train_timesteps, row.precision, comparable(row))
+            found.setdefault(key, []).append(row)
+    return [tuple(sorted(group, key=lambda row: row.timesteps)) for group in found.values()]
+
+
+def comparable(row: Row) -> tuple[object, ...]:
+    """What two rows must share for their accuracies to be comparable: the evaluation set and the classes."""
+    return (row.evaluation.sha256 if row.evaluation is not None else None, row.classes)
+
+
+def twin_of(row: Row, rows: Iterable[Row]) -> Row | None:
+    """The measured ReLU twin of a spiking row: the same network on the same set, of the same precision if there is one.
+
+    Of several, the most accurate, then the fastest.
+    """
+    if row.is_twin:
+        return None
+    twins = [
+        t for t in rows if t.is_twin and t.status == OK and t.model == row.model and comparable(t) == comparable(row)
+    ]
+    return min(
+        twins,
+        key=lambda t: (
+            t.precision != row.precision,
+            -t.accuracy.percent if t.accuracy is not None else 0.0,
+            t.median if t.median is not None else float("inf"),
+        ),
+        default=None,
+    )
+
+
+def ratio(row: Row | None, other: Row | None) -> float | None:
+    """The median latency of `row` in units of `other`'s; both come from one interleaved run."""
+    if row is None or other is None or row.median is None or not other.median:
+        return None
+    return row.median / other.median
+
+
+def on_front(row: Row, rows: Iterable[Row]) -> bool:
+    """Whether no comparable row is at least as fast and as accurate, and better in one of the two."""
+    if row.point is None:
+        return False
+    latency, accuracy = row.point
+    others = [other.point for other in rows if comparable(other) == comparable(row) and other.point is not None]
+    return not any(o != row.point and o[0] <= latency and o[1] >= accuracy for o in others)
+
+
+def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | None:
+    """The accuracy at T_train of a network: measured in this report where its artifact is here, else the recorded one.
+
+    An artifact of the same precision goes before one of another precision.
+    """
+    first = group[0]
+    at_train = [
+        row
+        for row in rows
+        if row.accuracy is not None
+        and not row.is_twin
+        and (row.name, row.model) == (first.name, first.model)
+        and row.timesteps == row.train_timesteps == first.train_timesteps
+        and comparable(row) == comparable(first)
+    ]
+    best = min(at_train, key=lambda row: (row.precision != first.precision, row.precision), default=None)
+    if best is not None and best.accuracy is not None:
+        return Reference(best.accuracy, best)
+    recorded = first.recorded_train_accuracy
+    return Reference(measured(recorded.correct, recorded.total), None) if recorded is not None else None
+
+
+def recommended(group: tuple[Row, ...], rows: Iterable[Row]) -> Row | None:
+    """The row of the smallest T whose accuracy is at most `TOLERATED_LOSS` below the accuracy at T_train."""
+    reference = reference_of(group, rows)
+    if reference is None:
+        return None
+    floor = reference.accuracy.percent - TOLERATED_LOSS - _ROUNDING
+    return next((row for row in group if row.accuracy is not None and row.accuracy.percent >= floor), None)

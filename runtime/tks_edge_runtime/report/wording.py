@@ -1,0 +1,73 @@
+"""How numbers are written in a report: one place, so that the terminal, the page and the Markdown agree."""
+
+from __future__ import annotations
+
+from tks_edge_runtime.report.document import MeasuredAccuracy, Row
+from tks_edge_runtime.statistics import LatencySummary, needed
+
+NONE = "\N{EN DASH}"
+
+
+def milliseconds(value: float | None) -> str:
+    """A time in ms with three significant digits, never in exponent form: `0.0523`, `1.20`, `134`."""
+    if value is None:
+        return NONE
+    decimals = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3 if value >= 0.1 else 4
+    return f"{value:.{decimals}f}"
+
+
+_PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
+
+
+def percentile(latency: LatencySummary | None, name: str) -> str:
+    """A percentile (`p50` to `p999`) in ms, or how many samples it would need."""
+    if latency is None:
+        return NONE
+    value: float | None = getattr(latency, name)
+    return milliseconds(value) if value is not None else f"n/a (needs {needed(_PERCENTILES[name])})"
+
+
+def percent(value: float | None) -> str:
+    """A percentage with two decimals, without its sign."""
+    return NONE if value is None else f"{value:.2f}"
+
+
+def accuracy(value: MeasuredAccuracy | None) -> str:
+    """An accuracy and its interval in percent: `98.33 (96.95–99.09)`."""
+    return NONE if value is None else f"{value.percent:.2f} ({interval(value)})"
+
+
+def interval(value: MeasuredAccuracy) -> str:
+    """A 95 % interval in percent: `96.95–99.09`."""
+    return f"{value.low:.2f}\N{EN DASH}{value.high:.2f}"
+
+
+def factor(value: float) -> str:
+    """A ratio: `0.47`, `12.3`, `134`."""
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+
+
+def times(value: float | None) -> str:
+    """A ratio with its sign: `0.47×`."""
+    return NONE if value is None else f"{factor(value)}\N{MULTIPLICATION SIGN}"
+
+
+def size(value: int) -> str:
+    """A file size in kB or MB (powers of ten)."""
+    return f"{value / 1e6:.1f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB"
+
+
+def marks(row: Row) -> list[str]:
+    """What a reader should see at a glance about a row, most important first."""
+    found = []
+    if row.status != "ok":
+        found.append("FAILED")
+    if row.unstable:
+        found.append("UNSTABLE")
+    if row.accuracy_as_trained is False:
+        found.append("accuracy differs from training")
+    if row.recommended:
+        found.append("smallest T")
+    if row.pareto:
+        found.append("front")
+    return found

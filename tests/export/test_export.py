@@ -1,0 +1,100 @@
+"""What an export leaves on the disk, and what it leaves alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from tests.export.conftest import MakeSource
+from tks_edge_export import ExportError, VerificationError, export, write_evaluation_set
+from tks_edge_export import export as export_function
+from tks_edge_models import LIFParameters
+from tks_edge_runtime.artifact import Artifact
+from tks_edge_runtime.errors import InputError
+
+
+def test_an_artifact_says_all_about_itself(make_source: MakeSource, tmp_path: Path) -> None:
+    source = make_source()
+    evaluation = write_evaluation_set(source.samples, tmp_path)
+    export(source, 2, tmp_path, evaluation=evaluation, verify_samples=4, batch_size=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "net-t2-fp32.golden.npz",
+        "net-t2-fp32.onnx",
+        evaluation.file,
+    ]
+    artifact = Artifact.open(tmp_path / "net-t2-fp32.onnx")
+    manifest = artifact.manifest
+    assert (manifest.timesteps, manifest.train_timesteps, manifest.precision.name) == (2, 4, "fp32")
+    assert (manifest.input.shape, manifest.input.dtype) == ((3, 2, 16, 16), "uint8")
+    assert manifest.neuron is not None
+    assert (manifest.neuron.tau, manifest.neuron.v_reset) == (2.0, 0.0)
+    assert manifest.accuracy_at(2) == source.accuracies[0]
+    assert manifest.accuracy_at(4) is None
+    assert manifest.network.options == source.network.spec
+    assert "unroll" in manifest.passes
+    assert manifest.tools["torch"] == torch.__version__.split("+")[0]
+    inputs, labels = artifact.evaluation_set()
+    assert np.array_equal(inputs, source.samples.inputs)
+    assert np.array_equal(labels, source.samples.labels)
+    pixels, logits = artifact.golden()
+    with torch.inference_mode():
+        expected = source.network(torch.from_numpy(pixels), 2).mean(0).numpy()
+    np.testing.assert_array_equal(logits, expected)
+
+
+def test_every_graph_is_small_and_whole(make_source: MakeSource, tmp_path: Path) -> None:
+    source = make_source()
+    sizes = [export(source, t, tmp_path, verify_samples=2).artifact.path.stat().st_size for t in (1, 4)]
+    weights = 4 * sum(p.numel() for p in source.network.parameters())
+    assert sizes[1] - sizes[0] < weights / 2  # nodes, not weights
+
+
+def test_float_pixels_on_request(make_source: MakeSource, tmp_path: Path) -> None:
+    source = make_source()
+    evaluation = write_evaluation_set(source.samples, tmp_path)
+    artifact = export(source, 2, tmp_path, input_dtype="float32", verify_samples=4, evaluation=evaluation).artifact
+    assert artifact.manifest.input.dtype == "float32"
+    assert artifact.evaluation_set()[0].dtype == np.float32
+
+
+def test_a_rejected_graph_gets_no_name_and_harms_no_other(
+    make_source: MakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_source()
+    good = export(source, 2, tmp_path, verify_samples=2).artifact.path
+    before = good.read_bytes()
+    compare = export_function.__globals__["compare"]
+
+    slower = make_source("tiny", lif=LIFParameters(tau=4.0)).network
+
+    def compare_with_another(graph: Path, network: object, *arguments: object) -> object:
+        return compare(graph, slower, *arguments)
+
+    monkeypatch.setitem(export_function.__globals__, "compare", compare_with_another)
+    with pytest.raises(VerificationError, match=r"first in layer 'body.0' at timestep 1"):
+        export(source, 2, tmp_path, verify_samples=2)
+    assert good.read_bytes() == before
+    onnx.checker.check_model(tmp_path / "net-t2-fp32.onnx.rejected")
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "fp31"}, "unknown precision 'fp31'. Did you mean 'fp32'?"),
+        ({"input_dtype": "int8"}, "unknown input dtype 'int8'. Did you mean 'uint8'?"),
+        ({"batch_size": 0}, "batch size is 0"),
+        ({"timesteps": 65}, "timesteps is 65"),
+    ],
+)
+def test_impossible_exports_are_refused(
+    make_source: MakeSource, tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises((ExportError, InputError)) as error:
+        export(make_source(), **{"timesteps": 2, "folder": tmp_path, **options})  # type: ignore[arg-type]
+    assert message in str(error.value)
+    assert list(tmp_path.iterdir()) == []

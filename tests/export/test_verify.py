@@ -1,0 +1,96 @@
+"""The comparison passes for a faithful graph and names the layer and timestep of a fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from tests.export.conftest import MakeSource
+from tks_edge_export import Source, VerificationError, compare, export
+from tks_edge_models import LIFParameters
+
+
+@pytest.fixture(scope="module")
+def source(make_source: MakeSource) -> Source:
+    return make_source()
+
+
+@pytest.fixture(scope="module")
+def graph(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(source, 3, tmp_path_factory.mktemp("graph")).artifact.path
+
+
+def test_a_faithful_graph_passes_and_every_layer_fires(graph: Path, source: Source) -> None:
+    comparison = compare(graph, source.network, source.samples.inputs, 3)
+    assert comparison.problem() is None
+    assert comparison.samples == 12
+    assert [layer.path for layer in comparison.layers] == ["body.0", "body.2", "body.4", "body.6", "body.8"]
+    assert comparison.decisions == 12 * 3 * (2 * 16 * 256 + 2 * 32 * 64 + 64 * 16)
+    assert all(0.05 < layer.fire_rate < 0.5 for layer in comparison.layers)
+    assert comparison.predictions_differing == 0
+
+
+@pytest.mark.parametrize("name", ["sew_resnet18", "resnet19", "vggsnn"])
+def test_every_family_passes_at_other_constants(name: str, make_source: MakeSource, tmp_path: Path) -> None:
+    lif = LIFParameters(tau=3.0, v_reset=None if name == "resnet19" else -0.1, decay_input=name != "vggsnn")
+    exported = export(make_source(name, lif=lif), 2, tmp_path, verify_samples=3, batch_size=2)
+    assert exported.comparison.problem() is None
+    assert exported.comparison.samples == 3
+    assert all(layer.fire_rate > 0.02 for layer in exported.comparison.layers)
+
+
+def test_the_twin_passes(make_source: MakeSource, tmp_path: Path) -> None:
+    exported = export(make_source(neuron="relu"), 1, tmp_path, verify_samples=4)
+    assert exported.comparison.layers == ()
+    assert exported.artifact.manifest.is_twin
+    assert exported.artifact.manifest.neuron is None
+
+
+@pytest.mark.parametrize(
+    ("output", "layer", "timestep"),
+    [("body.4.t1.decayed", "body.4", 2), ("body.6.t2.decayed", "body.6", 3), ("body.0.fires.t0", "body.0", 1)],
+)
+def test_a_wrong_constant_is_found_where_it_is(
+    graph: Path, source: Source, tmp_path: Path, output: str, layer: str, timestep: int
+) -> None:
+    model = onnx.load(graph)
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.45), "wrong"))
+    (node,) = [n for n in model.graph.node if n.output[0] == output]
+    node.input[1] = "wrong"
+    onnx.save(model, tmp_path / "wrong.onnx")
+    comparison = compare(tmp_path / "wrong.onnx", source.network, source.samples.inputs, 3)
+    with pytest.raises(VerificationError, match=rf"first in layer '{layer}' at timestep {timestep}"):
+        comparison.check("wrong.onnx")
+    assert [found.path for found in comparison.layers if found.faults] == [layer]
+
+
+def test_a_lost_state_is_found(graph: Path, source: Source, tmp_path: Path) -> None:
+    model = onnx.load(graph)
+    (node,) = [n for n in model.graph.node if n.output[0] == "body.2.t1.h"]
+    node.op_type, kept = "Identity", node.input[1]
+    del node.input[:]
+    node.input.append(kept)
+    onnx.save(model, tmp_path / "lost.onnx")
+    comparison = compare(tmp_path / "lost.onnx", source.network, source.samples.inputs, 3)
+    assert "layer 'body.2' at timestep 2" in str(comparison.problem())
+
+
+def test_a_wrong_classifier_is_found_behind_the_last_layer(graph: Path, source: Source, tmp_path: Path) -> None:
+    model = onnx.load(graph)
+    for weight in model.graph.initializer:
+        if weight.name.endswith("9.2.bias"):
+            weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) + np.float32(1e-3), weight.name))
+    onnx.save(model, tmp_path / "bias.onnx")
+    comparison = compare(tmp_path / "bias.onnx", source.network, source.samples.inputs, 3)
+    assert "the fault lies behind the last LIF layer" in str(comparison.problem())
+
+
+def test_a_graph_of_another_t_is_refused(graph: Path, source: Source) -> None:
+    with pytest.raises(VerificationError, match=r"lacks the LIF layer 'body.0' at timestep 4"):
+        compare(graph, source.network, source.samples.inputs, 4)
+    with pytest.raises(VerificationError, match=r"and the network has not, the LIF layer 'body.0' at timestep 3"):
+        compare(graph, source.network, source.samples.inputs, 2)

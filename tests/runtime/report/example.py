@@ -1,0 +1,117 @@
+"""Rows and documents made by hand, for tests of what a report says about known numbers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from tks_edge_runtime.artifact import Accuracy, EvaluationSpec
+from tks_edge_runtime.measure import ColdStart, WarmUp
+from tks_edge_runtime.report.conclusion import conclude
+from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument, Row
+from tks_edge_runtime.report.ranking import measured, ranked
+from tks_edge_runtime.session import SelfTest
+from tks_edge_runtime.statistics import summarize
+
+EVALUATION = EvaluationSpec("digits", "test", 597, "e" * 64, "digits-test-eeee.eval.npz")
+
+
+def trace(median: float, samples: int = 2000) -> tuple[float, ...]:
+    """Draw latencies in ms: a narrow body around `median`, and a tail of slow runs."""
+    generator = random.Random(round(median * 1e6))  # noqa: S311 - a trace, not a secret
+    values = [median * generator.lognormvariate(0, 0.03) for _ in range(samples)]
+    for index in range(0, samples, 50):
+        values[index] *= 1 + generator.expovariate(1)
+    return tuple(round(value, 6) for value in values)
+
+
+def row(timesteps: int, correct: int | None, median: float, *, total: int = 597, **fields: Any) -> Row:
+    """Build a spiking row of the network `digits`, trained at T=8; without `correct` it has no accuracy."""
+    name = str(fields.get("name", "digits"))
+    latencies = trace(median, fields.pop("samples", 2000))
+    given: dict[str, Any] = {
+        "file": f"{name}-t{timesteps}-{fields.get('precision', 'fp32')}.onnx",
+        "sha256": "a" * 64,
+        "name": name,
+        "model": "tiny",
+        "neuron": "lif",
+        "is_twin": False,
+        "timesteps": timesteps,
+        "train_timesteps": 8,
+        "precision": "fp32",
+        "backend": "onnxruntime",
+        "batch_size": 1,
+        "size_bytes": 123_456,
+        "parameters": 39_850,
+        "classes": tuple("0123456789"),
+        "evaluation": EVALUATION,
+        "status": "ok",
+        "reason": None,
+        "self_test": SelfTest(1e-6, 1e-4, passed=True),
+        "accuracy": None if correct is None else measured(correct, total),
+        "recorded_accuracy": None if correct is None else Accuracy(timesteps, correct, total),
+        "accuracy_as_trained": None if correct is None else True,
+        "latency": summarize(latencies),
+        "cpu_ms": median * 1.1,
+        "cpu_ms_min": median,
+        "cold_start": ColdStart(12.5, 3.25),
+        "warm_up": WarmUp(1.2, 900, steady=True),
+        "trace_ms": latencies,
+    }
+    return Row(**{**given, **fields})
+
+
+def twin(correct: int | None, median: float, **fields: Any) -> Row:
+    """Build the ReLU twin of `digits`."""
+    given = {"name": "digits-relu", "neuron": "relu", "is_twin": True, "train_timesteps": 1, **fields}
+    return row(1, correct, median, **given)
+
+
+def failed(timesteps: int, **fields: Any) -> Row:
+    """Build a row whose self-test did not hold."""
+    given = {
+        "status": "failed",
+        "reason": "self-test failed: the logits differ by 3",
+        "self_test": SelfTest(3.0, 1e-4, passed=False),
+        "latency": None,
+        "cpu_ms": None,
+        "cpu_ms_min": None,
+        "cold_start": None,
+        "warm_up": None,
+        "trace_ms": (),
+        **fields,
+    }
+    return row(timesteps, None, 1.0, **given)
+
+
+def document(rows: Sequence[Row], **fields: Any) -> ReportDocument:
+    """Rank the rows, conclude, and wrap them into a document of a made-up machine."""
+    state = {"time": 1.0, "load": [0.5, 0.25, 0.1], "clock_mhz": {"min": 2000.0, "max": 2500.0}, "temperatures_c": None}
+    ordered = ranked(rows)
+    given: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "tks-edge", "version": "0.1.0"},
+        "command": "tks-edge report artifacts/ --preset quick --output report/",
+        "created": "2026-01-02T03:04:05+00:00",
+        "preset": "quick",
+        "seconds": 3.0,
+        "method": ("Single stream.", "Interleaved."),
+        "machine": {"cpu": "a CPU", "memory_bytes": 8_000_000_000, "governors": None},
+        "backend": Backend("onnxruntime", 1, {"library": "onnxruntime", "version": "1.20"}),
+        "device_state": DeviceStates(state, (state, {**state, "clock_mhz": {"min": 1900.0, "max": 2600.0}}), state),
+        "conclusions": conclude(ordered),
+        "rows": ordered,
+    }
+    return ReportDocument(**{**given, **fields})
+
+
+def sweep() -> list[Row]:
+    """Build the usual folder: one network at four T, and its twin, slower than none of them."""
+    return [
+        row(1, 579, 0.052),
+        row(2, 586, 0.101, warnings=("latency varies: standard deviation 5.0% of the mean (more than 2.5%)",)),
+        row(4, 588, 0.197),
+        row(8, 589, 0.402),
+        twin(590, 0.049),
+    ]

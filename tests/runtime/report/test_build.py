@@ -1,0 +1,209 @@
+"""A report of real artifacts, measured for a moment: what it says of them, and how bad input ends it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tks_edge_runtime import measure
+from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, NetworkSpec
+from tks_edge_runtime.commands.report import report
+from tks_edge_runtime.errors import ArtifactError, InputError
+from tks_edge_runtime.files import sha256_of
+from tks_edge_runtime.report.build import FILES, build_report
+from tks_edge_runtime.report.document import ReportDocument, schema
+
+Build = Callable[..., Any]
+SAMPLES = 20
+TWIN = {
+    "network": NetworkSpec("tiny", "relu", {"num_classes": 4, "in_channels": 1}, 256),
+    "neuron": None,
+    "train_timesteps": 1,
+}
+
+app = typer.Typer()
+app.command()(report)
+app.callback()(lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(measure.PRESETS, "quick", 0.05)
+
+
+@pytest.fixture
+def folder(build: Build, tmp_path: Path) -> Path:
+    """The network at T=1, 2 and 8 and its twin, all on one evaluation set, which T=8 classifies without a mistake."""
+    made = tmp_path / "artifacts"
+    made.mkdir()
+    full = build(folder=made, timesteps=8, samples=SAMPLES, wrong=0)
+    np.savez(made / "shared.eval.npz", inputs=full.inputs, labels=full.labels)
+    sha256 = sha256_of(made / "shared.eval.npz")
+    evaluation = EvaluationSpec("digits", "test", SAMPLES, sha256, "shared.eval.npz")
+    recorded = (Accuracy(2, SAMPLES + 1, SAMPLES + 1), Accuracy(8, SAMPLES, SAMPLES))
+    for timesteps in (1, 2, 8):
+        build(folder=made, timesteps=timesteps, samples=SAMPLES, evaluation=evaluation, accuracies=recorded)
+    build(folder=made, name="small-relu", timesteps=1, samples=SAMPLES, evaluation=evaluation, **TWIN)
+    return made
+
+
+def measured(folder: Path, **options: Any) -> ReportDocument:
+    return build_report(folder, folder.parent / "report", command="tks-edge report", **options)
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["report", *map(str, arguments)])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def spoil_golden(folder: Path) -> None:
+    path = folder / "small-t2-fp32.golden.npz"
+    with np.load(path) as archive:
+        pair = dict(archive)
+    np.savez(path, input=pair["input"], logits=pair["logits"] + 1)
+
+
+def test_each_artifact_is_a_row_with_what_was_measured(folder: Path) -> None:
+    stages: list[tuple[str, float]] = []
+    document = measured(folder, on_progress=lambda stage, done: stages.append((stage, done)))
+    assert [row.file for row in document.rows] == [
+        "small-t1-fp32.onnx",
+        "small-t2-fp32.onnx",
+        "small-t8-fp32.onnx",
+        "small-relu-t1-fp32.onnx",
+    ]
+    for row in document.rows:
+        path = folder / row.file
+        assert (row.status, row.sha256, row.size_bytes) == ("ok", sha256_of(path), path.stat().st_size)
+        assert row.accuracy is not None
+        assert row.accuracy.total == SAMPLES
+        assert row.latency is not None
+        assert row.latency.n == len(row.trace_ms)
+        assert row.self_test is not None
+        assert row.self_test.passed
+    full = document.rows[2]
+    assert full.accuracy is not None
+    assert full.accuracy.correct == SAMPLES
+    assert full.recommended
+    assert full.twin == "small-relu-t1-fp32.onnx"
+    assert [row.accuracy_as_trained for row in document.rows[:3]] == [None, None, True]
+    assert stages[-1] == ("latency", 1.0)
+    assert ("accuracy", 1.0) in stages
+
+
+def test_it_is_written_with_its_method_and_device_state(folder: Path) -> None:
+    document = measured(folder, threads=1)
+    written = json.loads((folder.parent / "report" / "report.json").read_text(encoding="utf-8"))
+    assert written == document.to_dict()
+    jsonschema.validate(written, schema())
+    assert written["backend"]["threads"] == 1
+    assert written["method"]
+    assert written["machine"]["python"]
+    assert len(written["device_state"]["during"]) >= 2
+
+
+def test_an_accuracy_that_is_not_the_recorded_one_is_flagged(build: Build, tmp_path: Path) -> None:
+    build(samples=SAMPLES, accuracies=(Accuracy(2, 3, SAMPLES),))
+    assert measured(tmp_path / "artifacts").rows[0].accuracy_as_trained is False
+
+
+def test_without_an_evaluation_set_latency_is_measured_and_the_lack_is_said(build: Build, tmp_path: Path) -> None:
+    build(evaluation=None)
+    (row,) = measured(tmp_path / "artifacts").rows
+    assert row.accuracy is None
+    assert row.latency is not None
+    assert any("no evaluation set" in warning for warning in row.warnings)
+
+
+def test_a_failed_self_test_is_a_row_and_ends_the_command_with_1_after_everything_is_written(folder: Path) -> None:
+    spoil_golden(folder)
+    output = folder.parent / "report"
+    code, stdout, stderr = invoke(folder, "--output", output)
+    assert code == 1
+    assert "small-t2-fp32.onnx" in stderr
+    assert "FAILED" in stdout
+    written = json.loads((output / "report.json").read_text(encoding="utf-8"))
+    failed = written["rows"][1]
+    assert (failed["status"], failed["latency"], failed["accuracy"]) == ("failed", None, None)
+    assert "self-test failed" in failed["reason"]
+    assert [row["status"] for row in written["rows"]] == ["ok", "failed", "ok", "ok"]
+    assert all((output / name).exists() for name in FILES)
+
+
+def test_the_command_prints_one_json_document_without_traces(folder: Path) -> None:
+    output = folder.parent / "my report"
+    code, stdout, stderr = invoke(folder, "--output", output, "--threads", 1, "--json")
+    assert code == 0, stderr
+    document = json.loads(stdout)
+    jsonschema.validate(document, schema())
+    assert "trace_ms" not in document["rows"][0]
+    assert document["command"].endswith(
+        f"report {folder} --output '{output}' --preset quick --backend onnxruntime --threads 1"
+    )
+    assert "written:" in stderr
+
+
+def test_the_command_ends_with_what_it_wrote_and_the_next_one(folder: Path) -> None:
+    code, stdout, _ = invoke(folder, "--output", folder.parent / "report")
+    assert code == 0
+    for name in FILES:
+        assert str(folder.parent / "report" / name) in stdout
+    assert f"next: tks-edge run {folder / 'small-t8-fp32.onnx'} IMAGE" in stdout
+
+
+def test_every_artifact_failing_is_reported_too(build: Build, tmp_path: Path) -> None:
+    build()
+    spoil_golden(tmp_path / "artifacts")
+    document = measured(tmp_path / "artifacts")
+    assert [row.status for row in document.rows] == ["failed"]
+    assert document.conclusions[0].verdict == "none"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"preset": "quik"}, "Did you mean 'quick'"),
+        ({"backend": "onnxruntim"}, "Did you mean 'onnxruntime'"),
+        ({"threads": 0}, "threads"),
+    ],
+)
+def test_what_does_not_exist_is_refused(folder: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        measured(folder, **options)
+    assert not (folder.parent / "report").exists()
+
+
+@pytest.mark.parametrize("output", ["file", "file/below"])
+def test_an_output_that_is_a_file_is_refused_before_measuring(folder: Path, output: str) -> None:
+    (folder.parent / "file").write_text("mine")
+    with pytest.raises(InputError, match="is a file"):
+        build_report(folder, folder.parent / output, command="tks-edge report")
+    assert (folder.parent / "file").read_text() == "mine"
+
+
+def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "missing"):
+        with pytest.raises(InputError, match=name):
+            measured(tmp_path / name)
+
+
+def test_a_damaged_artifact_or_evaluation_set_is_named(folder: Path) -> None:
+    (folder / "shared.eval.npz").write_bytes(b"PK")
+    with pytest.raises(ArtifactError, match=r"shared\.eval\.npz"):
+        measured(folder)
+    artifact = folder / "small-t1-fp32.onnx"
+    artifact.write_bytes(artifact.read_bytes()[:100])
+    with pytest.raises(ArtifactError, match=r"small-t1-fp32\.onnx"):
+        measured(folder)
+    code, _, stderr = invoke(folder)
+    assert code == 2
+    assert "Traceback" not in stderr

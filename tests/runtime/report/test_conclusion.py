@@ -1,0 +1,99 @@
+"""What the sentences say, for each way in which the numbers can fall out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.runtime.report.example import document, failed, row, sweep, twin
+from tks_edge_runtime.artifact import Accuracy
+from tks_edge_runtime.report.document import Conclusion, Row
+
+
+def conclusion(rows: list[Row]) -> Conclusion:
+    (found,) = document(rows).conclusions
+    return found
+
+
+def text(rows: list[Row]) -> str:
+    found = conclusion(rows)
+    return " ".join((found.headline, *found.sentences))
+
+
+def test_it_names_the_smallest_t_its_accuracy_and_its_latency_against_t_train() -> None:
+    found = text(sweep())
+    assert "T=2 is the smallest T in the folder within 1 percentage point of T=8" in found
+    assert "98.16 %, 95 % interval 96.73" in found
+    assert "against 98.66 %, 95 % interval 97.38" in found
+    assert "0.50 points less, within noise" in found
+    assert "0.101 ms (median, end to end, batch 1), against 0.403 ms at T=8: 3.99 times faster" in found
+
+
+@pytest.mark.parametrize(
+    ("correct", "median", "verdict", "words"),
+    [
+        (590, 0.5, "twin", "the ReLU twin is the better choice here"),
+        (586, 0.5, "twin", "2.00 times slower, with equal accuracy: the ReLU twin is the better choice here"),
+        (590, 1.0, "twin", "as fast, with 0.67 points less accuracy (within noise): the ReLU twin is the better"),
+        (580, 2.0, "ship", "2.00 times faster, with 1.01 points more accuracy (within noise): the spiking network is"),
+        (586, 2.0, "ship", "the spiking network is the better choice here"),
+        (500, 0.5, "trade", "2.00 times slower, with 14.41 points more accuracy: a trade of latency for accuracy"),
+        (590, 2.0, "trade", "neither is better at both"),
+        (586, 1.01, "tie", "as fast, with equal accuracy: neither is the better choice here"),
+    ],
+)
+def test_the_verdict_against_the_twin(correct: int, median: float, verdict: str, words: str) -> None:
+    rows = [row(2, 586, 1.0), row(8, 586, 4.0), twin(correct, median)]
+    found = conclusion(rows)
+    assert found.verdict == verdict
+    assert words in text(rows)
+    assert ("Ship digits at T=2" in found.headline) == (verdict != "twin")
+
+
+def test_a_better_twin_is_in_the_headline() -> None:
+    assert "the ReLU twin is the better choice here" in conclusion(sweep()).headline
+
+
+def test_without_a_twin_it_names_the_commands_that_make_one() -> None:
+    found = text([row(2, 586, 1.0), row(8, 586, 4.0)])
+    assert "`tks-edge train --neuron relu --model tiny`" in found
+    assert "`tks-edge export --timesteps 1`" in found
+
+
+def test_a_loss_that_is_more_than_noise_is_called_so() -> None:
+    rows = [row(1, 49_600, 1.0, total=50_000), row(8, 50_000, 4.0, total=50_000)]
+    assert "0.80 points less, more than noise" in text(rows)
+
+
+def test_where_no_smaller_t_holds_it_says_so() -> None:
+    assert "No smaller T in the folder is within 1 percentage point of T=8" in text(
+        [row(1, 500, 1.0), row(8, 590, 4.0)]
+    )
+
+
+def test_a_recorded_reference_is_named_as_one() -> None:
+    assert "recorded at export" in text([row(2, 588, 2.0, recorded_train_accuracy=Accuracy(8, 590, 597))])
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([row(1, 590, 1.0)], "`tks-edge export --timesteps 8`"),
+        ([row(1, 500, 1.0, recorded_train_accuracy=Accuracy(8, 590, 597))], "No T in the folder is within 1"),
+        ([row(1, None, 1.0)], "no evaluation set"),
+        ([failed(2)], "The self-test failed for digits-t2-fp32.onnx"),
+    ],
+)
+def test_where_no_t_can_be_recommended_it_says_why(rows: list[Row], words: str) -> None:
+    found = conclusion(rows)
+    assert (found.verdict, found.file) == ("none", None)
+    assert words in text(rows)
+
+
+def test_an_unstable_or_untrue_row_is_named() -> None:
+    rows = [row(2, 586, 1.0, unstable=True, accuracy_as_trained=False), row(8, 586, 4.0)]
+    assert "Measured while UNSTABLE: digits-t2-fp32.onnx" in text(rows)
+    assert "differs from the trained network's" in text(rows)
+
+
+def test_a_twin_alone_concludes_nothing() -> None:
+    assert document([twin(590, 1.0)]).conclusions == ()

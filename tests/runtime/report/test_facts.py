@@ -1,0 +1,51 @@
+"""Machine facts and device states, as the rows of text that a report shows."""
+
+from __future__ import annotations
+
+from tks_edge_runtime.report.document import DeviceStates
+from tks_edge_runtime.report.facts import fact_table, state_table
+from tks_edge_runtime.report.wording import NONE, accuracy, milliseconds, size, times
+
+
+def test_facts_carry_their_units_and_what_is_unknown_is_a_dash() -> None:
+    facts = {
+        "memory_bytes": 8_000_000_000,
+        "clock_limit_mhz": 2400.0,
+        "turbo": False,
+        "board": None,
+        "governors": ["performance", "powersave"],
+        "temperatures_c": {"cpu": 45.5},
+    }
+    assert fact_table(facts) == [
+        ("memory (GB)", "8"),
+        ("clock limit (MHz)", "2400"),
+        ("turbo", "no"),
+        ("board", NONE),
+        ("governors", "performance, powersave"),
+        ("temperatures, cpu (°C)", "45.5"),
+    ]
+
+
+def test_states_show_the_range_while_measuring() -> None:
+    during = (
+        {"time": 2.0, "load": [1.0, 0.5], "governors": ["powersave"], "clock_mhz": None},
+        {"time": 3.0, "load": [2.0, 0.5], "governors": ["performance"], "clock_mhz": {"max": 2000.0}},
+    )
+    states = DeviceStates(
+        {"time": 1.0, "load": [0.5, 0.5], "governors": ["powersave"]}, during, {"time": 4.0, "load": None}
+    )
+    assert state_table(states) == [
+        ("load", "0.5, 0.5", "1 to 2, 0.5", NONE),
+        ("governors", "powersave", "powersave / performance", NONE),
+        ("clock (MHz)", NONE, NONE, NONE),
+        ("clock, max (MHz)", NONE, "2000", NONE),
+    ]
+
+
+def test_numbers_keep_three_digits_and_never_an_exponent() -> None:
+    assert [milliseconds(value) for value in (0.00123, 0.0523, 0.2, 1.234, 56.78, 1234.5)] == [
+        "0.0012", "0.0523", "0.200", "1.23", "56.8", "1234",
+    ]  # fmt: skip
+    assert [size(value) for value in (999, 123_456, 45_600_000)] == ["1.0 kB", "123.5 kB", "45.6 MB"]
+    assert times(0.472) == "0.47\N{MULTIPLICATION SIGN}"
+    assert milliseconds(None) == accuracy(None) == times(None) == NONE

@@ -1,0 +1,115 @@
+"""Twins, ratios, the Pareto front and the recommended T, from rows whose numbers are known."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tests.runtime.report.example import EVALUATION, failed, row, sweep, twin
+from tks_edge_runtime.artifact import Accuracy
+from tks_edge_runtime.report.document import Row
+from tks_edge_runtime.report.ranking import measured, ranked
+
+
+def chosen(rows: list[Row]) -> list[str]:
+    return [row.file for row in ranked(rows) if row.recommended]
+
+
+def front(rows: list[Row]) -> list[str]:
+    return [row.file for row in ranked(rows) if row.pareto]
+
+
+def test_the_front_holds_what_nothing_else_is_both_faster_and_more_accurate_than() -> None:
+    rows = [row(1, 570, 1.0), row(2, 590, 2.0), row(4, 580, 3.0), row(8, 595, 4.0), twin(560, 1.5)]
+    assert front(rows) == ["digits-t1-fp32.onnx", "digits-t2-fp32.onnx", "digits-t8-fp32.onnx"]
+
+
+def test_the_twin_can_push_every_spiking_row_off_the_front() -> None:
+    assert front(sweep()) == ["digits-relu-t1-fp32.onnx"]
+
+
+def test_rows_on_different_evaluation_sets_do_not_dominate_each_other() -> None:
+    other = dataclasses.replace(EVALUATION, sha256="f" * 64)
+    rows = [row(1, 590, 1.0), row(1, 500, 9.0, name="other", evaluation=other)]
+    assert len(front(rows)) == 2
+
+
+def test_the_smallest_t_within_one_point_is_recommended() -> None:
+    assert chosen(sweep()) == ["digits-t2-fp32.onnx"]
+
+
+def test_exactly_one_point_is_within_one_point() -> None:
+    rows = [row(1, 978, 1.0, total=1000), row(2, 979, 1.5, total=1000), row(8, 989, 2.0, total=1000)]
+    assert chosen(rows) == ["digits-t2-fp32.onnx"]
+
+
+def test_without_the_artifact_at_t_train_the_recorded_accuracy_is_the_reference() -> None:
+    recorded = Accuracy(8, 590, 597)
+    rows = [row(1, 570, 1.0, recorded_train_accuracy=recorded), row(2, 588, 2.0, recorded_train_accuracy=recorded)]
+    assert chosen(rows) == ["digits-t2-fp32.onnx"]
+
+
+def test_without_any_reference_nothing_is_recommended() -> None:
+    assert chosen([row(1, 590, 1.0), row(2, 590, 2.0)]) == []
+
+
+def test_each_precision_is_judged_by_itself_and_against_its_own_t_train_first() -> None:
+    rows = [
+        row(1, 580, 1.0),
+        row(8, 590, 4.0),
+        row(1, 572, 0.5, precision="int8"),
+        row(8, 575, 2.0, precision="int8"),
+        row(1, 585, 0.7, precision="fp16"),
+    ]
+    assert chosen(rows) == ["digits-t8-fp32.onnx", "digits-t1-int8.onnx", "digits-t1-fp16.onnx"]
+
+
+def test_the_ratio_is_of_medians() -> None:
+    rows = ranked([row(2, 590, 1.0), twin(590, 0.5)])
+    latency, reference = rows[0].latency, rows[1].latency
+    assert latency is not None
+    assert reference is not None
+    assert rows[0].twin == "digits-relu-t1-fp32.onnx"
+    assert rows[0].ratio_to_twin == latency.p50 / reference.p50
+    assert rows[1].twin is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": "sew_resnet18"},
+        {"evaluation": dataclasses.replace(EVALUATION, sha256="f" * 64)},
+        {"classes": ("cat", "dog")},
+    ],
+)
+def test_a_network_of_another_kind_or_on_another_set_is_no_twin(other: dict[str, object]) -> None:
+    assert ranked([row(2, 590, 1.0), twin(590, 0.5, **other)])[0].twin is None
+
+
+def test_of_several_twins_the_one_of_the_same_precision_counts_then_the_most_accurate() -> None:
+    rows = [
+        row(2, 590, 1.0),
+        twin(595, 0.2, precision="int8"),
+        twin(580, 0.4, name="weak"),
+        twin(590, 0.5, name="strong"),
+    ]
+    assert ranked(rows)[0].twin == "strong-t1-fp32.onnx"
+
+
+def test_a_failed_row_is_neither_twin_nor_reference_nor_on_the_front() -> None:
+    rows = ranked([row(1, 590, 1.0), failed(8), failed(1, is_twin=True, neuron="relu", name="digits-relu")])
+    assert rows[0].twin is None
+    assert [r.pareto for r in rows] == [True, False, False]
+    assert not any(r.recommended for r in rows)
+
+
+def test_noise_is_judged_by_the_interval_of_the_difference() -> None:
+    assert measured(586, 597).within_noise_of(measured(589, 597))
+    assert not measured(500, 597).within_noise_of(measured(589, 597))
+    # The intervals of these two overlap; that of their difference does not hold 0.
+    weaker, stronger = measured(570, 597), measured(584, 597)
+    assert weaker.high > stronger.low
+    assert not weaker.within_noise_of(stronger)
+    # Newcombe (1998), table II, contrast (a): 56/70 and 48/80 give 0.0524 to 0.3339 by method 10.
+    assert measured(56, 70).difference(measured(48, 80)) == pytest.approx((5.24, 33.39), abs=0.005)

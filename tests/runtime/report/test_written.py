@@ -1,0 +1,181 @@
+"""The files of a report: the JSON fits its schema, the three texts agree with it, and no name in it becomes markup."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from io import StringIO
+from pathlib import Path
+
+import jsonschema
+import pytest
+from rich.console import Console
+
+from tests.runtime.report.example import document, failed, row, sweep, trace, twin
+from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.report.build import FILES, write_report
+from tks_edge_runtime.report.document import ReportDocument, Row, schema
+from tks_edge_runtime.report.plots import draw
+from tks_edge_runtime.report.table import print_report
+from tks_edge_runtime.statistics import summarize
+
+HOSTILE = "<script>alert('1')</script>|$x_1$ **b** [a](b) \"q\" & `c`"
+
+
+def everything() -> list[Row]:
+    """A folder in which whatever can go wrong has."""
+    return [
+        *sweep(),
+        failed(2, name="broken"),
+        row(4, None, 0.3, name="unknown", evaluation=None, samples=20, unstable=True, warnings=("no evaluation set",)),
+        row(
+            1, 500, 9.0, name=HOSTILE, precision="int8", classes=(HOSTILE,), file=f"{HOSTILE}.onnx", warnings=(HOSTILE,)
+        ),
+        row(8, 500, 9.5, name=HOSTILE, precision="int8", classes=(HOSTILE,), samples=50),
+    ]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReportDocument, Path]:
+    folder = tmp_path_factory.mktemp("report") / "made" / "here"
+    made = document(everything(), command=f"tks-edge report '{HOSTILE}'", method=(HOSTILE,), machine={"cpu": HOSTILE})
+    write_report(made, folder)
+    return made, folder
+
+
+def printed(made: ReportDocument, width: int) -> str:
+    text = StringIO()
+    print_report(made, Console(file=text, width=width, no_color=True))
+    return text.getvalue()
+
+
+def test_every_file_is_there_and_nothing_else(report: tuple[ReportDocument, Path]) -> None:
+    folder = report[1]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    names = {"accuracy-latency", "accuracy-timesteps", "latency-timesteps", "latency-distribution"}
+    assert {path.name for path in (folder / "plots").iterdir()} == {f"{n}.{e}" for n in names for e in ("png", "svg")}
+
+
+def test_the_json_fits_the_published_schema(report: tuple[ReportDocument, Path]) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    validator = jsonschema.Draft202012Validator(schema())
+    validator.validate(json.loads((report[1] / "report.json").read_text(encoding="utf-8")))
+    without = report[0].to_dict(traces=False)
+    validator.validate(without)
+    assert "trace_ms" not in without["rows"][0]
+
+
+@pytest.mark.parametrize(("kind", "definition"), [(ReportDocument, None), (Row, "row")])
+def test_the_schema_describes_every_field(kind: type, definition: str | None) -> None:
+    part = schema() if definition is None else schema()["$defs"][definition]
+    assert set(part["properties"]) == {field.name for field in dataclasses.fields(kind)}
+
+
+def test_a_number_that_json_has_no_word_for_is_null() -> None:
+    made = document([row(1, 590, 1.0, cpu_ms=float("nan"))], machine={"clock": float("inf")})
+    assert made.to_dict()["rows"][0]["cpu_ms"] is None
+    assert made.to_dict()["machine"] == {"clock": None}
+    jsonschema.validate(made.to_dict(), schema())
+
+
+def test_the_raw_trace_is_in_the_json(report: tuple[ReportDocument, Path]) -> None:
+    document = json.loads((report[1] / "report.json").read_text(encoding="utf-8"))
+    assert document["rows"][0]["trace_ms"] == list(trace(0.052))
+
+
+def test_a_percentile_with_too_few_runs_says_how_many_it_needs(report: tuple[ReportDocument, Path]) -> None:
+    assert summarize(trace(0.3, 20)).p90 is None
+    for name in ("report.md", "report.html"):
+        text = (report[1] / name).read_text(encoding="utf-8")
+        assert "n/a (needs 64)" in text
+        assert "n/a (needs 6636)" in text
+
+
+def test_the_markdown_table_is_one_and_holds_every_row(report: tuple[ReportDocument, Path]) -> None:
+    text = (report[1] / "report.md").read_text(encoding="utf-8")
+    table = text.split("## Every artifact\n\n")[1].split("\n\n")[0].splitlines()
+    assert len(table) == 2 + len(report[0].rows)
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {23}
+    assert "98.16 (96.73" in table[3]
+    assert "FAILED" in text
+    assert "UNSTABLE" in text
+
+
+def test_no_name_becomes_markup(report: tuple[ReportDocument, Path]) -> None:
+    page = (report[1] / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page.lower()
+    assert "&lt;script&gt;" in page
+    text = (report[1] / "report.md").read_text(encoding="utf-8")
+    outside_code = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
+    assert "<script" not in outside_code
+    assert "**b**" not in outside_code
+
+
+def test_the_page_fetches_nothing_and_forbids_fetching(report: tuple[ReportDocument, Path]) -> None:
+    page = (report[1] / "report.html").read_text(encoding="utf-8")
+    assert "default-src 'none'" in page
+    assert not re.search(r"<(link|script|img|iframe|object|embed|base|form)\b|@import|url\((?!#)", page)
+    assert not re.search(r'(?:src|href)="(?!#)', page)
+
+
+def test_the_ids_of_the_page_are_unique_and_every_reference_has_its_target(report: tuple[ReportDocument, Path]) -> None:
+    page = (report[1] / "report.html").read_text(encoding="utf-8")
+    ids = re.findall(r'<[^<>]* id="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    references = re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)|aria-labelledby="([^"]*)"', page)
+    assert {name for groups in references for name in groups if name} <= set(ids)
+
+
+def test_the_plots_are_whole_and_the_same_each_time(report: tuple[ReportDocument, Path]) -> None:
+    again = draw(report[0])
+    for plot in again:
+        ElementTree.fromstring(plot.svg)  # noqa: S314 - made a line above
+        assert (report[1] / "plots" / f"{plot.name}.svg").read_text(encoding="utf-8") == plot.svg
+        assert plot.png.startswith(b"\x89PNG")
+        assert plot.title in plot.description
+        assert "#0072b2" not in plot.inline
+        assert "var(--ink)" in plot.inline
+
+
+def test_names_in_a_script_that_the_font_lacks_are_drawn_without_a_warning() -> None:
+    assert draw(document([row(2, 586, 1.0, name="数字"), row(8, 586, 4.0, name="数字"), twin(580, 0.5, name="_数")]))
+
+
+def test_rows_without_accuracy_leave_out_the_plots_of_it() -> None:
+    assert [plot.name for plot in draw(document([row(1, None, 1.0)]))] == ["latency-distribution"]
+    assert draw(document([failed(2)])) == ()
+
+
+def test_a_report_of_failed_rows_only_is_still_written(tmp_path: Path) -> None:
+    write_report(document([failed(1), failed(2)]), tmp_path)
+    assert "2 of 2 artifacts failed" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_terminal_table_fits_and_shows_each_row_on_a_line(width: int) -> None:
+    text = printed(document(sweep()[:4]), width)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    for timesteps, accuracy in ((1, "96.98 (95.28"), (2, "98.16 (96.73"), (8, "98.66 (97.38")):
+        (line,) = [line for line in text.splitlines() if re.match(rf"\s*digits +{timesteps} +fp32", line)]
+        assert accuracy in line
+        assert ("smallest T" in line) == (timesteps == 2)
+
+
+def test_the_terminal_shows_every_warning_and_failure() -> None:
+    text = " ".join(printed(document(everything()), 100).split())
+    for words in (
+        "latency varies",
+        "self-test failed: the logits differ by 3",
+        "no evaluation set",
+        "FAILED",
+        "UNSTABLE",
+    ):
+        assert words in text
+
+
+def test_a_folder_in_the_way_of_a_file_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(InputError, match=r"report\.html"):
+        write_report(document(sweep()), tmp_path)

@@ -1,0 +1,207 @@
+"""The command line of a board: what it prints where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer import Typer
+from typer.testing import CliRunner, Result
+
+from tests.runtime.conftest import CLASSES, Build
+from tks_edge_runtime import cli
+from tks_edge_runtime.commands import options
+from tks_edge_runtime.measure import PRESETS
+from tks_edge_runtime.session import DEFAULT_BACKEND
+from tks_edge_runtime.version import __version__
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+def fails(result: Result, exit_code: int, *words: str) -> None:
+    """One clear error of a line or two on standard error, and nothing else."""
+    assert result.exit_code == exit_code, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) <= 2
+    for word in words:
+        assert word in result.stderr
+
+
+def document(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image[1].png"
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(path)
+    return path
+
+
+def test_help_names_every_command() -> None:
+    result = invoke("--help")
+    assert result.exit_code == 0
+    for command in ("run", "profile", "report", "info", "doctor"):
+        assert f" {command} " in result.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "profile", "info", "doctor"])
+def test_every_command_has_json_and_debug(command: str) -> None:
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    assert "--json" in result.stdout
+    assert "--debug" in result.stdout
+
+
+def test_the_version_is_printed() -> None:
+    assert invoke("--version").stdout == f"tks-edge-runtime {__version__}\n"
+
+
+def test_another_app_gets_the_verbs_that_need_no_torch() -> None:
+    app = Typer()
+    cli.register(app)
+    names = {info.callback.__name__ for info in app.registered_commands if info.callback is not None}
+    assert names == {"run", "profile", "report", "doctor"}
+
+
+def test_the_help_of_options_says_what_is_there() -> None:
+    assert options.DEFAULT_BACKEND == DEFAULT_BACKEND
+    text = " ".join(invoke("profile", "--help").stdout.replace("│", " ").split())
+    assert all(f"{name} {seconds:g} s" in text for name, seconds in PRESETS.items())
+
+
+def test_run_names_the_classes(build: Build, image: Path) -> None:
+    built = build()
+    result = invoke("run", built.path, image)
+    assert result.exit_code == 0
+    assert "image[1].png" in result.stdout
+    assert sum(f" {name} " in result.stdout for name in CLASSES) == 3
+    assert result.stdout.endswith(f"next: tks-edge profile {built.path}\n")
+
+
+def test_run_gives_one_json_document(build: Build, image: Path) -> None:
+    built = build()
+    found = document(invoke("run", built.path, image, image, "--top-k", "2", "--json"))
+    pixels = np.arange(64, dtype=np.uint8).reshape(1, 1, 8, 8)
+    best = int(built.logits(pixels).argmax())
+    assert [entry["image"] for entry in found["predictions"]] == [str(image)] * 2
+    assert [len(entry["classes"]) for entry in found["predictions"]] == [2, 2]
+    assert found["predictions"][0]["classes"][0]["index"] == best
+
+
+def test_run_shows_all_classes_where_there_are_fewer(build: Build, image: Path) -> None:
+    found = document(invoke("run", build().path, image, "--top-k", "99", "--json"))
+    assert len(found["predictions"][0]["classes"]) == 4
+
+
+def test_info_shows_the_manifest(build: Build) -> None:
+    built = build()
+    text = invoke("info", built.path).stdout
+    for words in (
+        "small",
+        "2 (trained at 8)",
+        "LIF: tau 2",
+        "reset by subtraction",
+        "80.00% (8 of 10)",
+        "digits, test split",
+    ):
+        assert words in text
+    assert document(invoke("info", built.path, "--json"))["manifest"]["timesteps"] == 2
+    built.path.with_name(built.manifest.golden_file).unlink()
+    assert "missing beside the artifact" in invoke("info", built.path).stdout
+
+
+def test_profile_measures_and_writes_the_trace(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "quick", 0.001)
+    built, output = build(batch=2), tmp_path / "new" / "latency.json"
+    result = invoke("profile", built.path, "--threads", "1", "--output", output)
+    assert result.exit_code == 0, result.output
+    for words in ("p50", "throughput", "n/a (needs", "Single stream", f"written: {output}", "next: tks-edge report"):
+        assert words in result.stdout
+    written = json.loads(output.read_text())
+    assert written["batch_size"] == 2
+    assert len(written["latency"]["trace_ms"]) == written["latency"]["summary"]["n"]
+    assert len(written["device_states"]) >= 2
+    assert document(invoke("profile", built.path, "--json"))["engine"]["library"] == "onnxruntime"
+
+
+def test_doctor_says_what_is_there() -> None:
+    found = document(invoke("doctor", "--json"))
+    assert found["backends"] == ["onnxruntime"]
+    assert {"Python", "numpy", "training", "disk"} <= {finding["subject"] for finding in found["findings"]}
+    assert "next: tks-edge report" in invoke("doctor").stdout
+
+
+def test_doctor_without_a_backend_ends_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    result = invoke("doctor", "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["backends"] == []
+    assert "error: no backend can run on this machine. Install one: pip install onnxruntime" in result.stderr
+
+
+def test_wrong_use_ends_with_2(build: Build, image: Path, tmp_path: Path) -> None:
+    path = build().path
+    (tmp_path / "no.png").write_text("no image")
+    fails(invoke("info", tmp_path / "none.onnx"), 2, "none.onnx", "No such file")
+    fails(invoke("info", image), 2, "is not an .onnx file")
+    fails(invoke("run", path, tmp_path / "no.png"), 2, "no.png is not an image")
+    fails(invoke("run", path, tmp_path / "none.png"), 2, "none.png", "No such file")
+    fails(invoke("run", path, image, "--top-k", "0"), 2, "top_k is 0")
+    fails(invoke("run", path, image, "--backend", "onnx"), 2, "unknown backend 'onnx'. Did you mean 'onnxruntime'?")
+    fails(invoke("run", path, image, "--threads", "0"), 2, "threads is 0")
+    fails(invoke("profile", path, "--preset", "fast"), 2, "unknown preset 'fast'", "long, mlperf, quick, standard")
+    assert invoke("run").exit_code == 2
+    assert invoke("nonsense").exit_code == 2
+
+
+def test_a_missing_library_ends_with_3(build: Build, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = build().path
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    fails(invoke("run", path, image), 3, "pip install onnxruntime")
+
+
+def test_a_file_that_cannot_be_written_ends_with_2(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "quick", 0.1)
+    fails(invoke("profile", build().path, "--output", "/dev/null"), 2, "/dev/null")
+
+
+def test_a_fault_of_ours_ends_with_1_and_debug_shows_where(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("tks_edge_runtime.artifact.Artifact.open", fault)
+    path = build().path
+    fails(invoke("info", path), 1, "ZeroDivisionError: by zero", "--debug")
+    assert "Traceback" in invoke("info", path, "--debug").stderr
+
+
+def test_an_interrupt_ends_with_130(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tks_edge_runtime.artifact.Artifact.open", interrupt)
+    fails(invoke("info", build().path), 130, "interrupted")
+
+
+def test_the_program_runs_as_a_module_and_names_itself(build: Build) -> None:
+    path = build().path
+    command = [sys.executable, "-m", "tks_edge_runtime", "info", str(path)]
+    folders = [str(Path(cli.__file__).parents[1])]
+    environment = {"PYTHONPATH": ":".join(folders), "COLUMNS": "200"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.endswith(f"next: tks-edge-runtime profile {path}\n")
+    result = subprocess.run([*command, "--json"], capture_output=True, text=True, env=environment, check=False)
+    assert json.loads(result.stdout)["path"] == str(path)
+    assert "next: tks-edge-runtime profile" in result.stderr

@@ -1,0 +1,225 @@
+"""The latency protocol, on a clock that only moves when something runs."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from tests.runtime.conftest import Build
+from tests.runtime.recorded import record
+from tks_edge_runtime import measure as module
+from tks_edge_runtime.device import Sampler
+from tks_edge_runtime.errors import ArtifactError, InputError
+from tks_edge_runtime.measure import PRESETS, Measurement, input_batches, measure, method_text, preset_seconds
+from tks_edge_runtime.session import Session, load
+
+
+class Clock:
+    """Wall time and process time in ns, and who ran when."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0
+        self.log: list[tuple[str, int]] = []
+
+
+class FakeSession:
+    """Takes `durations` in ms, one after the other and the last for ever; uses two cores."""
+
+    def __init__(self, clock: Clock, name: str, *durations: float, on_run: Any = None) -> None:
+        self.load_ms, self.first_ms = 7.0, 9.0
+        self._clock, self._name, self._durations, self._on_run = clock, name, list(durations), on_run
+
+    def run_batch(self, batch: int) -> None:
+        duration = int(1e6 * (self._durations.pop(0) if len(self._durations) > 1 else self._durations[0]))
+        self._clock.wall += duration
+        self._clock.cpu += 2 * duration
+        self._clock.log.append((self._name, batch))
+        if self._on_run is not None:
+            self._on_run()
+
+    def describe(self) -> dict[str, str]:
+        return {"spinning": "on"}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "perf_counter_ns", lambda: clock.wall)
+    monkeypatch.setattr(module, "process_time_ns", lambda: clock.cpu)
+    return clock
+
+
+def run(*sessions: FakeSession, seconds: float = 3.0, batches: Any = None, **options: Any) -> list[Measurement]:
+    rotations = batches or [[0]] * len(sessions)
+    return measure(cast(list[Session], list(sessions)), rotations, seconds=seconds, **options)
+
+
+def blocks_of(log: list[tuple[str, int]]) -> str:
+    names = "".join(name for name, _ in log)
+    return "".join(name for place, name in enumerate(names) if place == 0 or names[place - 1] != name)
+
+
+def test_a_steady_session_is_measured_for_the_time_asked(clock: Clock) -> None:
+    measured = run(FakeSession(clock, "a", 10.0))[0]
+    assert measured.summary.n == len(measured.trace_ms) == 300
+    assert set(measured.trace_ms) == {10.0}
+    assert (measured.cpu_ms, measured.cpu_ms_min) == (20.0, 20.0)
+    assert (measured.cold_start.load_ms, measured.cold_start.first_ms) == (7.0, 9.0)
+    assert measured.warm_up.steady
+    assert not measured.warnings
+    assert not measured.unstable
+
+
+def test_sessions_take_turns_in_the_order_a_b_b_a(clock: Clock) -> None:
+    measured = run(FakeSession(clock, "a", 10.0), FakeSession(clock, "b", 30.0), FakeSession(clock, "c", 20.0))
+    order = blocks_of(clock.log)
+    # The warm-up is a, b, c, and so is the first round; from one round to the next the last session goes on.
+    assert order.startswith("abcabcbabcbabc")
+    for session in measured:
+        assert sum(session.trace_ms) == pytest.approx(3000, rel=0.25)
+
+
+def test_the_first_run_of_a_block_is_not_timed(clock: Clock) -> None:
+    measured = run(FakeSession(clock, "a", 10.0), FakeSession(clock, "b", 10.0))
+    rounds = 30
+    for name, session in zip("ab", measured, strict=True):
+        runs = sum(1 for who, _ in clock.log if who == name)
+        assert runs == session.warm_up.runs + session.summary.n + rounds
+
+
+def test_blocks_are_as_long_as_the_slowest_run(clock: Clock) -> None:
+    fast, slow = run(FakeSession(clock, "a", 10.0), FakeSession(clock, "b", 500.0))
+    assert fast.summary.n == 300
+    assert slow.summary.n == 6
+
+
+def test_inputs_are_rotated(clock: Clock) -> None:
+    run(FakeSession(clock, "a", 50.0), batches=[[0, 1, 2]])
+    assert [batch for _, batch in clock.log[:7]] == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_warm_up_lasts_200_ms_and_10_runs_at_least(clock: Clock) -> None:
+    fast, slow = run(FakeSession(clock, "a", 1.0), FakeSession(clock, "b", 100.0))
+    window = 0.5
+    assert fast.warm_up.seconds == pytest.approx(0.2 + 2 * window)
+    assert slow.warm_up.seconds == pytest.approx(10 * 0.1 + 2 * window)
+
+
+def test_warm_up_goes_on_until_two_medians_agree(clock: Clock) -> None:
+    cooling = [10.0 + 40.0 * 0.9**k for k in range(400)]
+    measured = run(FakeSession(clock, "a", *cooling, 10.0), seconds=10.0)[0]
+    assert measured.warm_up.steady
+    assert measured.warm_up.seconds > 2.2
+    assert max(measured.trace_ms) < 10.3
+
+
+@pytest.mark.parametrize(("seconds", "limit"), [(3.0, 3.0), (60.0, 30.0)])
+def test_warm_up_ends_without_a_steady_state_and_says_so(clock: Clock, seconds: float, limit: float) -> None:
+    growing = [10.0 * 1.002**k for k in range(20_000)]
+    warm_up = run(FakeSession(clock, "a", *growing), seconds=seconds)[0].warm_up
+    assert not warm_up.steady
+    assert limit <= warm_up.seconds < limit + 1.5
+
+
+def test_a_restless_session_is_warned_of(clock: Clock) -> None:
+    restless = [10.0, 20.0] * 5000
+    measured = run(FakeSession(clock, "a", *restless))[0]
+    assert any("standard deviation" in warning for warning in measured.warnings)
+    assert any("interquartile range" in warning for warning in measured.warnings)
+    assert not measured.unstable
+
+
+def test_an_outlier_stays_in_the_trace(clock: Clock) -> None:
+    measured = run(FakeSession(clock, "a", *[10.0] * 200, 900.0, 10.0))[0]
+    assert measured.summary.max == 900.0
+
+
+def test_spinning_sessions_in_turns_are_warned_of(clock: Clock) -> None:
+    together = run(FakeSession(clock, "a", 10.0), FakeSession(clock, "b", 10.0))
+    assert all(any("spinning" in warning for warning in m.warnings) for m in together)
+
+
+def test_a_throttled_machine_marks_every_row_unstable(clock: Clock, tmp_path: Path) -> None:
+    counter = record(tmp_path) / "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count"
+
+    def throttle() -> None:
+        if len(clock.log) > 500:
+            counter.write_text("3")
+
+    sessions = FakeSession(clock, "a", 10.0), FakeSession(clock, "b", 10.0, on_run=throttle)
+    with Sampler(tmp_path) as sampler:
+        measured = run(*sessions, sampler=sampler)
+    for session in measured:
+        assert session.unstable
+        assert "the CPU was throttled 3 times" in session.warnings
+
+
+def test_progress_only_grows_and_ends_at_one(clock: Clock) -> None:
+    seen: list[float] = []
+    run(FakeSession(clock, "a", 10.0), FakeSession(clock, "b", 10.0), on_progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_no_time_is_refused(clock: Clock, seconds: float) -> None:
+    with pytest.raises(InputError, match="nothing to measure"):
+        run(FakeSession(clock, "a", 10.0), seconds=seconds)
+
+
+def test_nothing_to_measure_is_refused(clock: Clock) -> None:
+    with pytest.raises(InputError, match="nothing to measure"):
+        run()
+    with pytest.raises(InputError, match="nothing to measure"):
+        run(FakeSession(clock, "a", 10.0), batches=[[]])
+
+
+def test_presets_are_those_of_the_protocol() -> None:
+    assert PRESETS == {"quick": 3.0, "standard": 10.0, "long": 60.0, "mlperf": 600.0}
+    assert preset_seconds("long") == 60
+    with pytest.raises(InputError, match=r"unknown preset 'quik'. Did you mean 'quick'"):
+        preset_seconds("quik")
+
+
+def test_real_sessions_are_measured_on_their_real_inputs(build: Build) -> None:
+    one, two = build(timesteps=1, batch=4), build(timesteps=2)
+    with load(one.path, threads=1, spinning=False) as first, load(two.path, threads=1, spinning=False) as second:
+        sessions = [first, second]
+        measured = measure(sessions, [input_batches(s) for s in sessions], seconds=0.2)
+        text = " ".join(method_text(sessions, 0.2))
+    for session in measured:
+        document = json.loads(json.dumps(session.to_dict(include_trace=True), allow_nan=False))
+        assert document["summary"]["n"] == len(document["trace_ms"])
+        assert document["summary"]["p50"] == pytest.approx(statistics.median(document["trace_ms"]))
+        assert document["cold_start"]["load_ms"] > 0
+        assert document["cpu_ms_min"] <= document["cpu_ms"]
+        assert "trace_ms" not in session.to_dict(include_trace=False)
+        assert not any("spinning" in warning for warning in session.warnings)
+    assert "one batch of 1 or 4 at a time" in text
+    assert "A B B A" in text
+    assert "spinning off" in text
+    assert "p90 needs 64, p95 needs 130, p99 needs 662, p99.9 needs 6636" in text
+
+
+def test_batches_are_real_samples_and_the_last_is_filled_up(build: Build) -> None:
+    built = build(batch=4, samples=10)
+    with load(built.path) as session:
+        batches = input_batches(session)
+        few = input_batches(session, count=2)
+    assert [batch.shape for batch in batches] == [(4, 1, 8, 8)] * 3
+    np.testing.assert_array_equal(np.concatenate(batches), built.inputs[[*range(10), 0, 1]])
+    assert len(few) == 2
+
+
+def test_without_an_evaluation_set_the_golden_input_is_used(build: Build) -> None:
+    built = build(evaluation=None)
+    with load(built.path) as session:
+        np.testing.assert_array_equal(np.concatenate(input_batches(session)), built.inputs[:1])
+        built.path.with_name(built.manifest.golden_file).unlink()
+        with pytest.raises(ArtifactError, match="is missing"):
+            input_batches(session)

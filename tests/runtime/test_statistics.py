@@ -1,0 +1,80 @@
+"""Statistics against their definitions: NumPy, the binomial distribution, and the interval's own equation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tks_edge_runtime.statistics import needed, summarize, wilson
+
+LATENCIES = st.floats(1e-4, 1e6)
+
+
+@pytest.mark.parametrize(("percentile", "samples"), [(90, 64), (95, 130), (99, 662), (99.9, 6636)])
+def test_the_samples_that_a_percentile_needs_follow_from_the_binomial(percentile: float, samples: int) -> None:
+    def at_most_one_beyond(n: int) -> float:
+        q = 1 - percentile / 100
+        return sum(math.comb(n, k) * q**k * (1 - q) ** (n - k) for k in (0, 1))
+
+    assert needed(percentile) == samples
+    assert at_most_one_beyond(samples) <= 0.01 < at_most_one_beyond(samples - 1)
+
+
+@pytest.mark.parametrize("percentile", [0, 100, -1, 101])
+def test_a_percentile_lies_between_0_and_100(percentile: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 100"):
+        needed(percentile)
+
+
+@given(st.lists(LATENCIES, min_size=1, max_size=800))
+def test_a_summary_agrees_with_numpy(trace: list[float]) -> None:
+    summary = summarize(trace)
+    assert (summary.n, summary.min, summary.max) == (len(trace), min(trace), max(trace))
+    assert summary.mean == pytest.approx(np.mean(trace))
+    assert summary.p50 == pytest.approx(np.median(trace))
+    assert summary.iqr == pytest.approx(np.percentile(trace, 75) - np.percentile(trace, 25))
+    assert summary.cv == pytest.approx(np.std(trace, ddof=1) / np.mean(trace) if len(trace) > 1 else 0)
+    assert summary.throughput == pytest.approx(1000 / np.mean(trace))
+    for percentile, found in ((90, summary.p90), (95, summary.p95), (99, summary.p99), (99.9, summary.p999)):
+        if len(trace) < needed(percentile):
+            assert found is None
+        else:
+            assert found == pytest.approx(np.percentile(trace, percentile))
+
+
+@pytest.mark.parametrize(("n", "given_percentiles"), [(63, 0), (64, 1), (130, 2), (662, 3), (6635, 3), (6636, 4)])
+def test_a_percentile_appears_with_its_last_needed_sample(n: int, given_percentiles: int) -> None:
+    summary = summarize(np.arange(1, n + 1))
+    tails = [summary.p90, summary.p95, summary.p99, summary.p999]
+    assert [value is not None for value in tails] == [place < given_percentiles for place in range(4)]
+    assert summary.to_dict()["p90"] == summary.p90
+
+
+def test_an_outlier_is_kept() -> None:
+    assert summarize([1.0] * 99 + [1000.0]).max == 1000
+
+
+@pytest.mark.parametrize("trace", [[], [0.0], [-1.0], [math.nan], [math.inf], [[1.0]]])
+def test_a_trace_that_is_none_is_refused(trace: list[float]) -> None:
+    with pytest.raises(ValueError, match="finite latencies"):
+        summarize(trace)
+
+
+@given(st.integers(1, 100_000), st.floats(0, 1))
+def test_the_ends_of_the_interval_solve_its_equation(total: int, share: float) -> None:
+    """Wilson's ends are the p with |observed - p| = z sqrt(p (1 - p) / n)."""
+    correct = round(share * total)
+    low, high = wilson(correct, total)
+    assert 0 <= low <= correct / total <= high <= 1
+    for end in (low, high):
+        assert abs(correct / total - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / total), abs=1e-9)
+
+
+@pytest.mark.parametrize(("correct", "total"), [(0, 0), (-1, 10), (11, 10)])
+def test_counts_that_are_no_accuracy_are_refused(correct: int, total: int) -> None:
+    with pytest.raises(ValueError, match="is no accuracy"):
+        wilson(correct, total)

@@ -1,0 +1,98 @@
+"""Who may import whom: the table of CONTRIBUTING.md, read off the source and tried in a bare interpreter."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {
+    "tks_edge_models": ROOT / "models/tks_edge_models",
+    "tks_edge_runtime": ROOT / "runtime/tks_edge_runtime",
+    "tks_edge_export": ROOT / "export/tks_edge_export",
+    "tks_edge": ROOT / "tks_edge",
+}
+EXPORTER_MAY_USE = {"tks_edge_runtime.artifact", "tks_edge_runtime.errors", "tks_edge_runtime.files"}
+ANYWHERE = set(sys.stdlib_module_names)
+ALLOWED = {
+    "tks_edge_models": {"torch"},
+    "tks_edge_runtime": {"numpy", "typer", "rich", "PIL", "jinja2", "matplotlib", "onnxruntime"},
+    "tks_edge_export": {"torch", "numpy", "onnx_ir", "onnxscript", "onnxruntime", "tks_edge_models", *EXPORTER_MAY_USE},
+}
+ONLY_THERE = {
+    "onnxruntime": "backends/onnxruntime.py",
+    "PIL": "images.py",
+    "jinja2": "report/html.py",
+    "matplotlib": "report/plots.py",
+}
+"""In the runtime, each optional library has one file that may import it."""
+
+
+def sources(package: str) -> list[Path]:
+    return sorted(PACKAGES[package].rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file names in its import statements, at any depth."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_package_imports_only_what_its_row_of_the_table_allows(package: str) -> None:
+    allowed = ALLOWED[package] | {package}
+    for path in sources(package):
+        for module in imported(path):
+            names = {module, module.partition(".")[0]}
+            assert names & (allowed | ANYWHERE), f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_nothing_imports_the_trainer() -> None:
+    for package in ALLOWED:
+        for path in sources(package):
+            assert not any(m == "tks_edge" or m.startswith("tks_edge.") for m in imported(path)), path
+
+
+@pytest.mark.parametrize("library", ONLY_THERE)
+def test_an_optional_library_of_the_runtime_is_imported_in_one_file(library: str) -> None:
+    users = {
+        str(path.relative_to(PACKAGES["tks_edge_runtime"]))
+        for path in sources("tks_edge_runtime")
+        if any(module.partition(".")[0] == library for module in imported(path))
+    }
+    assert users == {ONLY_THERE[library]}
+
+
+def modules(package: str) -> list[str]:
+    root = PACKAGES[package]
+    names = [".".join((package, *path.relative_to(root).with_suffix("").parts)) for path in sources(package)]
+    return [name.removesuffix(".__init__") for name in names if not name.endswith("__main__")]
+
+
+def test_every_module_of_the_runtime_loads_where_torch_and_the_libraries_cannot_be_imported() -> None:
+    blocked = ["torch", "onnx", "onnx_ir", "onnxscript", "sklearn", "onnxruntime"]
+    program = (
+        "import importlib, sys\n"
+        f"for name in {blocked!r}: sys.modules[name] = None\n"
+        f"for name in {modules('tks_edge_runtime')!r}: importlib.import_module(name)\n"
+        "ours = {name.partition('.')[0] for name in sys.modules} & {'tks_edge', 'tks_edge_models', 'tks_edge_export'}\n"
+        "assert not ours, ours\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT / "runtime")
+
+
+@pytest.mark.parametrize("command_line", ["tks_edge.cli", "tks_edge_runtime.cli"])
+def test_the_command_line_loads_nothing_heavy(command_line: str) -> None:
+    heavy = ["torch", "numpy", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "matplotlib", "PIL", "jinja2", "sklearn"]
+    program = f"import sys, {command_line}\nassert not [m for m in {heavy!r} if m in sys.modules]"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, env={"PYTHONPATH": ".:export:runtime:models"})

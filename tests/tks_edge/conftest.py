@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+
+from tks_edge.data import registry
+from tks_edge.data.dataset import Dataset, Split
+from tks_edge.data.digits import open_digits
+
+
+def _few(split: Split, samples: int) -> Split:
+    few = Split(split.images, [0] * len(split.images), split.indices[:samples])
+    few.labels = split.labels[:samples]
+    return few
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other on a shared machine cost more than these small networks compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return open_digits()
+
+
+@pytest.fixture
+def few_digits(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """`digits` cut down to 48, 20 and 30 images, wherever it is opened by name."""
+    few = dataclasses.replace(
+        digits, train=_few(digits.train, 48), validation=_few(digits.validation, 20), test=_few(digits.test, 30)
+    )
+    monkeypatch.setattr(registry, "open_digits", lambda: few)
+    return few
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    from tks_edge.commands.eval import evaluate
+    from tks_edge.commands.train import train
+
+    program = typer.Typer()
+    program.command("train")(train)
+    program.command("eval")(evaluate)
+    return program
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,209 @@
+"""The run directory: what is read back, what is refused, and that a failed write leaves what was there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tks_edge.checkpoint import CONFIG, LAST, MODEL, RunConfig, latest_run, latest_unfinished, load_run, write_best
+from tks_edge.data.dataset import Dataset
+from tks_edge.metrics import Validated
+from tks_edge.resume import Progress, load_state, save_state
+from tks_edge.settings import resolve
+from tks_edge.tensors import read_tensors, write_tensors
+from tks_edge.trainer import build_network
+from tks_edge_runtime.errors import InputError, MissingError
+
+BEST = Validated(epoch=3, validation_loss=0.5, validation_accuracy=0.75, validation_accuracy_by_timesteps=(0.5, 0.75))
+
+
+@pytest.fixture
+def run(digits: Dataset, tmp_path: Path) -> Path:
+    """A run directory with fresh weights as its best."""
+    settings = resolve({"timesteps": 2})
+    torch.manual_seed(0)
+    network = build_network(settings, digits)
+    path = tmp_path / "runs" / "one"
+    RunConfig.now(network, settings, digits).write(path)
+    write_best(path, network, BEST)
+    return path
+
+
+def test_a_run_is_read_back(run: Path, digits: Dataset) -> None:
+    loaded = load_run(run)
+    torch.manual_seed(0)
+    network = build_network(resolve({"timesteps": 2}), digits)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(loaded.network.state_dict().values(), network.state_dict().values(), strict=True)
+    )
+    assert loaded.network.spec == network.spec
+    assert not loaded.network.training
+    assert (loaded.name, loaded.best, loaded.config.train) == ("one", BEST, resolve({"timesteps": 2}))
+    assert loaded.dataset().test.indices == digits.test.indices
+    assert set(loaded.config.versions) >= {"tks-edge", "python", "torch"}
+
+
+def test_equal_weights_are_equal_files(run: Path) -> None:
+    first = load_run(run)
+    write_best(run, first.network, BEST)
+    assert load_run(run).weights_sha256() == first.weights_sha256()
+
+
+def test_a_run_may_be_moved(run: Path) -> None:
+    moved = run.rename(run.with_name("two"))
+    assert load_run(moved).name == "two"
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "truncated weights": (lambda run: truncate(run / MODEL), "damaged or no safetensors file"),
+    "empty weights": (lambda run: (run / MODEL).write_bytes(b""), "damaged or no safetensors file"),
+    "no weights": (lambda run: (run / MODEL).unlink(), "no trained weights yet"),
+    "foreign weights": (lambda run: (run / MODEL).write_bytes(b"PK\x03\x04" * 50), "damaged or no safetensors file"),
+    "a folder for weights": (
+        lambda run: ((run / MODEL).unlink(), (run / MODEL / "x").mkdir(parents=True)),
+        "no trained",
+    ),
+    "other weights": (lambda run: write_tensors(run / MODEL, {"w": torch.zeros(2)}, {"best": None}), "different runs"),
+    "no config": (lambda run: (run / CONFIG).unlink(), "is no run directory"),
+    "truncated config": (lambda run: truncate(run / CONFIG), "is not valid JSON"),
+    "foreign config": (lambda run: (run / CONFIG).write_text("{}"), "was not written by `tks-edge train`"),
+    "a list for config": (lambda run: (run / CONFIG).write_text("[1]"), "was not written by `tks-edge train`"),
+    "newer config": (lambda run: edit(run / CONFIG, schema_version=2), "has schema 2"),
+    "odd settings": (lambda run: edit(run / CONFIG, train={"lif": None}), "is damaged"),
+    "odd network": (lambda run: edit(run / CONFIG, network={"name": "tiny"}), "describes no network"),
+    "unknown network": (
+        lambda run: edit(run / CONFIG, network=json.loads((run / CONFIG).read_text())["network"] | {"name": "huge"}),
+        "unknown model 'huge'",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_named(run: Path, damage: str) -> None:
+    change, said = DAMAGE[damage]
+    change(run)
+    with pytest.raises(InputError) as error:
+        load_run(run)
+    assert said in str(error.value)
+    assert str(run) in str(error.value)
+    assert str(error.value).count("\n") == 0
+
+
+def test_weights_of_another_shape_are_named(run: Path) -> None:
+    tensors, document = read_tensors(run / MODEL)
+    name = next(name for name in tensors if tensors[name].ndim == 4)
+    tensors[name] = tensors[name][:, :, :1]
+    write_tensors(run / MODEL, tensors, document)
+    with pytest.raises(InputError, match=f"{name} has shape"):
+        load_run(run)
+
+
+def test_a_plain_safetensors_file_is_foreign(run: Path) -> None:
+    import safetensors.torch
+
+    (run / MODEL).write_bytes(safetensors.torch.save({"w": torch.zeros(2)}))
+    with pytest.raises(InputError, match="was not written by `tks-edge train`"):
+        load_run(run)
+
+
+def test_what_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no folder"):
+        load_run(tmp_path / "nothing")
+
+
+def test_the_latest_run_is_the_one_whose_weights_are_newest(run: Path) -> None:
+    runs = run.parent
+    for name, seconds in (("two", 2000), ("three", 1000)):
+        (runs / name).mkdir()
+        for file in (CONFIG, MODEL):
+            (runs / name / file).write_bytes((run / file).read_bytes())
+            os.utime(runs / name / file, (seconds, seconds))
+    os.utime(run / MODEL, (1500, 1500))
+    (runs / "empty").mkdir()
+    assert latest_run(runs) == runs / "two"
+    with pytest.raises(InputError, match="no trained run"):
+        latest_run(runs / "empty")
+
+
+def test_the_latest_unfinished_run(run: Path) -> None:
+    assert latest_unfinished(run.parent) == run
+    (run / "metrics.json").write_text('{"finished": true}')
+    with pytest.raises(InputError, match="no unfinished run"):
+        latest_unfinished(run.parent)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_write_that_fails_half_way_leaves_the_file_before_it(
+    run: Path, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {file.name: file.read_bytes() for file in run.iterdir()}
+    real = Path.write_bytes
+
+    def half(self: Path, data: bytes) -> int:
+        real(self, data[: len(data) // 2])
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    expected = MissingError if code == errno.ENOSPC else InputError
+    with pytest.raises(expected, match=r"model\.safetensors"):
+        write_best(run, load_run(run).network, BEST)
+    assert {file.name: file.read_bytes() for file in run.iterdir()} == before
+
+
+def stepped(digits: Dataset) -> tuple[Any, torch.optim.AdamW]:
+    torch.manual_seed(0)
+    network = build_network(resolve({"timesteps": 2}), digits)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    images = torch.stack([digits.train[i][0] for i in range(4)])
+    for _ in range(2):
+        network(images, timesteps=2).square().sum().backward()
+        optimizer.step()
+    return network, optimizer
+
+
+def test_the_state_is_read_back_bit_for_bit(digits: Dataset, tmp_path: Path) -> None:
+    network, optimizer = stepped(digits)
+    progress = Progress(epoch=1, step=2, loss=0.1 + 0.2, correct=3, seen=4, seconds=1.5)
+    save_state(tmp_path, network, optimizer, progress)
+    random = torch.rand(3)
+    fresh = build_network(resolve({"timesteps": 2}), digits)
+    fresh_optimizer = torch.optim.AdamW(fresh.parameters(), lr=1e-3)
+    assert load_state(tmp_path, fresh, fresh_optimizer) == progress
+    assert torch.equal(torch.rand(3), random)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, fresh.state_dict()[name])
+    for mine, theirs in zip(network.parameters(), fresh.parameters(), strict=True):
+        for key, value in optimizer.state[mine].items():
+            assert torch.equal(value, fresh_optimizer.state[theirs][key])
+
+
+def test_there_may_be_no_state_yet(digits: Dataset, tmp_path: Path) -> None:
+    assert load_state(tmp_path, *stepped(digits)) is None
+
+
+def test_a_damaged_state_is_named(digits: Dataset, tmp_path: Path) -> None:
+    network, optimizer = stepped(digits)
+    save_state(tmp_path, network, optimizer, Progress())
+    tensors, _ = read_tensors(tmp_path / LAST)
+    write_tensors(tmp_path / LAST, tensors, {"progress": {"epoch": 1}})
+    with pytest.raises(InputError, match=r"last\.safetensors is damaged"):
+        load_state(tmp_path, network, optimizer)
+    truncate(tmp_path / LAST)
+    with pytest.raises(InputError, match=r"last\.safetensors is damaged"):
+        load_state(tmp_path, network, optimizer)

@@ -1,0 +1,197 @@
+"""`tks-edge train` and `tks-edge eval` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tks_edge.checkpoint import LAST, MODEL
+from tks_edge.losses import LOSSES
+from tks_edge.settings import DATASETS
+from tks_edge_models import MODELS, NEURONS
+from tks_edge_models.surrogate import SURROGATES
+from tks_edge_runtime.statistics import wilson
+
+pytestmark = pytest.mark.usefixtures("few_digits")
+
+QUICK = ("--timesteps", "2", "--epochs", "2", "--batch-size", "16")
+
+
+def invoke(app: typer.Typer, *arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+
+
+def test_train_then_eval(app: typer.Typer, in_folder: Path) -> None:
+    result = invoke(app, "train", *QUICK, "--json")
+    assert result.exit_code == 0, result.stderr
+    trained = json.loads(result.stdout)
+    assert trained["run"] == "runs/digits"
+    assert len(trained["validation_accuracy_by_timesteps"]) == 2
+    assert "tks-edge" not in result.stdout
+    assert "eval runs/digits" in result.stderr
+    assert "test" not in result.stderr.replace("latest", "")
+
+    result = invoke(app, "eval", "runs/digits", "--timesteps", "1,2,4", "--json")
+    assert result.exit_code == 0, result.stderr
+    evaluated = json.loads(result.stdout)
+    assert (evaluated["split"], evaluated["trained_at"]) == ("test", 2)
+    assert evaluated["weights_sha256"] == trained["weights_sha256"]
+    assert [row["timesteps"] for row in evaluated["accuracies"]] == [1, 2, 4]
+    for row in evaluated["accuracies"]:
+        assert row["accuracy"] == row["correct"] / 30
+        assert row["interval"] == list(wilson(row["correct"], 30))
+    assert "export runs/digits --timesteps 1,2,4" in result.stderr
+
+
+def test_eval_takes_the_newest_run_and_its_own_timesteps(app: typer.Typer, in_folder: Path) -> None:
+    invoke(app, "train", "--timesteps", "3", "--epochs", "1", "--batch-size", "16")
+    result = invoke(app, "eval")
+    assert result.exit_code == 0, result.stderr
+    assert "evaluating runs/digits, the newest run" in result.stdout
+    assert "export runs/digits --timesteps 1,2,3" in result.stdout
+    for line in result.stdout.splitlines():
+        assert "Traceback" not in line
+
+
+def test_a_second_training_takes_the_next_name_and_says_so(app: typer.Typer, in_folder: Path) -> None:
+    invoke(app, "train", *QUICK)
+    before = Path("runs/digits", MODEL).read_bytes()
+    result = invoke(app, "train", *QUICK, "--seed", "1")
+    assert result.exit_code == 0, result.stderr
+    assert "runs/digits exists; training into runs/digits-2" in result.stdout
+    assert Path("runs/digits", MODEL).read_bytes() == before
+    assert Path("runs/digits-2", MODEL).exists()
+
+
+def test_the_twin_has_a_name_of_its_own_and_one_pass(app: typer.Typer, in_folder: Path) -> None:
+    result = invoke(app, "train", "--neuron", "relu", "--epochs", "1", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["run"]) == (0, "runs/digits-relu")
+    assert json.loads(invoke(app, "eval", "runs/digits-relu", "--json").stdout)["accuracies"][0]["timesteps"] == 1
+    result = invoke(app, "eval", "runs/digits-relu", "--timesteps", "1,2")
+    assert (result.exit_code, "one pass" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("train", "--dataset", "digit"), 2, "Did you mean 'digits'?"),
+        (("train", "--model", "tinny"), 2, "Did you mean 'tiny'?"),
+        (("train", "--loss", "tkss"), 2, "Did you mean 'tks'?"),
+        (("train", "--loss-option", "tua=3"), 2, "Did you mean 'tau'?"),
+        (("train", "--neuron", "relu", "--loss", "tks"), 2, "Use --loss mean"),
+        (("train", "--timesteps", "0"), 2, "allowed is 1 to 64"),
+        (("train", "--timesteps", "1000"), 2, "allowed is 1 to 64"),
+        (("train", "--dataset", "cifar10"), 3, "--download"),
+        (("train", "--dataset", "folder", "--data", "nowhere"), 2, "nowhere is not a folder"),
+        (("train", "--resume"), 2, "no unfinished run"),
+        (("train", "--resume", "--output", "nowhere"), 2, "is no run directory"),
+        (("train", "--device", "gpu"), 2, "Allowed: auto, cpu, cuda."),
+        (("eval",), 2, "no trained run"),
+        (("eval", "nowhere"), 2, "is no folder"),
+        (("eval", "nowhere", "--timesteps", "0"), 2, "allowed is 1 to 64"),
+        (("eval", "nowhere", "--timesteps", "one"), 2, "no number"),
+    ],
+)
+def test_wrong_use_is_one_clear_line(
+    arguments: tuple[str, ...], code: int, said: str, app: typer.Typer, in_folder: Path
+) -> None:
+    result = invoke(app, *arguments)
+    assert result.exit_code == code, result.output
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 2
+    assert not (in_folder / "runs").exists()
+
+
+def test_a_damaged_run_is_one_clear_line(app: typer.Typer, in_folder: Path) -> None:
+    invoke(app, "train", *QUICK)
+    weights = Path("runs/digits", MODEL)
+    weights.write_bytes(weights.read_bytes()[:1000])
+    result = invoke(app, "eval", "runs/digits")
+    assert (result.exit_code, "runs/digits/model.safetensors is damaged" in result.stderr) == (2, True)
+    assert "Traceback" not in result.output
+
+
+def test_help_names_every_choice(app: typer.Typer) -> None:
+    text = " ".join(invoke(app, "train", "--help").stdout.replace("│", " ").split())
+    for name in (*DATASETS, *MODELS, *LOSSES, *NEURONS, *SURROGATES):
+        assert name in text, name
+
+
+INTERRUPTED = """
+import dataclasses, typer
+from tks_edge.data import registry
+from tks_edge.data.dataset import Split
+from tks_edge.data.digits import open_digits
+from tks_edge.commands.train import train
+
+full = open_digits()
+def few(split, n):
+    labels = [0] * len(split.images)
+    for index, label in zip(split.indices, split.labels):
+        labels[index] = label
+    return Split(split.images, labels, split.indices[:n])
+small = dataclasses.replace(full, train=few(full.train, 48), validation=few(full.validation, 20))
+registry.open_digits = lambda: small
+app = typer.Typer()
+app.command()(train)
+app(prog_name="tks-edge")
+"""
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    arguments = ["--timesteps", "2", "--epochs", "2000", "--batch-size", "16", "--output", "run"]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", INTERRUPTED, *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "next: tks-edge train --resume --output run" in out
+    assert "Traceback" not in err
+    assert (tmp_path / "run" / LAST).exists()
+
+
+def test_resume_takes_the_settings_of_the_run(
+    app: typer.Typer, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tks_edge import trainer
+
+    real = trainer._Training._step
+    steps = 0
+
+    def interrupted(self: Any, *batch: Any) -> None:
+        nonlocal steps
+        steps += 1
+        real(self, *batch)
+        if steps == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer._Training, "_step", interrupted)
+        result = invoke(app, "train", *QUICK, "--seed", "7", "--output", "runs/mine")
+    assert result.exit_code == 130
+    assert "train --resume --output runs/mine" in result.stdout
+    result = invoke(app, "train", "--resume", "--epochs", "5")
+    assert (result.exit_code, "epochs is 2, not 5" in result.stderr) == (2, True)
+    result = invoke(app, "train", "--resume", "--seed", "7")
+    assert result.exit_code == 0, result.stderr
+    assert "resuming runs/mine" in result.stdout
+    assert "continuing after step 4 of 6" in result.stdout

@@ -1,0 +1,55 @@
+"""From a run directory to what the exporter needs: real samples, and the accuracy of the network on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tks_edge.checkpoint import Run
+from tks_edge.evaluate import evaluate
+from tks_edge_export import Samples, Source
+
+
+def source_of(
+    run: Run,
+    timesteps: Sequence[int],
+    *,
+    samples: int,
+    data: Path | None = None,
+    device: torch.device | None = None,
+    after_batch: Callable[[int], None] | None = None,
+) -> Source:
+    """Make a run ready to export.
+
+    Args:
+        run: the trained network; it is moved to the CPU.
+        timesteps: each T that it will be unrolled at; the accuracy is taken at these and at T of the training.
+        samples: how many test samples to take at most, evenly spaced over the split.
+        data: where the data set lies, if it was moved.
+        device: where the accuracy is computed; the CPU when not given.
+        after_batch: called with the number of samples of each batch evaluated.
+    """
+    dataset = run.dataset(data)
+    split = dataset.test.evenly_spaced(samples)
+    trained_at = run.config.train.timesteps if run.network.is_spiking else 1
+    network = run.network.to(device or torch.device("cpu"))
+    evaluation = evaluate(network, split, sorted({*timesteps, trained_at}), after_batch=after_batch)
+    network.cpu()
+    return Source(
+        name=run.name,
+        network=network,
+        train_timesteps=trained_at,
+        classes=dataset.classes,
+        preprocessing=dataset.preprocessing,
+        weights_sha256=run.weights_sha256(),
+        samples=Samples(
+            dataset.name,
+            "test",
+            inputs=np.stack([split[index][0].numpy() for index in range(len(split))]),
+            labels=np.asarray(split.labels, dtype=np.int64),
+        ),
+        accuracies=tuple(evaluation.accuracies()),
+    )

@@ -1,0 +1,47 @@
+"""The command line `tks-edge`: train, evaluate, export and verify here; run, profile and report are the runtime's."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tks_edge.commands.demo import demo
+from tks_edge.commands.eval import evaluate
+from tks_edge.commands.export import export
+from tks_edge.commands.info import info
+from tks_edge.commands.train import train
+from tks_edge.commands.verify import verify
+from tks_edge_runtime.cli import register
+from tks_edge_runtime.version import __version__
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tks-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def tks_edge(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Train a spiking network at many timesteps, ship it at one or two, and see what each costs."""
+
+
+app.command()(train)
+app.command("eval")(evaluate)
+app.command()(export)
+app.command()(verify)
+register(app)
+app.command()(info)
+app.command()(demo)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

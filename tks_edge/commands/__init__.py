@@ -1,0 +1,1 @@
+"""The commands of `tks-edge`, one a file. Nothing heavy is imported before a command runs."""

@@ -1,0 +1,73 @@
+"""`tks-edge demo`: the whole way on real digits, as the commands a user would type, one process each."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+from tks_edge_runtime.errors import InputError, TksEdgeError
+
+_TIMESTEPS = (1, 2, 4, 8)
+
+
+def demo(
+    output: Annotated[Path, typer.Option(help="The folder for the runs, the artifacts and the report.")] = Path("demo"),
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training. (default: train's own)")] = None,
+    seed: Annotated[int, typer.Option(help="Of both trainings.")] = 0,
+    preset: Annotated[str, typer.Option(help="How long the report measures: quick, standard, long, mlperf.")] = "quick",
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Train on digits at T=8, export at T=1, 2, 4, 8, verify, and report, next to the plain ReLU network.
+
+    Run again, it goes on where it stopped, and does not train a finished run twice.
+    """
+    with running(as_json, debug) as out:
+        if output.exists() and not output.is_dir():
+            raise InputError(f"{output} is a file. Choose another --output for the demo's folder.")
+        network, twin = output / "runs" / "digits", output / "runs" / "digits-relu"
+        artifacts, report = output / "artifacts", output / "report"
+        shared = ["--seed", str(seed), *(["--epochs", str(epochs)] if epochs is not None else [])]
+        _train(network, ["--timesteps", str(max(_TIMESTEPS)), "--loss", "tks", *shared], out)
+        _train(twin, ["--neuron", "relu", *shared], out)
+        steps = ",".join(map(str, _TIMESTEPS))
+        _run(["eval", str(network), "--timesteps", steps], out)
+        _run(["export", str(network), "--timesteps", steps, "--output", str(artifacts)], out)
+        _run(["export", str(twin), "--timesteps", "1", "--output", str(artifacts)], out)
+        _run(["verify", str(artifacts / f"{network.name}-t2-fp32.onnx"), "--against", str(network)], out)
+        _run(["report", str(artifacts), "--preset", preset, "--output", str(report)], out)
+        page = report / "report.html"
+        out.console.print(f"\nThe demo is done. Open {page} in a browser.", highlight=False, soft_wrap=True)
+        out.document({"runs": [str(network), str(twin)], "artifacts": str(artifacts), "report": str(page)})
+        out.next("info", str(artifacts / f"{network.name}-t2-fp32.onnx"))
+
+
+def _train(run: Path, options: list[str], out: Output) -> None:
+    """Train into `run`, or go on where an earlier demo stopped; a finished run is left as it is."""
+    resume = ["--resume"] if (run / "config.json").is_file() else []
+    _run(["train", "--dataset", "digits", "--model", "tiny", *options, "--output", str(run), *resume], out)
+
+
+def _run(arguments: list[str], out: Output) -> None:
+    """Run one command of ours in a process of its own, as the user would, and show it."""
+    out.console.print(f"\n[bold]$ tks-edge {escape(shlex.join(arguments))}[/]", highlight=False, soft_wrap=True)
+    # Its text goes where ours goes, so that --json keeps standard output for the one document.
+    stdout = sys.stderr if out.as_json else None
+    code = subprocess.run([sys.executable, "-m", "tks_edge", *arguments], stdout=stdout, check=False).returncode  # noqa: S603 - our own program
+    if code:
+        raise StepError(arguments[0], code)
+
+
+class StepError(TksEdgeError):
+    """A step of the demo failed; it said why, and its exit code becomes the demo's."""
+
+    def __init__(self, step: str, exit_code: int) -> None:
+        super().__init__(f"the demo stopped: `tks-edge {step}` failed (see above).")
+        self.exit_code = exit_code

@@ -1,0 +1,186 @@
+"""`tks-edge train`: train a network on a data set into a run directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import Progress, TaskID
+
+from tks_edge.commands import train_options as options
+from tks_edge.settings import TrainSettings, changed, resolve
+from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+
+if TYPE_CHECKING:
+    from tks_edge.checkpoint import Run
+    from tks_edge.data.dataset import Dataset
+    from tks_edge.metrics import EpochMetrics, Validated
+    from tks_edge_models import Network
+
+_RUNS = Path("runs")
+
+
+def train(
+    dataset: options.Dataset = None,
+    data: options.Data = None,
+    download: options.Download = False,
+    image_size: options.ImageSize = None,
+    model: options.Model = None,
+    neuron: options.Neuron = None,
+    timesteps: options.Timesteps = None,
+    loss: options.LossName = None,
+    loss_option: options.LossOption = None,
+    tau: options.Tau = None,
+    threshold: options.Threshold = None,
+    reset: options.Reset = None,
+    surrogate: options.Surrogate = None,
+    epochs: options.Epochs = None,
+    warmup_epochs: options.WarmupEpochs = None,
+    batch_size: options.BatchSize = None,
+    lr: options.LearningRate = None,
+    weight_decay: options.WeightDecay = None,
+    clip_norm: options.ClipNorm = None,
+    seed: options.Seed = None,
+    output: options.OutputPath = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "auto",
+    workers: options.Workers = 0,
+    tensorboard: options.TensorBoard = False,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Train a network on a data set into a run directory.
+
+    Without options: tiny on digits, at T=8, with TKS.
+    """
+    lif = {"tau": tau, "threshold": threshold, "reset": reset, "surrogate": surrogate}
+    given = {
+        "dataset": dataset,
+        "image_size": image_size,
+        "model": model,
+        "neuron": neuron,
+        "lif": {name: value for name, value in lif.items() if value is not None} or None,
+        "timesteps": timesteps,
+        "loss": loss,
+        "loss_options": loss_option or None,
+        "epochs": epochs,
+        "warmup_epochs": warmup_epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
+        "seed": seed,
+    }
+    with running(as_json, debug) as out:
+        path, settings = _to_resume(output, given, out) if resume else _anew(output, given, out)
+        from tks_edge.trainer import train as fit
+
+        with out.progress() as bar:
+            try:
+                run = fit(
+                    settings,
+                    path,
+                    data=data,
+                    download=download,
+                    workers=workers,
+                    device=device,
+                    resume=resume,
+                    overwrite=overwrite,
+                    tensorboard=tensorboard,
+                    watcher=_Shown(out, bar, settings),
+                )
+            except KeyboardInterrupt:
+                out.next("train", "--resume", "--output", str(path))
+                raise
+        _conclude(out, run)
+
+
+def _anew(output: Path | None, given: dict[str, Any], out: Output) -> tuple[Path, TrainSettings]:
+    """Where to train, and the settings of a training that begins."""
+    from tks_edge.run_directory import free_directory
+
+    settings = resolve(given)
+    if output is not None:
+        return output, settings
+    wanted = _RUNS / (settings.dataset if settings.neuron == "lif" else f"{settings.dataset}-relu")
+    path = free_directory(wanted)
+    if path != wanted:
+        out.console.print(f"{wanted} exists; training into {path}", highlight=False)
+    return path, settings
+
+
+def _to_resume(output: Path | None, given: dict[str, Any], out: Output) -> tuple[Path, TrainSettings]:
+    """The run to continue, and its own settings changed by whatever was given: the trainer refuses a difference."""
+    from tks_edge.checkpoint import RunConfig, latest_unfinished
+
+    if output is None:
+        output = latest_unfinished(_RUNS)
+        out.console.print(f"resuming {output}", highlight=False)
+    return output, changed(RunConfig.read(output).train, given)
+
+
+class _Shown:
+    """Shows a training: a bar over its steps, and a line for each epoch."""
+
+    def __init__(self, out: Output, bar: Progress, settings: TrainSettings) -> None:
+        self._out = out
+        self._bar = bar
+        self._settings = settings
+        self._task: TaskID | None = None
+
+    def began(self, network: Network, dataset: Dataset, total: int, done: int) -> None:
+        """Say what is trained on what."""
+        settings = self._settings
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        how = f"{settings.neuron}, T={settings.timesteps}" if network.is_spiking else "relu, one pass"
+        self._out.console.print(
+            f"{settings.model} ({how}, {parameters:,} parameters) on {dataset.name}: {len(dataset.train):,} images to "
+            f"train on, {len(dataset.validation):,} to validate with; loss {settings.loss}, seed {settings.seed}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if done:
+            self._out.console.print(f"continuing after step {done:,} of {total:,}", highlight=False)
+        self._task = self._bar.add_task("training", total=total, completed=done)
+
+    def stepped(self, epoch: int, loss: float, accuracy: float) -> None:
+        """Move the bar."""
+        if self._task is not None:
+            text = f"epoch {epoch}/{self._settings.epochs}  loss {loss:.3f}  accuracy {accuracy:6.1%}"
+            self._bar.update(self._task, advance=1, description=text)
+
+    def ended_epoch(self, metrics: EpochMetrics, best: Validated) -> None:
+        """Print the epoch."""
+        first, last = metrics.validation_accuracy_by_timesteps[0], metrics.validation_accuracy
+        steps = self._settings.timesteps
+        validated = f"{last:6.1%}" if steps == 1 else f"{last:6.1%} at T={steps}, {first:6.1%} at T=1"
+        self._out.console.print(
+            f"epoch {metrics.epoch:>{len(str(self._settings.epochs))}}/{self._settings.epochs}  "
+            f"loss {metrics.train_loss:.3f}  train {metrics.train_accuracy:6.1%}  validation {validated}  "
+            f"{metrics.seconds:.1f} s{'  best' if best.epoch == metrics.epoch else ''}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _conclude(out: Output, run: Run) -> None:
+    """Say what was reached on the validation split (the test split is for `eval`) and what comes next."""
+    best, steps = run.best, run.config.train.timesteps
+    out.console.print(
+        f"{run.path}: best epoch {best.epoch}, validation accuracy {best.validation_accuracy:.2%} at T={steps}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.document(
+        {
+            "run": str(run.path),
+            "best_epoch": best.epoch,
+            "epochs": run.config.train.epochs,
+            "timesteps": steps,
+            "validation_accuracy": best.validation_accuracy,
+            "validation_accuracy_by_timesteps": list(best.validation_accuracy_by_timesteps),
+            "weights_sha256": run.weights_sha256(),
+        }
+    )
+    out.next("eval", str(run.path))

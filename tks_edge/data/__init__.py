@@ -1,0 +1,1 @@
+"""Data sets with fixed, recorded splits, and how batches are drawn from them."""

@@ -1,0 +1,105 @@
+"""Augmentations of training images, uint8 `[C, H, W]` in and out; their randomness is torch's global generator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as tv
+
+_BILINEAR = v2.InterpolationMode.BILINEAR
+
+
+class Jitter:
+    """A small rotation, shift and change of size, such as a hand makes: a digit stays the digit that it is."""
+
+    def __init__(self, degrees: float = 10.0, shift: float = 1 / 16, zoom: float = 0.1) -> None:
+        self._affine = v2.RandomAffine(
+            degrees, translate=(shift, shift), scale=(1.0 - zoom, 1.0 + zoom), interpolation=_BILINEAR
+        )
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """An augmented copy of `image`."""
+        # Pillow turns so small an image several times faster than torch, and on one thread.
+        jittered: Tensor = tv.pil_to_tensor(self._affine(tv.to_pil_image(image)))
+        return jittered
+
+
+class RandAugment:
+    """Two random operations of torchvision's RandAugment space, each applied with probability 0.5.
+
+    The strength of each is drawn from a normal distribution of mean 9 and standard deviation 0.5 on the scale 0..10:
+    the policy that timm writes `rand-m9-mstd0.5`, in the TKS authors' recipe. Source: Cubuk et al., arXiv 1909.13719.
+
+    Args:
+        fill: the colour of what an operation uncovers, 0..255 per channel.
+    """
+
+    _OPERATIONS = 2
+    _PROBABILITY = 0.5
+    _STRENGTH, _DEVIATION, _STRONGEST = 9.0, 0.5, 10.0
+    _BINS = 1001
+    """torchvision takes the strength as a whole number of bins; these are steps of 0.01."""
+
+    def __init__(self, fill: Sequence[float]) -> None:
+        self._fill = list(fill)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """An augmented copy of `image`."""
+        for _ in range(self._OPERATIONS):
+            if float(torch.rand(())) < self._PROBABILITY:
+                image = self._operation()(image)
+        return image
+
+    def _operation(self) -> v2.RandAugment:
+        drawn = self._STRENGTH + self._DEVIATION * float(torch.randn(()))
+        share = min(max(drawn / self._STRONGEST, 0.0), 1.0)
+        bins = round(share * (self._BINS - 1))
+        return v2.RandAugment(
+            num_ops=1, magnitude=bins, num_magnitude_bins=self._BINS, interpolation=_BILINEAR, fill=self._fill
+        )
+
+
+class SmallImages:
+    """The TKS authors' augmentation of CIFAR: padded random crop, flip, RandAugment, random erasing.
+
+    A quarter of the images lose a rectangle. It gets the mean colour, which is 0 after the normalisation inside the
+    network: the same as erasing to 0 there.
+
+    Args:
+        size: height and width of the image in pixels; the padding is an eighth of it (4 at 32).
+        mean: the mean colour, per channel, in units of the full pixel range (0..1).
+    """
+
+    def __init__(self, size: int, mean: Sequence[float]) -> None:
+        colour = [round(255.0 * value) for value in mean]
+        self._transform = v2.Compose(
+            [
+                v2.RandomCrop(size, padding=math.ceil(size / 8)),
+                v2.RandomHorizontalFlip(),
+                RandAugment(colour),
+                v2.RandomErasing(p=0.25, value=colour),
+            ]
+        )
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """An augmented copy of `image`."""
+        augmented: Tensor = self._transform(image)
+        return augmented
+
+
+class LargeImages:
+    """A random crop of 8 to 100 % of the area, resized, and a flip: the usual augmentation at ImageNet's size."""
+
+    def __init__(self, size: int) -> None:
+        self._transform = v2.Compose(
+            [v2.RandomResizedCrop(size, interpolation=_BILINEAR, antialias=True), v2.RandomHorizontalFlip()]
+        )
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """An augmented copy of `image`."""
+        augmented: Tensor = self._transform(image)
+        return augmented

@@ -1,0 +1,59 @@
+"""`digits`: 1,797 real handwritten digits, embedded in scikit-learn, brought from 8x8 to 16x16 pixels.
+
+Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository (the test part).
+"""
+
+from __future__ import annotations
+
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torch.nn import functional
+
+from tks_edge.data.arrays import ArrayImages, channel_statistics
+from tks_edge.data.augment import Jitter
+from tks_edge.data.dataset import Dataset, Split
+from tks_edge.data.splits import SPLIT_SEED, stratified
+from tks_edge_runtime.artifact import Preprocessing
+
+_SIZE = 16
+_SIZES = (1000, 200, 597)
+"""Samples to train on, to validate with and to test on."""
+_INK = 16.0
+"""The largest value of an original pixel."""
+
+
+def open_digits() -> Dataset:
+    """Open `digits`: uint8 `[1, 16, 16]`, light ink on black, ten classes."""
+    originals = load_digits()
+    pixels = _enlarged(torch.from_numpy(originals.images))
+    labels = [int(label) for label in originals.target]
+    images = ArrayImages(pixels, "digits")
+    parts = stratified([images.name(index) for index in range(len(images))], labels, _SIZES)
+    train, validation, test = (Split(images, labels, part) for part in parts)
+    mean, std = channel_statistics(pixels, parts[0])
+    return Dataset(
+        name="digits",
+        root=None,
+        train=train,
+        validation=validation,
+        test=test,
+        classes=tuple(str(digit) for digit in range(10)),
+        in_channels=1,
+        image_size=_SIZE,
+        mean=mean,
+        std=std,
+        preprocessing=Preprocessing(mode="L", resize=None, crop=(_SIZE, _SIZE)),
+        augment=Jitter(),
+        split_seed=SPLIT_SEED,
+    )
+
+
+def _enlarged(originals: Tensor) -> Tensor:
+    """`[N, 8, 8]` of 0..16 to uint8 `[N, 1, 16, 16]`, bilinear.
+
+    Every value on the way is a multiple of 1/256 below 2^8, exact in float32: the same pixels on every machine.
+    """
+    scaled = originals.float().unsqueeze(1) * (255.0 / _INK)
+    enlarged = functional.interpolate(scaled, size=(_SIZE, _SIZE), mode="bilinear", align_corners=False)
+    return enlarged.round().to(torch.uint8)

@@ -1,0 +1,168 @@
+"""`folder`: a folder of images, one subfolder a class, or `train/`, `test/` and perhaps `val/` with those inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.transforms.v2 import functional as tv
+
+from tks_edge.data.augment import LargeImages, SmallImages
+from tks_edge.data.dataset import Dataset, Split, Transform
+from tks_edge.data.splits import SPLIT_SEED, stratified
+from tks_edge_runtime.artifact import Preprocessing
+from tks_edge_runtime.errors import InputError
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Those of ImageNet, as torchvision uses them: photographs of anything are near them."""
+_LARGE = 128
+"""From this many pixels a side, images are treated as ImageNet's are."""
+_TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1
+
+
+class FileImages:
+    """Images in files below `root`, read when they are asked for."""
+
+    def __init__(self, root: Path, paths: Sequence[Path], preprocessing: Preprocessing) -> None:
+        self._root = root
+        self._paths = tuple(paths)
+        self._preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def original(self, index: int) -> Tensor:
+        """Image `index` in its own size, uint8 `[3, H, W]`."""
+        image: Tensor = tv.pil_to_tensor(_read(self._paths[index], self._preprocessing.mode))
+        return image
+
+    def prepared(self, index: int) -> Tensor:
+        """Image `index`, resized and cropped, uint8 `[3, S, S]`."""
+        image = _read(self._paths[index], self._preprocessing.mode)
+        if self._preprocessing.resize is not None:
+            image = tv.resize(image, [self._preprocessing.resize], antialias=True)
+        cropped: Tensor = tv.pil_to_tensor(tv.center_crop(image, list(self._preprocessing.crop)))
+        return cropped
+
+    def name(self, index: int) -> str:
+        """The path below the data set's folder, with forward slashes."""
+        return self._paths[index].relative_to(self._root).as_posix()
+
+
+class _Small:
+    """The augmentation of small images, after what evaluation does to bring an image of any size to theirs."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._augment = SmallImages(size, _MEAN)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        resized = tv.center_crop(tv.resize(image, [self._size], antialias=True), [self._size, self._size])
+        return self._augment(resized)
+
+
+def open_folder(root: Path, *, image_size: int) -> Dataset:
+    """Open a folder of images as RGB, uint8 `[3, S, S]` with S = `image_size` pixels.
+
+    Up to 127 pixels the shorter side is resized to S; from 128 to 256/224 of S, as is usual at ImageNet's size. The
+    centre is then cropped. Without a `test/` (or a `val/`) folder, a fixed stratified fifth (or tenth) is held out.
+
+    Raises:
+        InputError: no folder, no class, a single or an empty class, or too few images to split.
+    """
+    if not root.is_dir():
+        raise InputError(
+            f"{root} is not a folder. Give --data a folder that holds one folder of images for each class."
+        )
+    large = image_size >= _LARGE
+    resize = round(image_size * 256 / 224) if large else image_size
+    preprocessing = Preprocessing(mode="RGB", resize=resize, crop=(image_size, image_size))
+    train, validation, test, classes = _splits(root, preprocessing)
+    augment: Transform = LargeImages(image_size) if large else _Small(image_size)
+    return Dataset(
+        name="folder",
+        root=str(root.resolve()),
+        train=train,
+        validation=validation,
+        test=test,
+        classes=classes,
+        in_channels=3,
+        image_size=image_size,
+        mean=_MEAN,
+        std=_STD,
+        preprocessing=preprocessing,
+        augment=augment,
+        split_seed=SPLIT_SEED,
+    )
+
+
+def _splits(root: Path, preprocessing: Preprocessing) -> tuple[Split, Split, Split, tuple[str, ...]]:
+    """The three splits and the classes, from the folders that are there and, for those that are not, by drawing."""
+    divided = (root / "train").is_dir() and (root / "test").is_dir()
+    base = root / "train" if divided else root
+    classes, paths, labels = _listed(base)
+    images = FileImages(root, paths, preprocessing)
+    test: Split | None = None
+    validation: Split | None = None
+    if divided:
+        test = _given(root, "test", classes, preprocessing)
+        if (root / "val").is_dir():
+            validation = _given(root, "val", classes, preprocessing)
+    n = len(paths)
+    sizes = (0 if test else round(_TEST_SHARE * n), 0 if validation else max(1, round(_VALIDATION_SHARE * n)))
+    drawn = stratified([images.name(index) for index in range(n)], labels, (*sizes, n - sum(sizes)))
+    test = test or _drawn(images, labels, drawn[0], classes, base)
+    validation = validation or _drawn(images, labels, drawn[1], classes, base)
+    return _drawn(images, labels, drawn[2], classes, base), validation, test, classes
+
+
+def _given(root: Path, part: str, classes: tuple[str, ...], preprocessing: Preprocessing) -> Split:
+    found, paths, labels = _listed(root / part)
+    if found != classes:
+        odd = sorted(set(found) ^ set(classes))
+        raise InputError(
+            f"{root / part} and {root / 'train'} must hold the same classes; they differ in {', '.join(odd)}."
+        )
+    return Split(FileImages(root, paths, preprocessing), labels, range(len(paths)))
+
+
+def _drawn(images: FileImages, labels: Sequence[int], part: Sequence[int], classes: Sequence[str], base: Path) -> Split:
+    missing = sorted(set(range(len(classes))) - {labels[index] for index in part})
+    if missing:
+        name = classes[missing[0]]
+        raise InputError(
+            f"{base / name} holds {list(labels).count(missing[0])} images: too few for training, validation and test "
+            f"to get one each. Add images, or give train/, val/ and test/ folders."
+        )
+    return Split(images, labels, part)
+
+
+def _listed(base: Path) -> tuple[tuple[str, ...], list[Path], list[int]]:
+    """The classes below `base`, and every image in them with its class."""
+    classes = tuple(sorted(entry.name for entry in base.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+    if len(classes) < 2:
+        held = f"only the class {classes[0]!r}" if classes else "no class"
+        raise InputError(f"{base} holds {held}. It needs at least two folders of images, one for each class.")
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = sorted(path for path in (base / name).rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
+        if not found:
+            raise InputError(
+                f"the class folder {base / name} holds no image ({', '.join(IMG_EXTENSIONS)}). Fill or remove it."
+            )
+        paths += found
+        labels += [label] * len(found)
+    return classes, paths, labels
+
+
+def _read(path: Path, mode: str) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            converted: Image.Image = image.convert(mode)
+            return converted
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as an image ({error}). Repair or remove it.") from error
