@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from tks_edge.checkpoint import Run
 from tks_edge.evaluate import evaluate
@@ -19,7 +18,7 @@ def source_of(
     *,
     samples: int,
     data: Path | None = None,
-    device: torch.device | None = None,
+    device: str = "cpu",
     after_batch: Callable[[int], None] | None = None,
 ) -> Source:
     """Make a run ready to export.
@@ -29,13 +28,13 @@ def source_of(
         timesteps: each T that it will be unrolled at; the accuracy is taken at these and at T of the training.
         samples: how many test samples to take at most, evenly spaced over the split.
         data: where the data set lies, if it was moved.
-        device: where the accuracy is computed; the CPU when not given.
+        device: where the accuracy is computed, a name that torch knows.
         after_batch: called with the number of samples of each batch evaluated.
     """
     dataset = run.dataset(data)
     split = dataset.test.evenly_spaced(samples)
     trained_at = run.config.train.timesteps if run.network.is_spiking else 1
-    network = run.network.to(device or torch.device("cpu"))
+    network = run.network.to(device)
     evaluation = evaluate(network, split, sorted({*timesteps, trained_at}), after_batch=after_batch)
     network.cpu()
     return Source(

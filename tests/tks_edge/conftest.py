@@ -19,7 +19,7 @@ def _few(split: Split, samples: int) -> Split:
     return few
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
     """Threads that wait for each other on a shared machine cost more than these small networks compute."""
     before = torch.get_num_threads()
@@ -45,12 +45,8 @@ def few_digits(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> Dataset:
 
 @pytest.fixture
 def app() -> typer.Typer:
-    from tks_edge.commands.eval import evaluate
-    from tks_edge.commands.train import train
+    from tks_edge.cli import app as program
 
-    program = typer.Typer()
-    program.command("train")(train)
-    program.command("eval")(evaluate)
     return program
 
 

@@ -75,10 +75,6 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty weights": (lambda run: (run / MODEL).write_bytes(b""), "damaged or no safetensors file"),
     "no weights": (lambda run: (run / MODEL).unlink(), "no trained weights yet"),
     "foreign weights": (lambda run: (run / MODEL).write_bytes(b"PK\x03\x04" * 50), "damaged or no safetensors file"),
-    "a folder for weights": (
-        lambda run: ((run / MODEL).unlink(), (run / MODEL / "x").mkdir(parents=True)),
-        "no trained",
-    ),
     "other weights": (lambda run: write_tensors(run / MODEL, {"w": torch.zeros(2)}, {"best": None}), "different runs"),
     "no config": (lambda run: (run / CONFIG).unlink(), "is no run directory"),
     "truncated config": (lambda run: truncate(run / CONFIG), "is not valid JSON"),

@@ -127,11 +127,11 @@ def test_help_names_every_choice(app: typer.Typer) -> None:
 
 
 INTERRUPTED = """
-import dataclasses, typer
+import dataclasses
 from tks_edge.data import registry
 from tks_edge.data.dataset import Split
 from tks_edge.data.digits import open_digits
-from tks_edge.commands.train import train
+from tks_edge.cli import app
 
 full = open_digits()
 def few(split, n):
@@ -141,8 +141,6 @@ def few(split, n):
     return Split(split.images, labels, split.indices[:n])
 small = dataclasses.replace(full, train=few(full.train, 48), validation=few(full.validation, 20))
 registry.open_digits = lambda: small
-app = typer.Typer()
-app.command()(train)
 app(prog_name="tks-edge")
 """
 
@@ -150,7 +148,7 @@ app(prog_name="tks-edge")
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     arguments = ["--timesteps", "2", "--epochs", "2000", "--batch-size", "16", "--output", "run"]
     process = subprocess.Popen(
-        [sys.executable, "-u", "-c", INTERRUPTED, *arguments],
+        [sys.executable, "-u", "-c", INTERRUPTED, "train", *arguments],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,10 +1,10 @@
-"""The data sets: fixed, disjoint, stratified splits; loading that depends on nothing but seed, epoch and sample; errors."""
+"""The data sets: fixed, disjoint, stratified splits; loading that depends on seed, epoch and sample alone; errors."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import pickle  # noqa: S403, TID251 - CIFAR is published as pickles, and the test writes its format
+import pickle  # noqa: TID251 - CIFAR is published as pickles, and the test writes its format
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from tks_edge.data.registry import describe, open_dataset, reopen
 from tks_edge.data.splits import stratified
 from tks_edge.settings import DATASETS
 from tks_edge_runtime.errors import InputError, MissingError
+
+# From Python 3.12 on, forking a worker beside torch's threads warns; the loader's workers are made by torch.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 # digits ---------------------------------------------------------------------------------------------------------------
 
@@ -102,11 +105,13 @@ def test_a_sample_keeps_its_part_when_the_samples_are_listed_in_another_order() 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_name_is_known_to_the_registry(name: str, in_folder: Path) -> None:
-    try:
+    if name == "digits":
         assert open_dataset(name).name == name
-    except (InputError, MissingError) as error:
-        assert "unknown" not in str(error)
-        assert "--data" in str(error)
+        return
+    with pytest.raises((InputError, MissingError)) as error:
+        open_dataset(name)
+    assert "unknown" not in str(error.value)
+    assert "--data" in str(error.value)
 
 
 @pytest.mark.parametrize(

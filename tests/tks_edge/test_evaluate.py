@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -12,8 +14,8 @@ from tks_edge_models import Network
 from tks_edge_runtime.errors import InputError
 
 
-@pytest.fixture
-def network(digits: Dataset) -> Network:
+@pytest.fixture(scope="module")
+def trained(digits: Dataset) -> Network:
     """A network after a few steps of training, whose predictions differ between samples and between steps."""
     torch.manual_seed(0)
     built = build_network(resolve({}), digits)
@@ -22,9 +24,14 @@ def network(digits: Dataset) -> Network:
     labels = torch.tensor(digits.train.labels[:48])
     for _ in range(12):
         optimizer.zero_grad()
-        mean(built(images, timesteps=4), labels, 0.0).backward()
+        torch.autograd.backward(mean(built(images, timesteps=4), labels, 0.0))
         optimizer.step()
     return built.eval()
+
+
+@pytest.fixture
+def network(trained: Network) -> Network:
+    return copy.deepcopy(trained)
 
 
 def test_one_pass_gives_what_separate_runs_give(network: Network, few_digits: Dataset) -> None:

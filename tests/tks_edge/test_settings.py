@@ -100,6 +100,7 @@ def test_what_is_given_again_changes_nothing() -> None:
 
 def test_commands_import_nothing_heavy() -> None:
     heavy = "{'torch', 'torchvision', 'sklearn', 'lightning_fabric', 'safetensors', 'PIL', 'onnx'}"
-    code = f"import sys, tks_edge.commands.train, tks_edge.commands.eval; sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"
+    code = "import sys, tks_edge.commands.train, tks_edge.commands.eval; "
+    code += f"sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, ""), result.stderr

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tks_edge.timesteps import parse_timesteps
+from tks_edge.timesteps import parse_timesteps, powers_of_two
 from tks_edge_runtime.artifact import MAX_TIMESTEPS
 from tks_edge_runtime.errors import InputError
 
@@ -43,3 +43,7 @@ def test_what_is_no_list_of_timesteps(text: str, said: str) -> None:
     with pytest.raises(InputError) as error:
         parse_timesteps(text)
     assert said in str(error.value)
+
+
+def test_powers_of_two_end_with_the_timesteps_of_the_training() -> None:
+    assert [powers_of_two(t) for t in (1, 2, 6, 8)] == [(1,), (1, 2), (1, 2, 4, 6), (1, 2, 4, 8)]

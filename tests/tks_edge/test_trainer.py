@@ -23,14 +23,18 @@ from tks_edge.trainer import train
 from tks_edge_models import Network
 from tks_edge_runtime.errors import CheckError, InputError, MissingError
 
-pytestmark = pytest.mark.usefixtures("few_digits")
+pytestmark = [
+    pytest.mark.usefixtures("few_digits"),
+    # From Python 3.12 on, forking a worker beside torch's threads warns; the loader's workers are made by torch.
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 STEPS = 3  # 48 images, 16 a step
-EPOCHS = 4
+EPOCHS = 3
 
 
 def short(**given: Any) -> TrainSettings:
-    return resolve({"timesteps": 2, "epochs": EPOCHS, "batch_size": 16, "lr": 1e-2, "warmup_epochs": 1} | given)
+    return resolve({"timesteps": 2, "epochs": EPOCHS, "batch_size": 16, "lr": 1e-2} | given)
 
 
 class Watched:
@@ -74,20 +78,25 @@ def outcome(path: Path) -> dict[str, Any]:
     }
 
 
+_WHOLE: dict[str, Any] = {}
+
+
 @pytest.fixture
 def whole(tmp_path: Path) -> dict[str, Any]:
-    """What an uninterrupted training leaves."""
-    train(short(), tmp_path / "whole")
-    return outcome(tmp_path / "whole")
+    """What an uninterrupted training leaves; trained once."""
+    if not _WHOLE:
+        train(short(), tmp_path / "whole")
+        _WHOLE.update(outcome(tmp_path / "whole"))
+    return _WHOLE
 
 
 def test_a_training_leaves_a_run(tmp_path: Path) -> None:
     watched = Watched()
     run = train(short(), tmp_path / "run", watcher=watched)
     assert {file.name for file in run.path.iterdir()} == {CONFIG, MODEL, HISTORY, SUMMARY, LAST}
-    assert (watched.began_at, watched.steps, watched.epochs) == ((0, STEPS * EPOCHS), STEPS * EPOCHS, [1, 2, 3, 4])
+    assert (watched.began_at, watched.steps, watched.epochs) == ((0, STEPS * EPOCHS), STEPS * EPOCHS, [1, 2, 3])
     history = [json.loads(line) for line in (run.path / HISTORY).read_text().splitlines()]
-    assert [entry["epoch"] for entry in history] == [1, 2, 3, 4]
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
     assert all(len(entry["validation_accuracy_by_timesteps"]) == 2 for entry in history)
     summary = json.loads((run.path / SUMMARY).read_text())
     assert (summary["finished"], summary["epochs_done"]) == (True, EPOCHS)
@@ -99,7 +108,7 @@ def test_a_training_leaves_a_run(tmp_path: Path) -> None:
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
-    run = train(short(epochs=8, loss="mean"), tmp_path / "run")
+    run = train(short(epochs=20, loss="mean"), tmp_path / "run")
     history = [json.loads(line) for line in (run.path / HISTORY).read_text().splitlines()]
     assert history[-1]["train_loss"] < 0.7 * history[0]["train_loss"]
 
@@ -128,7 +137,7 @@ def test_interrupted_and_resumed_is_the_same_bit_for_bit(stop: int, tmp_path: Pa
 
 def test_interrupted_again_and_again_is_the_same_bit_for_bit(tmp_path: Path, whole: dict[str, Any]) -> None:
     path = tmp_path / "run"
-    for resume in (False, True, True, True, True):
+    for resume in (False, True, True, True):
         with pytest.raises(KeyboardInterrupt):
             train(short(), path, resume=resume, watcher=Watched(2))
     train(short(), path, resume=True)
@@ -140,8 +149,7 @@ class _KilledError(Exception):
 
 
 @pytest.mark.parametrize("victim", ["write_best", "write_metrics", "save_state"])
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize(("call", "after"), [(1, False), (1, True), (2, False)])
 def test_killed_at_any_write_and_resumed_is_the_same_bit_for_bit(
     victim: str, after: bool, call: int, tmp_path: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,9 +200,9 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_resuming_with_other_settings_lists_them(tmp_path: Path) -> None:
-    train(short(epochs=1, warmup_epochs=0), tmp_path / "run")
+    train(short(epochs=1), tmp_path / "run")
     with pytest.raises(InputError) as error:
-        train(short(epochs=2, warmup_epochs=0, lr=0.5), tmp_path / "run", resume=True)
+        train(short(epochs=2, lr=0.5), tmp_path / "run", resume=True)
     assert "epochs is 1, not 2; lr is 0.01, not 0.5" in str(error.value)
 
 
@@ -309,7 +317,7 @@ def test_what_the_models_refuse_is_an_input_error(given: dict[str, Any], said: s
 
 
 def test_devices(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown device 'cdua'. Did you mean 'cuda'"):
+    with pytest.raises(InputError, match=r"unknown device 'cdua'\. Did you mean 'cuda'"):
         train(short(), tmp_path / "run", device="cdua")
     if not torch.cuda.is_available():
         with pytest.raises(MissingError, match="no CUDA device"):

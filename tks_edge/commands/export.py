@@ -126,8 +126,8 @@ def _show(row: dict[str, Any], out: Output) -> None:
         if row["spikes_borderline"]:
             spikes += f" except {row['spikes_borderline']} with the membrane within rounding of the threshold"
     out.console.print(
-        f"[bold]{row['file']}[/]  accuracy in PyTorch {row['accuracy']:.2%} of {row['accuracy_samples']:,}; verified on "
-        f"{row['verified_samples']:,}: {spikes}, logits within {row['max_logit_difference']:.1e} "
+        f"[bold]{row['file']}[/]  accuracy in PyTorch {row['accuracy']:.2%} of {row['accuracy_samples']:,}; verified "
+        f"on {row['verified_samples']:,}: {spikes}, logits within {row['max_logit_difference']:.1e} "
         f"(allowed {row['logit_tolerance']:.1e})",
         highlight=False,
         soft_wrap=True,

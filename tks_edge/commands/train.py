@@ -74,6 +74,7 @@ def train(
     }
     with running(as_json, debug) as out:
         path, settings = _to_resume(output, given, out) if resume else _anew(output, given, out)
+        from tks_edge.checkpoint import CONFIG
         from tks_edge.trainer import train as fit
 
         with out.progress() as bar:
@@ -91,7 +92,8 @@ def train(
                     watcher=_Shown(out, bar, settings),
                 )
             except KeyboardInterrupt:
-                out.next("train", "--resume", "--output", str(path))
+                if (path / CONFIG).is_file():
+                    out.next("train", "--resume", "--output", str(path))
                 raise
         _conclude(out, run)
 

@@ -36,7 +36,8 @@ LossOption = Annotated[
     _option(
         _TASK,
         "KEY=VALUE, as often as needed. tks: tau=3, alpha=0.7, reduce=mean or sum, detach=yes or no, "
-        "none_correct=uniform or skip, student_temperature=1 or tau; tks-published: tau, alpha; tet: lam=0.001, target=1.",
+        "none_correct=uniform or skip, student_temperature=1 or tau; tks-published: tau, alpha; "
+        "tet: lam=0.001, target=1.",
     ),
 ]
 
@@ -58,7 +59,8 @@ LearningRate = Annotated[
     float | None,
     _option(
         _HOW,
-        f"The highest, of AdamW (default: {_CIFAR.lr_per_1024} x batch size / 1024, for digits {_DIGITS.lr_per_1024} x).",
+        f"Of AdamW, the highest (default: {_CIFAR.lr_per_1024} x batch size / 1024; "
+        f"for digits {_DIGITS.lr_per_1024} x).",
     ),
 ]
 WeightDecay = Annotated[float | None, _option(_HOW, "Of AdamW (default: 0.01).")]

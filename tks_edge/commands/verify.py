@@ -66,7 +66,7 @@ def _check_origin(artifact: Artifact, run: Run) -> None:
 def _show(comparison: Comparison, out: Output) -> None:
     if comparison.layers:
         table = Table(title=f"spikes over {comparison.samples:,} samples", title_justify="left")
-        for column in ("layer", "decisions", "fire rate", "borderline", "faults", "first at T", "smallest margin"):
+        for column in ("layer", "decisions", "fires", "borderline", "faults", "at T", "margin"):
             table.add_column(column, justify="left" if column == "layer" else "right")
         for layer in comparison.layers:
             table.add_row(

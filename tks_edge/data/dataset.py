@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
@@ -61,8 +62,7 @@ class Split(TorchDataset[tuple[Tensor, int]]):
 
     def evenly_spaced(self, count: int) -> Split:
         """At most `count` samples of this split, evenly spaced, so that sorted classes all have their share."""
-        count = min(count, len(self))
-        positions = [(2 * i + 1) * len(self) // (2 * count) for i in range(count)]
+        positions = np.linspace(0, len(self) - 1, min(count, len(self)), dtype=int)
         labels = dict(zip(self.indices, self.labels, strict=True))
         return Split(self.images, labels, [self.indices[position] for position in positions])
 
