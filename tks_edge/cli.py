@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -44,4 +45,7 @@ app.command()(demo)
 
 def main() -> None:
     """Run the command line."""
+    # A small network passes thousands of short parallel regions a second. Threads that spin at the end of each (the
+    # default) bring a training to a crawl when another process shares the cores; OpenMP reads this when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()

@@ -14,21 +14,23 @@ import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.onnx_metadata import read_metadata
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.generic]
 
 SCHEMA_VERSION = 1
 METADATA_KEY = "tks_edge.manifest"
 MAX_TIMESTEPS = 64
 """The largest T that is trained or unrolled: beyond it a static graph is no longer the right form."""
 
-Array = npt.NDArray[Any]
 _T = TypeVar("_T")
 
 
@@ -322,6 +324,8 @@ class Artifact:
 
 def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
     try:
+        import numpy as np  # here, so that the command line, which knows the manifest, starts without it
+
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in names}
     except FileNotFoundError as error:

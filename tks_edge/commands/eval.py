@@ -10,7 +10,6 @@ from rich.table import Table
 
 from tks_edge.timesteps import parse_timesteps, powers_of_two
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
-from tks_edge_runtime.statistics import wilson
 
 _RUNS = Path("runs")
 
@@ -34,6 +33,7 @@ def evaluate(
         from tks_edge.checkpoint import latest_run, load_run
         from tks_edge.device import choose_device
         from tks_edge.evaluate import evaluate as measure
+        from tks_edge_runtime.statistics import wilson
 
         if run is None:
             run = latest_run(_RUNS)

@@ -1,0 +1,51 @@
+"""One demo, run once for all end-to-end tests: real processes, real data, a training cut short."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+def tks_edge(*arguments: str | Path, cwd: Path) -> Finished:
+    """Run `tks-edge` in a process of its own."""
+    path = os.pathsep.join(str(ROOT / folder) for folder in (".", "export", "runtime", "models"))
+    done = subprocess.run(
+        [sys.executable, "-m", "tks_edge", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"},
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which `tks-edge demo --epochs 3` was run; it holds `demo/`."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = tks_edge("demo", "--epochs", "3", "--output", "demo", "--json", cwd=folder)
+    assert done.code == 0, done.err
+    assert done.document["report"] == "demo/report/report.html"
+    return folder
