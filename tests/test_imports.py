@@ -46,7 +46,7 @@ def imported(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: a relative import"
             found.add(node.module or "")
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
-            found |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+            found |= {str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)}
     return found
 
 

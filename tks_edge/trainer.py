@@ -71,7 +71,7 @@ def train(
 ) -> Run:
     """Train a network into the run directory `output` and give back its best epoch.
 
-    On a CPU the same settings give the same weights, bit for bit, interrupted and resumed or not.
+    On the same CPU the same settings give the same weights, bit for bit, interrupted and resumed or not.
 
     Args:
         settings: everything that decides the weights; see `settings.resolve`.
@@ -105,7 +105,8 @@ def train(
     if recorded is None:
         clear(path)
         RunConfig.now(network, settings, dataset).write(path)
-    _Training(fabric, path, settings, dataset, network, workers, watcher).run(tensorboard=tensorboard)
+    with _threads(settings.threads):
+        _Training(fabric, path, settings, dataset, network, workers, watcher).run(tensorboard=tensorboard)
     return load_run(path)
 
 
@@ -295,6 +296,17 @@ class _Training:
             f"the {what} is {value} in epoch {progress.epoch + 1}, step {progress.step + 1} of {self.steps}; "
             f"{self.path} keeps the last whole epoch. Train again with a smaller --lr or with --clip-norm 1."
         )
+
+
+@contextlib.contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Let torch compute on this many threads of the CPU within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number if number is not None else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

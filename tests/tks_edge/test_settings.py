@@ -71,6 +71,7 @@ def test_settings_survive_json() -> None:
         ({"weight_decay": -1.0}, "weight_decay is -1.0"),
         ({"clip_norm": 0.0}, "clip_norm is 0.0; allowed is above 0"),
         ({"seed": -1}, "seed is -1"),
+        ({"threads": 0}, "threads is 0; allowed is at least 1"),
         ({"seed": 2**63}, "seed is"),
     ],
 )

@@ -281,6 +281,18 @@ def test_a_gradient_that_is_no_number_stops(tmp_path: Path, monkeypatch: pytest.
         train(short(clip_norm=1.0), tmp_path / "run")
 
 
+def test_the_threads_are_those_of_the_settings_and_given_back(tmp_path: Path) -> None:
+    class Seen(Watched):
+        threads = 0
+
+        def stepped(self, epoch: int, loss: float, accuracy: float) -> None:
+            self.threads = torch.get_num_threads()
+
+    before, watched = torch.get_num_threads(), Seen()
+    train(short(epochs=1, threads=2), tmp_path / "run", watcher=watched)
+    assert (watched.threads, torch.get_num_threads()) == (2, before)
+
+
 def test_clipping_changes_the_training(tmp_path: Path, whole: dict[str, Any]) -> None:
     train(short(clip_norm=1e-3), tmp_path / "run")
     assert outcome(tmp_path / "run")["model"] != whole["model"]

@@ -41,6 +41,7 @@ def train(
     weight_decay: options.WeightDecay = None,
     clip_norm: options.ClipNorm = None,
     seed: options.Seed = None,
+    threads: options.Threads = None,
     output: options.OutputPath = None,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
@@ -71,6 +72,7 @@ def train(
         "weight_decay": weight_decay,
         "clip_norm": clip_norm,
         "seed": seed,
+        "threads": threads,
     }
     with running(as_json, debug) as out:
         path, settings = _to_resume(output, given, out) if resume else _anew(output, given, out)

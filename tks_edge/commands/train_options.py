@@ -66,6 +66,9 @@ LearningRate = Annotated[
 WeightDecay = Annotated[float | None, _option(_HOW, "Of AdamW (default: 0.01).")]
 ClipNorm = Annotated[float | None, _option(_HOW, "Largest norm of a step's gradient (default: not clipped).")]
 Seed = Annotated[int | None, _option(_HOW, "Of weights, order and augmentation (default: 0).")]
+Threads = Annotated[
+    int | None, _option(_HOW, "Of the CPU (default: torch's own number; 1 for digits, too small to share out).")
+]
 
 _WHERE = "Where and with what"
 OutputPath = Annotated[
