@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from tks_edge_export.passes.reshape_chain import static_shape
+
 
 class GraphBuilder:
     """Collects nodes and initializers in order; `graph` makes a graph of them.
@@ -45,6 +47,21 @@ class GraphBuilder:
         self._nodes.append(node)
         return output
 
+    def split(self, value: ir.Value, parts: int, name: str) -> list[ir.Value]:
+        """Cut `value` along axis 0 into equal parts."""
+        rows, *rest = static_shape(value) or ()
+        size = rows // parts
+        node = ir.Node("", "Split", [value, self.integers([size] * parts)], num_outputs=parts, name=f"{name}.split")
+        for index, output in enumerate(node.outputs):
+            output.name, output.shape, output.type = f"{name}.t{index}", ir.Shape([size, *rest]), value.type
+        self._nodes.append(node)
+        return list(node.outputs)
+
+    def concatenate(self, values: Sequence[ir.Value], name: str) -> ir.Value:
+        """Join values of one shape along axis 0."""
+        rows, *rest = static_shape(values[0]) or ()
+        return self.shaped("Concat", values, name, (rows * len(values), *rest), [ir.AttrInt64("axis", 0)])
+
     def shaped(
         self,
         operator: str,
@@ -61,7 +78,10 @@ class GraphBuilder:
         return output
 
     def copy(self, node: ir.Node, inputs: Sequence[ir.Value | None], suffix: str) -> Sequence[ir.Value]:
-        """Append a copy of `node` on other inputs; `suffix` is added to its name and its outputs' names."""
+        """Append a copy of `node` on other inputs; `suffix` is added to its name and its outputs' names.
+
+        Outputs keep their shape; whoever gives larger inputs sets it anew.
+        """
         clone = ir.Node(
             node.domain,
             node.op_type,

@@ -7,8 +7,9 @@
                v = h - v_threshold * spikes             soft reset
     t = T      no reset: nobody reads the state
 
-The order of the floating-point operations is that of `charge` and `reset`, so the spikes come out the same to the bit
-wherever the currents do. Only operators that TensorRT 10.3 parses are used.
+The scale k is applied to all steps at once, and the booleans of all steps become spikes at once. The order of the
+floating-point operations is that of `charge` and `reset`, so the spikes come out the same to the bit wherever the
+currents do. Only operators that TensorRT 10.3 parses are used.
 """
 
 from __future__ import annotations
@@ -16,45 +17,55 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from tks_edge_export.graph_builder import GraphBuilder
+from tks_edge_export.over_time import OverTime
 from tks_edge_models import LIFParameters
 
-Steps = list[ir.Value]
-"""A value at every timestep; T times the same one where it does not depend on time."""
+_SPIKES = ".spikes"
 
 
-def spikes_name(path: str, timestep: int) -> str:
-    """The name in the graph of the spikes of the LIF layer at module path `path`, at `timestep` (from 0)."""
-    return f"{path}.spikes.t{timestep}"
+def spikes_name(path: str) -> str:
+    """Name the value that holds the spikes `[T * N, ...]` of the LIF layer at module path `path`."""
+    return f"{path}{_SPIKES}"
 
 
-def emit_lif(builder: GraphBuilder, path: str, currents: Steps, params: LIFParameters) -> Steps:
+def is_spikes(name: str | None) -> bool:
+    """Whether a value of this name holds the spikes of a LIF layer."""
+    return name is not None and name.endswith(_SPIKES)
+
+
+def emit_lif(builder: GraphBuilder, path: str, current: OverTime, params: LIFParameters) -> OverTime:
     """Append one LIF layer over all its timesteps.
 
     Args:
         builder: the graph that is being built.
         path: module path of the layer; it names the values.
-        currents: the input of every step; the same value T times for a still image's first layer.
+        current: the input, `[N, ...]` a step; still for the first layer of a still image.
         params: the constants.
 
     Returns:
-        The spikes of every step, float, named by `spikes_name`.
+        The spikes, float, 0 or 1, named by `spikes_name`.
     """
-    scaled = {current: _scaled(builder, path, current, params) for current in dict.fromkeys(currents)}
+    timesteps = current.timesteps
+    currents = _scaled(builder, path, current, params).steps()
     membrane: ir.Value | None = None
-    spikes = []
-    for t, current in enumerate(currents):
-        charged = _charged(builder, f"{path}.t{t}", scaled[current], membrane, params)
-        fires = builder.add("GreaterOrEqual", [charged, builder.scalar(params.v_threshold)], f"{path}.fires.t{t}")
-        spikes.append(builder.cast(fires, ir.DataType.FLOAT, spikes_name(path, t)))
-        if t + 1 < len(currents):
-            membrane = _reset(builder, f"{path}.t{t}", charged, fires, spikes[-1], params)
-    return spikes
+    fires: list[ir.Value] = []
+    for t, x in enumerate(currents):
+        charged = _charged(builder, f"{path}.t{t}", x, membrane, params)
+        fires.append(builder.add("GreaterOrEqual", [charged, builder.scalar(params.v_threshold)], f"{path}.t{t}.fires"))
+        if t + 1 < timesteps:
+            membrane = _reset(builder, f"{path}.t{t}", charged, fires[-1], params)
+    merged = OverTime.of_steps(builder, fires, f"{path}.fires").merged()
+    spikes = builder.cast(merged, ir.DataType.FLOAT, spikes_name(path))
+    return OverTime.of_merged(builder, timesteps, spikes)
 
 
-def _scaled(builder: GraphBuilder, path: str, current: ir.Value, params: LIFParameters) -> ir.Value:
+def _scaled(builder: GraphBuilder, path: str, current: OverTime, params: LIFParameters) -> OverTime:
     if params.gain == 1.0:
         return current
-    return builder.add("Mul", [current, builder.scalar(params.gain)], f"{path}.{current.name}.scaled")
+    gain, name = builder.scalar(params.gain), f"{path}.scaled"
+    if current.still is not None:
+        return OverTime.of_still(builder, current.timesteps, builder.add("Mul", [current.still, gain], name))
+    return OverTime.of_merged(builder, current.timesteps, builder.add("Mul", [current.merged(), gain], name))
 
 
 def _charged(
@@ -70,10 +81,9 @@ def _charged(
     return builder.add("Add", [kept, current], f"{name}.h")
 
 
-def _reset(
-    builder: GraphBuilder, name: str, charged: ir.Value, fires: ir.Value, spikes: ir.Value, params: LIFParameters
-) -> ir.Value:
+def _reset(builder: GraphBuilder, name: str, charged: ir.Value, fires: ir.Value, params: LIFParameters) -> ir.Value:
     if params.v_reset is not None:
         return builder.add("Where", [fires, builder.scalar(params.v_reset), charged], f"{name}.v")
+    spikes = builder.cast(fires, ir.DataType.FLOAT, f"{name}.fired")
     jump = builder.add("Mul", [spikes, builder.scalar(params.v_threshold)], f"{name}.jump")
     return builder.add("Sub", [charged, jump], f"{name}.v")

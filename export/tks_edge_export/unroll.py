@@ -1,8 +1,8 @@
 """One captured timestep, laid out at T: a static graph without loops, each weight stored once.
 
-What does not depend on a LIF layer is the same at every step of a still image and stays single; the rest is repeated
-once a step, in the order of the layers, so that a weight is still in the cache when the next step needs it. Repetition
-is right for every operator; it asks nothing of the batch axis. The readout is the mean of the T logit vectors.
+What does not depend on a LIF layer is the same at every step of a still image and stays single. Of the rest, an
+operator that treats every sample alike runs once, with T merged into the batch axis; any other is repeated once a step.
+The readout is the mean of the T logit vectors.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import onnx_ir as ir
 from torch import Tensor, nn
 
+from tks_edge_export import batchwise
+from tks_edge_export.batchwise import is_constant
 from tks_edge_export.capture import OPSET, PATH, Capture, capture, is_lif
 from tks_edge_export.errors import ExportError
 from tks_edge_export.graph_builder import GraphBuilder
-from tks_edge_export.lif_steps import Steps, emit_lif
+from tks_edge_export.lif_steps import emit_lif
+from tks_edge_export.over_time import OverTime, merged_shape
 from tks_edge_export.passes import CLEAN_UP, ONE_STEP, apply
-from tks_edge_export.passes.reshape_chain import static_shape
+from tks_edge_export.passes.reshape_chain import chain_origin, static_shape
 from tks_edge_runtime.artifact import MAX_TIMESTEPS
 
 INPUT, LOGITS, LOGITS_PER_STEP = "input", "logits", "logits_per_step"
@@ -61,7 +64,7 @@ def unroll(captured: Capture, timesteps: int, *, per_step: bool = False) -> ir.M
         )
     (old_input,) = source.inputs
     new_input = ir.Value(name=INPUT, shape=old_input.shape, type=old_input.type)
-    values: dict[ir.Value, Steps] = {old_input: [new_input] * timesteps}
+    values = {old_input: OverTime.of_still(builder, timesteps, new_input)}
     for node in source:
         if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
             raise ExportError(
@@ -69,43 +72,62 @@ def unroll(captured: Capture, timesteps: int, *, per_step: bool = False) -> ir.M
             )
         for value in node.inputs:
             if value is not None and value not in values:
-                values[value] = [builder.weight(value)] * timesteps
+                values[value] = OverTime.of_still(builder, timesteps, builder.weight(value))
         if is_lif(node) and node.inputs[0] is not None:
             path = node.attributes[PATH].as_string()
             values[node.outputs[0]] = emit_lif(builder, path, values[node.inputs[0]], captured.neurons[path])
         else:
-            _repeat(builder, values, node, timesteps)
-    outputs = _readout(builder, values[source.outputs[0]], per_step=per_step)
+            values |= _laid_out(builder, values, node, timesteps)
+    outputs = _readout(builder, values, source.outputs[0], timesteps, per_step=per_step)
     return ir.Model(builder.graph([new_input], outputs, "tks_edge"), ir_version=_IR_VERSION)
 
 
-def _repeat(builder: GraphBuilder, values: dict[ir.Value, Steps], node: ir.Node, timesteps: int) -> None:
-    """Append `node` once where its inputs are the same at every step, else once a step."""
-    inputs = [[None] * timesteps if value is None else values[value] for value in node.inputs]
-    still = all(step is steps[0] for steps in inputs for step in steps)
-    copies = [
-        builder.copy(node, [steps[t] for steps in inputs], "" if still else f".t{t}")
-        for t in range(1 if still else timesteps)
+def _laid_out(
+    builder: GraphBuilder, values: dict[ir.Value, OverTime], node: ir.Node, timesteps: int
+) -> dict[ir.Value, OverTime]:
+    """Append `node` for all timesteps: once where nothing changes, as one batch where it may, else once a step."""
+    inputs = [None if value is None else values[value] for value in node.inputs]
+    if all(value is None or value.still is not None for value in inputs):
+        copies = builder.copy(node, [None if value is None else value.still for value in inputs], "")
+        return {old: OverTime.of_still(builder, timesteps, new) for old, new in zip(node.outputs, copies, strict=True)}
+    if batchwise.refusal(node) is None:
+        return {node.outputs[0]: OverTime.of_merged(builder, timesteps, _batched(builder, values, node, timesteps))}
+    steps = [
+        builder.copy(node, [None if value is None else value.steps()[t] for value in inputs], f".t{t}")
+        for t in range(timesteps)
     ]
-    for index, old in enumerate(node.outputs):
-        values[old] = [outputs[index] for outputs in copies] * (timesteps if still else 1)
+    return {
+        old: OverTime.of_steps(builder, [outputs[index] for outputs in steps], str(old.name))
+        for index, old in enumerate(node.outputs)
+    }
 
 
-def _readout(builder: GraphBuilder, logits: Steps, *, per_step: bool) -> list[ir.Value]:
+def _batched(builder: GraphBuilder, values: dict[ir.Value, OverTime], node: ir.Node, timesteps: int) -> ir.Value:
+    """Append `node` once, on T times the batch; the caller has asked `batchwise.refusal`."""
+    shape = merged_shape(node.outputs[0], timesteps)
+    inputs = [
+        None if value is None else values[value].still if is_constant(value) else values[value].merged()
+        for value in node.inputs
+    ]
+    if node.op_type == "Reshape":
+        inputs[1] = builder.integers(shape)
+    (output,) = builder.copy(node, inputs, "")
+    output.shape = ir.Shape(shape)
+    return output
+
+
+def _readout(
+    builder: GraphBuilder, values: dict[ir.Value, OverTime], output: ir.Value, timesteps: int, *, per_step: bool
+) -> list[ir.Value]:
     """The mean over the steps as `logits` `[N, K]`, and the steps themselves where asked for."""
-    shape = static_shape(logits[0])
+    shape = static_shape(output)
     if shape is None or len(shape) < 2 or any(size != 1 for size in shape[:-2]):
         raise ExportError(f"the network's output has shape {shape}; logits [N, K] of one timestep are needed.")
-    batch = shape[-2:]
-    flat = [
-        builder.shaped("Reshape", [step, builder.integers(batch)], f"logits.t{t}", batch)
-        for t, step in enumerate(logits)
-    ]
-    outputs = [builder.shaped("Mean", flat, LOGITS, batch)]
-    if per_step:
-        lead = [
-            builder.shaped("Reshape", [step, builder.integers((1, *batch))], f"logits.lead.t{t}", (1, *batch))
-            for t, step in enumerate(flat)
-        ]
-        outputs.append(builder.shaped("Concat", lead, LOGITS_PER_STEP, (len(lead), *batch), [ir.AttrInt64("axis", 0)]))
-    return outputs
+    batch, classes = shape[-2:]
+    flat = values[chain_origin(output)].merged()
+    steps = builder.shaped(
+        "Reshape", [flat, builder.integers((timesteps, batch, classes))], LOGITS_PER_STEP, (timesteps, batch, classes)
+    )
+    no_axis = [ir.AttrInt64("keepdims", 0)]
+    logits = builder.shaped("ReduceMean", [steps, builder.integers([0])], LOGITS, (batch, classes), no_axis)
+    return [logits, steps] if per_step else [logits]

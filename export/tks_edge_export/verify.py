@@ -10,7 +10,6 @@ sum the products of a convolution in different orders.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from tks_edge_export.errors import VerificationError
+from tks_edge_export.lif_steps import is_spikes, spikes_name
+from tks_edge_export.passes.reshape_chain import static_shape
 from tks_edge_export.unroll import LOGITS
 from tks_edge_models import LIF, LIFParameters
 from tks_edge_models.lif import charge, reset
@@ -39,7 +40,6 @@ a swapped step moves membranes by many thousands.
 LOGIT_ULPS = 128
 """The bound on the difference of the logits, given the same spikes, in units in the last place of the largest one."""
 _EPSILON = float(np.finfo(np.float32).eps)
-_SPIKES = re.compile(r"(?P<path>.+)\.spikes\.t(?P<timestep>\d+)")
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,8 @@ def compare(
     Raises:
         VerificationError: the graph cannot run, or does not hold the network's LIF layers.
     """
-    runner = _GraphWithSpikes(graph)
     replayed = _Replayed(network)
-    runner.check_layers(replayed.paths, timesteps)
+    runner = _GraphWithSpikes(graph, replayed.paths, timesteps)
     logit_difference = largest_logit = 0.0
     differing = unexplained = done = 0
     for batch, real in _batches(inputs, runner.batch_size):
@@ -164,21 +163,28 @@ def _batches(inputs: Array, size: int) -> Iterator[tuple[Array, int]]:
 
 
 class _GraphWithSpikes:
-    """A graph in ONNX Runtime that also gives the spikes of every LIF layer and timestep."""
+    """A graph in ONNX Runtime that also gives the spikes of every LIF layer and timestep.
 
-    def __init__(self, path: Path) -> None:
+    Refuses a graph that lacks one of the layers `paths`, has one too many, or is of another T.
+    """
+
+    def __init__(self, path: Path, paths: list[str], timesteps: int) -> None:
         model = ir.load(path)
-        self.names: dict[tuple[str, int], str] = {}
-        for node in model.graph:
-            for value in node.outputs:
-                match = _SPIKES.fullmatch(value.name or "")
-                if match:
-                    self.names[match["path"], int(match["timestep"])] = match[0]
-                    if not value.is_graph_output():
-                        model.graph.outputs.append(value)
-        shape = model.graph.inputs[0].shape
-        self.batch_size = int(shape.numpy()[0]) if shape is not None else 1
-        self._input = model.graph.inputs[0].name
+        (graph_input,) = model.graph.inputs
+        self.batch_size = _rows(graph_input)
+        self._timesteps = timesteps
+        self._input = graph_input.name
+        spikes = {str(value.name): value for node in model.graph for value in node.outputs if is_spikes(value.name)}
+        self._names = {path: spikes_name(path) for path in paths}
+        for name in sorted(self._names.values() ^ spikes.keys()):
+            what = "has, and the network has not," if name in spikes else "lacks"
+            raise VerificationError(f"the graph {what} the LIF layer of {name!r}: it is of another network.")
+        for name, value in spikes.items():
+            if _rows(value) != timesteps * self.batch_size:
+                steps = _rows(value) // self.batch_size
+                raise VerificationError(f"{name!r} is laid out at T={steps}, not at T={timesteps}.")
+        outputs = model.graph.outputs
+        outputs.extend(value for value in spikes.values() if value not in outputs)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         # PyTorch's threads take turns with these; spinning ones would keep the cores busy in between.
@@ -189,23 +195,20 @@ class _GraphWithSpikes:
         except Exception as error:
             raise VerificationError(f"{path} cannot be loaded by ONNX Runtime: {str(error).splitlines()[0]}") from error
 
-    def check_layers(self, paths: list[str], timesteps: int) -> None:
-        """Refuse a graph that lacks a layer or a timestep of the network, or has one too many."""
-        expected = {(path, t) for path in paths for t in range(timesteps)}
-        for path, t in sorted(expected ^ self.names.keys()):
-            what = "lacks" if (path, t) in expected else "has, and the network has not,"
-            raise VerificationError(
-                f"the graph {what} the LIF layer {path!r} at timestep {t + 1}: it is of another network or T."
-            )
-
     def run(self, batch: Array) -> tuple[Array, dict[str, Array]]:
         """The logits, and the spikes `[T, N, ...]` of every layer by module path."""
-        names = list(self.names.values())
-        logits, *values = self._session.run([LOGITS, *names], {self._input: batch})
-        steps: dict[str, dict[int, Array]] = {}
-        for (path, timestep), value in zip(self.names, values, strict=True):
-            steps.setdefault(path, {})[timestep] = value
-        return logits, {path: np.stack([by_step[t] for t in sorted(by_step)]) for path, by_step in steps.items()}
+        logits, *values = self._session.run([LOGITS, *self._names.values()], {self._input: batch})
+        shape = (self._timesteps, self.batch_size)
+        return logits, {
+            path: spikes.reshape(*shape, *spikes.shape[1:]) for path, spikes in zip(self._names, values, strict=True)
+        }
+
+
+def _rows(value: ir.Value) -> int:
+    shape = static_shape(value)
+    if not shape:
+        raise VerificationError(f"{value.name!r} has no static shape; this is no graph of tks-edge.")
+    return shape[0]
 
 
 class _Replayed:

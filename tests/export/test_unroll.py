@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.export.conftest import MakeSource
-from tks_edge_export import ExportError, export_graph
+from tks_edge_export import ExportError, batchwise, export_graph
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.lif_steps import emit_lif, spikes_name
+from tks_edge_export.over_time import OverTime
 from tks_edge_export.passes.reshape_chain import static_shape
-from tks_edge_models import LIF, LIFParameters
+from tks_edge_models import LIF, LIFParameters, step
 
 parameters = st.builds(
     LIFParameters,
@@ -39,16 +40,15 @@ def test_an_unrolled_layer_fires_the_same_spikes_to_the_bit(
     shape = (2, 33)
     count = 1 if still else timesteps
     builder = GraphBuilder(18)
-    inputs = [
-        ir.Value(name=f"x{t}", shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT)) for t in range(count)
-    ]
-    spikes = emit_lif(builder, "layer", inputs * (timesteps if still else 1), params)
-    graph = ir.Model(builder.graph(inputs, spikes, "g"), ir_version=10)
+    current = ir.Value(name="x", shape=ir.Shape((count * 2, 33)), type=ir.TensorType(ir.DataType.FLOAT))
+    form = OverTime.of_still if still else OverTime.of_merged
+    spikes = emit_lif(builder, "layer", form(builder, timesteps, current), params)
+    graph = ir.Model(builder.graph([current], [spikes.merged()], "g"), ir_version=10)
     session = onnxruntime.InferenceSession(ir.to_proto(graph).SerializeToString(), providers=["CPUExecutionProvider"])
 
     x = np.random.default_rng(seed).normal(0.6, 1.5, (count, *shape)).astype(np.float32)
     x[:, 0, 0] = params.v_threshold / params.gain  # at the threshold itself
-    got = np.stack(session.run(None, {f"x{t}": x[t] for t in range(count)}))
+    got = session.run(None, {"x": x.reshape(-1, 33)})[0].reshape(timesteps, *shape)
     expected = LIF(params)(torch.from_numpy(x).expand(timesteps, *shape)).numpy()
     np.testing.assert_array_equal(got, expected)
 
@@ -82,20 +82,89 @@ def test_weights_are_stored_once_and_the_stem_runs_once(graphs: dict[int, ir.Mod
         t: sum(v.const_value.size for v in m.graph.initializers.values() if v.const_value) for t, m in graphs.items()
     }
     assert sizes[3] - sizes[1] < 32  # scalars such as the decay, which one step does not need
-    convolutions = {t: Counter(n.op_type for n in m.graph)["Conv"] for t, m in graphs.items()}
-    assert convolutions[3] - 1 == 3 * (convolutions[1] - 1)
+    convolutions = {t: [n for n in m.graph if n.op_type == "Conv"] for t, m in graphs.items()}
+    assert len(convolutions[3]) == len(convolutions[1])
+    batches = [(static_shape(n.outputs[0]) or (0,))[0] for n in convolutions[3]]
+    assert batches == [2, *[3 * 2] * (len(batches) - 1)]
     assert Counter(n.op_type for n in graphs[3].graph)["Where"] == 2 * 20  # 20 layers; the last step is not reset
 
 
-def test_every_spike_can_be_found_by_its_layer_and_timestep(graphs: dict[int, ir.Model]) -> None:
-    names = {value.name for node in graphs[3].graph for value in node.outputs}
-    assert {spikes_name("body.1.branch.1", t) for t in range(3)} <= names
+def test_the_spikes_of_every_layer_can_be_found_by_its_path(graphs: dict[int, ir.Model]) -> None:
+    values = {value.name: value for node in graphs[3].graph for value in node.outputs}
+    assert static_shape(values[spikes_name("body.1.branch.1")]) == (3 * 2, 64, 16, 16)
 
 
 def test_no_reshape_is_left_around_the_neurons(graphs: dict[int, ir.Model]) -> None:
-    for timesteps, model in graphs.items():
-        # One flattening a step before the classifier, one a step for logits_per_step.
-        assert Counter(n.op_type for n in model.graph)["Reshape"] <= 2 * timesteps
+    for model in graphs.values():
+        # One flattens before the classifier, one gives the logits their time axis.
+        assert Counter(n.op_type for n in model.graph)["Reshape"] == 2
+
+
+class OverBatch(nn.Module):
+    """Between its neurons an operator that mixes the samples of a batch: T must not be merged there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = LIF(), LIF(), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.first(x.float().unsqueeze(0) / 100)
+        mixed = spikes + spikes.flip(1).cumsum(1)
+        logits: Tensor = self.last(self.second(mixed)).squeeze(0)
+        return logits
+
+
+def test_an_operator_that_mixes_samples_is_repeated_once_a_step() -> None:
+    torch.manual_seed(0)
+    module, x = OverBatch().eval(), torch.randint(0, 256, (4, 5), dtype=torch.uint8)
+    model, _ = export_graph(module, x, 3)
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"input": x.numpy()})
+
+    params, states, expected = LIFParameters(), [None, None], []
+    for _ in range(3):
+        with torch.no_grad():
+            first, states[0] = step(x.float() / 100, states[0], params)  # type: ignore[call-overload]
+            second, states[1] = step(first + first.flip(0).cumsum(0), states[1], params)  # type: ignore[call-overload]
+            expected.append(module.last(second))
+    np.testing.assert_allclose(logits, torch.stack(expected).mean(0).numpy(), rtol=0, atol=1e-6)
+
+
+def node(
+    operator: str, inputs: list[tuple[int, ...]], output: tuple[int, ...], fill: int = 1, **attributes: int
+) -> ir.Node:
+    """A node on values of these shapes; the first varies, the others are constants full of `fill`."""
+    values = [ir.Value(name="x", shape=ir.Shape(inputs[0]), type=ir.TensorType(ir.DataType.FLOAT))]
+    for index, shape in enumerate(inputs[1:]):
+        dtype = np.int64 if operator in ("ReduceMean", "Reshape") else np.float32
+        values.append(
+            ir.Value(name=f"c{index}", const_value=ir.tensor(np.full(shape, fill, dtype)), shape=ir.Shape(shape))
+        )
+    made = ir.Node("", operator, values, [ir.AttrInt64(name, number) for name, number in attributes.items()])
+    made.outputs[0].shape = ir.Shape(output)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (node("Conv", [(2, 3, 8, 8), (4, 3, 3, 3)], (2, 4, 6, 6)), None),
+        (node("Gemm", [(2, 3), (3, 4), (4,)], (2, 4)), None),
+        (node("Gemm", [(3, 3), (3, 4)], (3, 4), transA=1), "the batch is transposed"),
+        (node("Gemm", [(2, 3), (3, 4), (2, 4)], (2, 4)), "a weight is not a constant"),
+        (node("Mul", [(2, 3), (3,)], (2, 3)), None),
+        (node("Mul", [(2, 3), (2, 3)], (2, 3)), "an operand has its own axis 0"),
+        (node("ReduceMean", [(2, 3, 4), (1,)], (2, 1, 4)), None),
+        (node("ReduceMean", [(2, 3), (1,)], (2, 3), fill=0), "it reduces the batch"),
+        (node("Flatten", [(2, 3, 4)], (2, 12)), None),
+        (node("Flatten", [(2, 3, 4)], (2, 12), axis=-2), "it flattens the batch"),
+        (node("Transpose", [(2, 3)], (3, 2)), "axis 0 is not the batch on both sides"),
+        (node("CumSum", [(2, 3)], (2, 3)), "nothing is known about CumSum"),
+    ],
+    ids=lambda value: None if isinstance(value, ir.Node) else str(value),
+)
+def test_time_is_merged_only_where_samples_stay_apart(made: ir.Node, reason: str | None) -> None:
+    assert batchwise.refusal(made) == reason
 
 
 class Shared(nn.Module):

@@ -52,7 +52,7 @@ def test_the_twin_passes(make_source: MakeSource, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("output", "layer", "timestep"),
-    [("body.4.t1.decayed", "body.4", 2), ("body.6.t2.decayed", "body.6", 3), ("body.0.fires.t0", "body.0", 1)],
+    [("body.4.t1.decayed", "body.4", 2), ("body.6.t2.decayed", "body.6", 3), ("body.0.t0.fires", "body.0", 1)],
 )
 def test_a_wrong_constant_is_found_where_it_is(
     graph: Path, source: Source, tmp_path: Path, output: str, layer: str, timestep: int
@@ -90,7 +90,13 @@ def test_a_wrong_classifier_is_found_behind_the_last_layer(graph: Path, source: 
 
 
 def test_a_graph_of_another_t_is_refused(graph: Path, source: Source) -> None:
-    with pytest.raises(VerificationError, match=r"lacks the LIF layer 'body.0' at timestep 4"):
+    with pytest.raises(VerificationError, match=r"'body.0.spikes' is laid out at T=3, not at T=4"):
         compare(graph, source.network, source.samples.inputs, 4)
-    with pytest.raises(VerificationError, match=r"and the network has not, the LIF layer 'body.0' at timestep 3"):
-        compare(graph, source.network, source.samples.inputs, 2)
+
+
+def test_a_graph_of_another_network_is_refused(graph: Path, make_source: MakeSource) -> None:
+    resnet, twin = make_source("resnet19"), make_source(neuron="relu")
+    with pytest.raises(VerificationError, match=r"lacks the LIF layer of 'body.1.branch.1.spikes'"):
+        compare(graph, resnet.network, resnet.samples.inputs, 3)
+    with pytest.raises(VerificationError, match=r"has, and the network has not, the LIF layer of 'body.0.spikes'"):
+        compare(graph, twin.network, twin.samples.inputs, 1)
