@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/tks-edge demo --output demo
 
 test: check
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 tests
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadgroup tests
 
 check: .venv/installed
 	$(BIN)/ruff check .

@@ -11,6 +11,8 @@ import onnx_ir as ir
 
 from tks_edge_export.passes.reshape_chain import static_shape
 
+_TO_BOOL = frozenset({"Less", "Not"})
+
 
 class GraphBuilder:
     """Collects nodes and initializers in order; `graph` makes a graph of them.
@@ -27,15 +29,15 @@ class GraphBuilder:
     def add(self, operator: str, inputs: Sequence[ir.Value | None], name: str) -> ir.Value:
         """Append an element-wise node of the default domain.
 
-        Its output is called `name`, has the shape of the operand of highest rank, and is bool after a comparison, else
-        of the last operand's type.
+        Its output is called `name` and has the shape of the operand of highest rank; it is bool after `Less` and `Not`,
+        else of the last operand's type.
         """
         node = ir.Node("", operator, inputs, name=name)
         output = node.outputs[0]
         output.name = name
         present = [value for value in inputs if value is not None]
         output.shape = max(present, key=lambda value: len(value.shape) if value.shape is not None else 0).shape
-        output.type = ir.TensorType(ir.DataType.BOOL) if operator == "GreaterOrEqual" else present[-1].type
+        output.type = ir.TensorType(ir.DataType.BOOL) if operator in _TO_BOOL else present[-1].type
         self._nodes.append(node)
         return output
 

@@ -52,7 +52,7 @@ def test_the_twin_passes(make_source: MakeSource, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("output", "layer", "timestep"),
-    [("body.4.t1.decayed", "body.4", 2), ("body.6.t2.decayed", "body.6", 3), ("body.0.t0.fires", "body.0", 1)],
+    [("body.4.t1.decayed", "body.4", 2), ("body.6.t2.decayed", "body.6", 3), ("body.0.t0.rests", "body.0", 1)],
 )
 def test_a_wrong_constant_is_found_where_it_is(
     graph: Path, source: Source, tmp_path: Path, output: str, layer: str, timestep: int
