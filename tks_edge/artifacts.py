@@ -10,6 +10,7 @@ import numpy as np
 from tks_edge.checkpoint import Run
 from tks_edge.evaluate import evaluate
 from tks_edge_export import Samples, Source
+from tks_edge_runtime.errors import InputError
 
 
 def source_of(
@@ -17,6 +18,7 @@ def source_of(
     timesteps: Sequence[int],
     *,
     samples: int,
+    name: str | None = None,
     data: Path | None = None,
     device: str = "cpu",
     after_batch: Callable[[int], None] | None = None,
@@ -27,18 +29,28 @@ def source_of(
         run: the trained network; it is moved to the CPU.
         timesteps: each T that it will be unrolled at; the accuracy is taken at these and at T of the training.
         samples: how many test samples to take at most, evenly spaced over the split.
+        name: what the artifacts are called after; the run's own name when not given.
         data: where the data set lies, if it was moved.
         device: where the accuracy is computed, a name that torch knows.
         after_batch: called with the number of samples of each batch evaluated.
     """
+    name = name if name is not None else run.name
+    if not name or Path(name).name != name:
+        raise InputError(f"artifacts cannot be called {name!r}; give a plain name without slashes.")
     dataset = run.dataset(data)
     split = dataset.test.evenly_spaced(samples)
     trained_at = run.config.train.timesteps if run.network.is_spiking else 1
     network = run.network.to(device)
-    evaluation = evaluate(network, split, sorted({*timesteps, trained_at}), after_batch=after_batch)
+    evaluation = evaluate(
+        network,
+        split,
+        sorted({*timesteps, trained_at}),
+        batch_size=run.config.train.batch_size,
+        after_batch=after_batch,
+    )
     network.cpu()
     return Source(
-        name=run.name,
+        name=name,
         network=network,
         train_timesteps=trained_at,
         classes=dataset.classes,

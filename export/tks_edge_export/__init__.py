@@ -1,9 +1,10 @@
 """Trained networks to static ONNX graphs at a chosen T, verified against the network they came from."""
 
+from tks_edge_export.artifact import PRECISIONS, Exported, Samples, Source, export, record_evaluation_set
 from tks_edge_export.errors import ExportError, VerificationError
-from tks_edge_export.export import PRECISIONS, Exported, Samples, Source, export, write_evaluation_set
+from tks_edge_export.replay import LayerComparison
 from tks_edge_export.unroll import export_graph
-from tks_edge_export.verify import Comparison, LayerComparison, compare
+from tks_edge_export.verify import Comparison, compare
 
 __all__ = [
     "PRECISIONS",
@@ -17,5 +18,5 @@ __all__ = [
     "compare",
     "export",
     "export_graph",
-    "write_evaluation_set",
+    "record_evaluation_set",
 ]

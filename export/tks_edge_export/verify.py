@@ -9,7 +9,6 @@ sum the products of a convolution in different orders.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,54 +19,33 @@ import numpy.typing as npt
 import onnx_ir as ir
 import onnxruntime
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tks_edge_export.errors import VerificationError
 from tks_edge_export.lif_steps import is_spikes, spikes_name
 from tks_edge_export.passes.reshape_chain import static_shape
-from tks_edge_export.unroll import LOGITS
-from tks_edge_models import LIF, LIFParameters
-from tks_edge_models.lif import charge, reset
+from tks_edge_export.replay import EPSILON, LayerComparison, Replayed
+from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP
+from tks_edge_runtime.errors import ArtifactError
 
 Array = npt.NDArray[Any]
 
-ULPS = 32
-"""How far a borderline membrane may be from the threshold, in units in the last place of the layer's largest membrane.
-
-A sum of a few thousand products in another order differs by a few units in practice; a wrong constant, a lost state or
-a swapped step moves membranes by many thousands.
-"""
 LOGIT_ULPS = 128
 """The bound on the difference of the logits, given the same spikes, in units in the last place of the largest one."""
-_EPSILON = float(np.finfo(np.float32).eps)
-
-
-@dataclass(frozen=True)
-class LayerComparison:
-    """One LIF layer over all samples and timesteps.
-
-    `differing` decisions differ, `faults` of them with the membrane further from the threshold than rounding explains;
-    `first_fault` is the first timestep (from 0) with one. `largest_distance` is the largest |membrane - threshold| of a
-    differing decision; `smallest_margin` the smallest of all decisions. `fire_rate` is spikes a neuron and timestep.
-    """
-
-    path: str
-    decisions: int
-    differing: int
-    faults: int
-    first_fault: int | None
-    largest_distance: float
-    smallest_margin: float
-    fire_rate: float
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A graph against its network, over `samples` inputs; `layers` are in the order of execution."""
+    """A graph against its network, over `samples` inputs.
+
+    `layers` are in the order of execution. `max_logit_difference` is to the network's logits for the same spikes, those
+    of every step included; `max_watched_difference` between the graph as shipped and with its spikes as outputs.
+    """
 
     samples: int
     layers: tuple[LayerComparison, ...]
     max_logit_difference: float
+    max_watched_difference: float
     logit_tolerance: float
     predictions_differing: int
     predictions_unexplained: int
@@ -96,6 +74,11 @@ class Comparison:
                 f"every spike agrees, but the logits differ by {self.max_logit_difference:.3g} "
                 f"(allowed: {self.logit_tolerance:.3g}): the fault lies behind the last LIF layer"
             )
+        if not self.max_watched_difference <= self.logit_tolerance:
+            return (
+                f"it computes other logits when its spikes are not watched, by {self.max_watched_difference:.3g} "
+                f"(allowed: {self.logit_tolerance:.3g}): the engine changes it"
+            )
         if self.predictions_unexplained:
             return f"{self.predictions_unexplained} of {self.samples} predictions differ where no spike is borderline"
         return None
@@ -120,25 +103,27 @@ def compare(
         on_progress: called with the number of samples done.
 
     Raises:
-        VerificationError: the graph cannot run, or does not hold the network's LIF layers.
+        ArtifactError: the file is damaged, or ONNX Runtime cannot load it.
+        VerificationError: the graph does not hold the network's LIF layers at this T.
     """
-    replayed = _Replayed(network)
-    runner = _GraphWithSpikes(graph, replayed.paths, timesteps)
-    logit_difference = largest_logit = 0.0
+    replayed = Replayed(network)
+    runner = _Graph(graph, replayed.paths, timesteps)
+    logit_difference = watched_difference = largest_logit = 0.0
     differing = unexplained = done = 0
     for batch, real in _batches(inputs, runner.batch_size):
-        logits, spikes = runner.run(batch)
+        outputs, spikes = runner.run(batch)
+        expected = replayed.run(batch, timesteps, spikes, real)
         with torch.inference_mode():
-            pixels = torch.from_numpy(batch)
-            explained = replayed.feed(spikes, real)
-            same_spikes = replayed.network(pixels, timesteps).mean(0).numpy()[:real]
-            free = network(pixels, timesteps).mean(0).numpy()[:real]
-        logits = logits[:real]
-        logit_difference = max(logit_difference, float(np.abs(logits - same_spikes).max()))
-        largest_logit = max(largest_logit, float(np.abs(same_spikes).max()))
+            free = network(torch.from_numpy(batch), timesteps).mean(0).numpy()[:real]
+        logits = outputs[LOGITS][:real]
+        logit_difference = max(logit_difference, _distance(logits, expected.mean(0)))
+        if LOGITS_PER_STEP in outputs:
+            logit_difference = max(logit_difference, _distance(outputs[LOGITS_PER_STEP][:, :real], expected))
+        watched_difference = max(watched_difference, _distance(logits, runner.run_as_shipped(batch)[:real]))
+        largest_logit = max(largest_logit, float(np.abs(expected).max()))
         wrong = logits.argmax(1) != free.argmax(1)
         differing += int(wrong.sum())
-        unexplained += int((wrong & ~explained()).sum())
+        unexplained += int((wrong & ~replayed.borderline_samples()).sum())
         done += real
         if on_progress is not None:
             on_progress(done)
@@ -146,10 +131,18 @@ def compare(
         samples=done,
         layers=tuple(replayed.results()),
         max_logit_difference=logit_difference,
-        logit_tolerance=LOGIT_ULPS * _EPSILON * max(1.0, largest_logit),
+        max_watched_difference=watched_difference,
+        logit_tolerance=LOGIT_ULPS * EPSILON * max(1.0, largest_logit),
         predictions_differing=differing,
         predictions_unexplained=unexplained,
     )
+
+
+def _distance(got: Array, expected: Array) -> float:
+    """The largest absolute difference; infinite where a value is."""
+    if not (np.isfinite(got).all() and np.isfinite(expected).all()):
+        return float("inf")
+    return float(np.abs(got - expected).max())
 
 
 def _batches(inputs: Array, size: int) -> Iterator[tuple[Array, int]]:
@@ -162,18 +155,24 @@ def _batches(inputs: Array, size: int) -> Iterator[tuple[Array, int]]:
         yield np.ascontiguousarray(batch), real
 
 
-class _GraphWithSpikes:
-    """A graph in ONNX Runtime that also gives the spikes of every LIF layer and timestep.
+class _Graph:
+    """A graph in ONNX Runtime, as it is shipped, and once more with the spikes of every LIF layer as extra outputs.
 
     Refuses a graph that lacks one of the layers `paths`, has one too many, or is of another T.
     """
 
     def __init__(self, path: Path, paths: list[str], timesteps: int) -> None:
-        model = ir.load(path)
+        try:
+            model = ir.load(path)
+            self._shipped = _session(ir.to_proto(model).SerializeToString())
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ArtifactError(f"{path} cannot be loaded ({reason}). Copy or export it again.") from error
         (graph_input,) = model.graph.inputs
         self.batch_size = _rows(graph_input)
         self._timesteps = timesteps
         self._input = graph_input.name
+        self._outputs = [str(value.name) for value in model.graph.outputs]
         spikes = {str(value.name): value for node in model.graph for value in node.outputs if is_spikes(value.name)}
         self._names = {path: spikes_name(path) for path in paths}
         for name in sorted(self._names.values() ^ spikes.keys()):
@@ -183,25 +182,29 @@ class _GraphWithSpikes:
             if _rows(value) != timesteps * self.batch_size:
                 steps = _rows(value) // self.batch_size
                 raise VerificationError(f"{name!r} is laid out at T={steps}, not at T={timesteps}.")
-        outputs = model.graph.outputs
-        outputs.extend(value for value in spikes.values() if value not in outputs)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        # PyTorch's threads take turns with these; spinning ones would keep the cores busy in between.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            serialized = ir.to_proto(model).SerializeToString()
-            self._session = onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise VerificationError(f"{path} cannot be loaded by ONNX Runtime: {str(error).splitlines()[0]}") from error
+        model.graph.outputs.extend(value for name, value in spikes.items() if name not in self._outputs)
+        self._watched = _session(ir.to_proto(model).SerializeToString())
 
-    def run(self, batch: Array) -> tuple[Array, dict[str, Array]]:
-        """The logits, and the spikes `[T, N, ...]` of every layer by module path."""
-        logits, *values = self._session.run([LOGITS, *self._names.values()], {self._input: batch})
+    def run(self, batch: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The graph's own outputs by name, and the spikes `[T, N, ...]` of every layer by module path."""
+        names = [*self._outputs, *self._names.values()]
+        values = dict(zip(names, self._watched.run(names, {self._input: batch}), strict=True))
         shape = (self._timesteps, self.batch_size)
-        return logits, {
-            path: spikes.reshape(*shape, *spikes.shape[1:]) for path, spikes in zip(self._names, values, strict=True)
-        }
+        spikes = {path: values[name].reshape(*shape, *values[name].shape[1:]) for path, name in self._names.items()}
+        return {name: values[name] for name in self._outputs}, spikes
+
+    def run_as_shipped(self, batch: Array) -> Array:
+        """The logits of the unchanged graph, which an engine may fuse across what `run` looks at."""
+        logits: Array = self._shipped.run([LOGITS], {self._input: batch})[0]
+        return logits
+
+
+def _session(graph: bytes) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    # PyTorch's threads take turns with these; spinning ones would keep the cores busy in between.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _rows(value: ir.Value) -> int:
@@ -209,91 +212,3 @@ def _rows(value: ir.Value) -> int:
     if not shape:
         raise VerificationError(f"{value.name!r} has no static shape; this is no graph of tks-edge.")
     return shape[0]
-
-
-class _Replayed:
-    """A copy of a network whose LIF layers pass on given spikes and record where they would have decided otherwise."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = copy.deepcopy(network).cpu().eval()
-        self._layers: dict[str, _ReplayedLIF] = {}
-        for path, layer in list(self.network.named_modules()):
-            if isinstance(layer, LIF):
-                self._layers[path] = _ReplayedLIF(layer.params)
-                self.network.set_submodule(path, self._layers[path])
-
-    @property
-    def paths(self) -> list[str]:
-        return list(self._layers)
-
-    def feed(self, spikes: dict[str, Array], real: int) -> Callable[[], npt.NDArray[np.bool_]]:
-        """Set the spikes of the next run; the result tells, after it, which samples had a borderline decision."""
-        for path, layer in self._layers.items():
-            layer.given, layer.real = torch.from_numpy(spikes[path]), real
-            layer.differing_samples = torch.zeros(real, dtype=torch.bool)
-
-        def explained() -> npt.NDArray[np.bool_]:
-            flags = [layer.differing_samples.numpy() for layer in self._layers.values()]
-            return np.logical_or.reduce(flags) if flags else np.zeros(real, dtype=np.bool_)
-
-        return explained
-
-    def results(self) -> Iterator[LayerComparison]:
-        """The findings of all runs so far, in the order in which the layers ran."""
-        for path, layer in sorted(self._layers.items(), key=lambda item: item[1].order):
-            yield layer.result(path)
-
-
-class _ReplayedLIF(nn.Module):
-    _runs = 0
-
-    def __init__(self, params: LIFParameters) -> None:
-        super().__init__()
-        self.params = params
-        self.given = torch.empty(0)
-        self.real = 0
-        self.differing_samples = torch.empty(0, dtype=torch.bool)
-        self.order = 0
-        self.decisions = self.differing = self.faults = self.fired = 0
-        self.first_fault: int | None = None
-        self.largest_distance = 0.0
-        self.smallest_margin = float("inf")
-
-    def forward(self, x: Tensor) -> Tensor:
-        _ReplayedLIF._runs += 1
-        self.order = self.order or _ReplayedLIF._runs
-        given = self.given.reshape(x.shape)
-        state: Tensor | None = None
-        for t, current in enumerate(x.unbind(0)):
-            h = charge(current, state, self.params)
-            self._judge(h[: self.real], given[t, : self.real], t)
-            state = reset(h, given[t], self.params)
-        return given
-
-    def _judge(self, h: Tensor, given: Tensor, timestep: int) -> None:
-        distance = (h - self.params.v_threshold).abs()
-        differs = (h >= self.params.v_threshold) != (given != 0)
-        scale = max(abs(self.params.v_threshold), float(h.abs().max()))
-        faults = int((differs & (distance > ULPS * _EPSILON * scale)).sum())
-        self.decisions += h.numel()
-        self.differing += int(differs.sum())
-        self.faults += faults
-        self.fired += int((given != 0).sum())
-        if faults and (self.first_fault is None or timestep < self.first_fault):
-            self.first_fault = timestep
-        if bool(differs.any()):
-            self.largest_distance = max(self.largest_distance, float(distance[differs].max()))
-            self.differing_samples |= differs.flatten(1).any(1)
-        self.smallest_margin = min(self.smallest_margin, float(distance.min()))
-
-    def result(self, path: str) -> LayerComparison:
-        return LayerComparison(
-            path=path,
-            decisions=self.decisions,
-            differing=self.differing,
-            faults=self.faults,
-            first_fault=self.first_fault,
-            largest_distance=self.largest_distance,
-            smallest_margin=self.smallest_margin,
-            fire_rate=self.fired / max(1, self.decisions),
-        )

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 
 from tests.export.conftest import MakeSource
-from tks_edge_export import ExportError, VerificationError, export, write_evaluation_set
-from tks_edge_export import export as export_function
+from tks_edge_export import ExportError, VerificationError, artifact, compare, export, record_evaluation_set
 from tks_edge_models import LIFParameters
 from tks_edge_runtime.artifact import Artifact
-from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.errors import InputError, MissingError
 
 
 def test_an_artifact_says_all_about_itself(make_source: MakeSource, tmp_path: Path) -> None:
     source = make_source()
-    evaluation = write_evaluation_set(source.samples, tmp_path)
+    evaluation = record_evaluation_set(source.samples, tmp_path)
     export(source, 2, tmp_path, evaluation=evaluation, verify_samples=4, batch_size=3)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "net-t2-fp32.golden.npz",
         "net-t2-fp32.onnx",
         evaluation.file,
     ]
-    artifact = Artifact.open(tmp_path / "net-t2-fp32.onnx")
-    manifest = artifact.manifest
+    opened = Artifact.open(tmp_path / "net-t2-fp32.onnx")
+    manifest = opened.manifest
     assert (manifest.timesteps, manifest.train_timesteps, manifest.precision.name) == (2, 4, "fp32")
     assert (manifest.input.shape, manifest.input.dtype) == ((3, 2, 16, 16), "uint8")
     assert manifest.neuron is not None
@@ -37,13 +38,39 @@ def test_an_artifact_says_all_about_itself(make_source: MakeSource, tmp_path: Pa
     assert manifest.network.options == source.network.spec
     assert "unroll" in manifest.passes
     assert manifest.tools["torch"] == torch.__version__.split("+")[0]
-    inputs, labels = artifact.evaluation_set()
+    inputs, labels = opened.evaluation_set()
     assert np.array_equal(inputs, source.samples.inputs)
     assert np.array_equal(labels, source.samples.labels)
-    pixels, logits = artifact.golden()
+    pixels, logits = opened.golden()
     with torch.inference_mode():
         expected = source.network(torch.from_numpy(pixels), 2).mean(0).numpy()
     np.testing.assert_array_equal(logits, expected)
+
+
+def test_samples_may_be_named_and_not_written(make_source: MakeSource, tmp_path: Path) -> None:
+    evaluation = record_evaluation_set(make_source().samples, tmp_path, write=False)
+    assert (evaluation.file, evaluation.samples) == (None, 12)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_old_artifact_and_its_golden_pair(
+    make_source: MakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_source()
+    export(source, 1, tmp_path, verify_samples=2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(model: ir.Model, path: Path) -> None:
+        if path.parent == tmp_path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(model, path)
+
+    save = ir.save
+    monkeypatch.setattr(ir, "save", full)
+    other = make_source("tiny", lif=LIFParameters(tau=4.0))
+    with pytest.raises(MissingError, match="no room left"):
+        export(other, 1, tmp_path, verify_samples=2)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_every_graph_is_small_and_whole(make_source: MakeSource, tmp_path: Path) -> None:
@@ -55,10 +82,10 @@ def test_every_graph_is_small_and_whole(make_source: MakeSource, tmp_path: Path)
 
 def test_float_pixels_on_request(make_source: MakeSource, tmp_path: Path) -> None:
     source = make_source()
-    evaluation = write_evaluation_set(source.samples, tmp_path)
-    artifact = export(source, 2, tmp_path, input_dtype="float32", verify_samples=4, evaluation=evaluation).artifact
-    assert artifact.manifest.input.dtype == "float32"
-    assert artifact.evaluation_set()[0].dtype == np.float32
+    evaluation = record_evaluation_set(source.samples, tmp_path)
+    made = export(source, 2, tmp_path, input_dtype="float32", verify_samples=4, evaluation=evaluation).artifact
+    assert made.manifest.input.dtype == "float32"
+    assert made.evaluation_set()[0].dtype == np.float32
 
 
 def test_a_rejected_graph_gets_no_name_and_harms_no_other(
@@ -67,14 +94,8 @@ def test_a_rejected_graph_gets_no_name_and_harms_no_other(
     source = make_source()
     good = export(source, 2, tmp_path, verify_samples=2).artifact.path
     before = good.read_bytes()
-    compare = export_function.__globals__["compare"]
-
     slower = make_source("tiny", lif=LIFParameters(tau=4.0)).network
-
-    def compare_with_another(graph: Path, network: object, *arguments: object) -> object:
-        return compare(graph, slower, *arguments)
-
-    monkeypatch.setitem(export_function.__globals__, "compare", compare_with_another)
+    monkeypatch.setattr(artifact, "compare", lambda graph, network, *arguments: compare(graph, slower, *arguments))
     with pytest.raises(VerificationError, match=r"first in layer 'body.0' at timestep 1"):
         export(source, 2, tmp_path, verify_samples=2)
     assert good.read_bytes() == before

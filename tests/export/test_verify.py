@@ -12,6 +12,7 @@ from onnx import numpy_helper
 from tests.export.conftest import MakeSource
 from tks_edge_export import Source, VerificationError, compare, export
 from tks_edge_models import LIFParameters
+from tks_edge_runtime.errors import TksEdgeError
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +101,56 @@ def test_a_graph_of_another_network_is_refused(graph: Path, make_source: MakeSou
         compare(graph, resnet.network, resnet.samples.inputs, 3)
     with pytest.raises(VerificationError, match=r"has, and the network has not, the LIF layer of 'body.0.spikes'"):
         compare(graph, twin.network, twin.samples.inputs, 1)
+
+
+@pytest.fixture(scope="module")
+def graph_with_steps(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(source, 2, tmp_path_factory.mktemp("steps"), per_step=True).artifact.path
+
+
+def behind(model: onnx.ModelProto, output: str, operator: str, *constants: float) -> None:
+    """Put an operator between a graph output and what gave it."""
+    for node in model.graph.node:
+        for index, name in enumerate(node.output):
+            if name == output:
+                node.output[index] = f"{output}.before"
+        for index, name in enumerate(node.input):
+            if name == output:
+                node.input[index] = f"{output}.before"
+    names = [f"{output}.constant{index}" for index in range(len(constants))]
+    for name, constant in zip(names, constants, strict=True):
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(constant), name))
+    model.graph.node.append(onnx.helper.make_node(operator, [f"{output}.before", *names], [output]))
+
+
+@pytest.mark.parametrize(("operator", "constants"), [("Neg", ()), ("Mul", (float("nan"),)), ("Mul", (float("inf"),))])
+@pytest.mark.parametrize("output", ["logits", "logits_per_step"])
+def test_wrong_logits_are_found_in_either_output(
+    graph_with_steps: Path, source: Source, tmp_path: Path, output: str, operator: str, constants: tuple[float, ...]
+) -> None:
+    model = onnx.load(graph_with_steps)
+    behind(model, output, operator, *constants)
+    onnx.save(model, tmp_path / "wrong.onnx")
+    comparison = compare(tmp_path / "wrong.onnx", source.network, source.samples.inputs, 2)
+    assert "the fault lies behind the last LIF layer" in str(comparison.problem())
+
+
+def test_a_spike_that_is_not_one_is_found(graph: Path, source: Source, tmp_path: Path) -> None:
+    model = onnx.load(graph)
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1.001), "amplitude"))
+    (cast,) = [node for node in model.graph.node if node.output[0] == "body.8.spikes"]
+    cast.output[0] = "body.8.exact"
+    position = list(model.graph.node).index(cast) + 1
+    model.graph.node.insert(position, onnx.helper.make_node("Mul", ["body.8.exact", "amplitude"], ["body.8.spikes"]))
+    onnx.save(model, tmp_path / "loud.onnx")
+    comparison = compare(tmp_path / "loud.onnx", source.network, source.samples.inputs, 3)
+    assert "first in layer 'body.8' at timestep 1" in str(comparison.problem())
+
+
+def test_a_damaged_file_is_refused(graph: Path, source: Source, tmp_path: Path) -> None:
+    content = graph.read_bytes()
+    for index in (2, 10, 30):
+        (tmp_path / "damaged.onnx").write_bytes(content[:index] + b"\xff\xff" + content[index + 2 :])
+        with pytest.raises(TksEdgeError) as error:
+            compare(tmp_path / "damaged.onnx", source.network, source.samples.inputs, 3).check("damaged.onnx")
+        assert len(str(error.value).splitlines()) == 1

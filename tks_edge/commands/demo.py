@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import subprocess
 import sys
@@ -60,9 +61,13 @@ def _run(arguments: list[str], out: Output) -> None:
     out.console.print(f"\n[bold]$ tks-edge {escape(shlex.join(arguments))}[/]", highlight=False, soft_wrap=True)
     # Its text goes where ours goes, so that --json keeps standard output for the one document.
     stdout = sys.stderr if out.as_json else None
-    code = subprocess.run([sys.executable, "-m", "tks_edge", *arguments], stdout=stdout, check=False).returncode  # noqa: S603 - our own program
-    if code:
-        raise StepError(arguments[0], code)
+    step = subprocess.Popen([sys.executable, "-m", "tks_edge", *arguments], stdout=stdout)  # noqa: S603 - our own program
+    while step.poll() is None:
+        # Ctrl-C reaches the step as well, which saves what it has; it is given the time.
+        with contextlib.suppress(KeyboardInterrupt):
+            step.wait()
+    if step.returncode:
+        raise StepError(arguments[0], step.returncode)
 
 
 class StepError(TksEdgeError):

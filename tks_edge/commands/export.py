@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,9 +34,13 @@ def export(
     per_step: Annotated[bool, typer.Option("--per-step", help="Also give the logits of every timestep.")] = False,
     verify_samples: Annotated[int, typer.Option(min=1, help="Test samples compared spike by spike.")] = 128,
     eval_samples: Annotated[
-        int,
-        typer.Option(min=0, help="Test samples to take the accuracy on and to write beside the artifacts; 0: none."),
+        int, typer.Option(min=1, help="How many test samples the accuracy is taken on, at most.")
     ] = 10_000,
+    eval_set: Annotated[
+        bool,
+        typer.Option(help="Write those samples beside the artifacts, so that a board can measure its accuracy."),
+    ] = True,
+    name: Annotated[str | None, typer.Option(help="What to call the artifacts. (default: the run's name)")] = None,
     data: Annotated[Path | None, typer.Option(help="Where the data set lies now, if it was moved.")] = None,
     device: Annotated[str, typer.Option(help="Where the accuracy is computed: auto, cpu, cuda.")] = "auto",
     as_json: JsonFlag = False,
@@ -49,8 +54,9 @@ def export(
         from tks_edge.artifacts import source_of
         from tks_edge.checkpoint import latest_run, load_run
         from tks_edge.device import choose_device
-        from tks_edge_export import PRECISIONS, write_evaluation_set
+        from tks_edge_export import PRECISIONS, record_evaluation_set
         from tks_edge_export import export as write_artifact
+        from tks_edge_runtime.artifact import artifact_stem
 
         if precision not in PRECISIONS:
             raise unknown("precision", precision, PRECISIONS)
@@ -64,14 +70,16 @@ def export(
             source = source_of(
                 trained,
                 steps,
-                samples=max(eval_samples, verify_samples),
+                samples=eval_samples,
+                name=name,
                 data=data,
                 device=choose_device(device),
                 after_batch=lambda samples: bar.advance(task, samples),
             )
-        evaluation = write_evaluation_set(source.samples, output) if eval_samples else None
+        evaluation = record_evaluation_set(source.samples, output, write=eval_set)
         written = []
         for t in steps:
+            _say_what_is_replaced(output / f"{artifact_stem(source.name, t, precision)}.onnx", source, out)
             with out.progress() as bar:
                 task = bar.add_task(f"T={t}: comparing spikes", total=min(verify_samples, len(source.samples.labels)))
                 exported = write_artifact(
@@ -99,6 +107,20 @@ def _steps(run: Run, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
     if wanted not in (None, (1,)):
         raise InputError(f"{run.path} is a ReLU network: it has no state and runs one pass. Use --timesteps 1.")
     return (1,)
+
+
+def _say_what_is_replaced(path: Path, source: Source, out: Output) -> None:
+    """Two runs of one name export to the same files; the second one's user should know."""
+    from tks_edge_runtime.artifact import Artifact
+    from tks_edge_runtime.errors import ArtifactError
+
+    if not path.is_file():
+        return
+    with contextlib.suppress(ArtifactError):
+        if Artifact.open(path).manifest.weights_sha256 != source.weights_sha256:
+            out.console.print(
+                f"{path} was exported from other weights and is replaced (--name keeps both)", markup=False
+            )
 
 
 def _row(exported: Exported, source: Source) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import onnx_ir as ir
 import torch
 
 from tks_edge_export.capture import OPSET
-from tks_edge_export.errors import ExportError
+from tks_edge_export.errors import ExportError, VerificationError
 from tks_edge_export.passes.reshape_chain import static_shape
 from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP, export_graph
 from tks_edge_export.verify import Comparison, compare
@@ -71,7 +71,7 @@ class Source:
         classes: names, in the order of the logits.
         preprocessing: how an image file becomes an input.
         weights_sha256: of the checkpoint.
-        samples: real samples: the golden pair and the comparison need them.
+        samples: what the accuracies were taken on; the golden pair and the comparison are drawn from them.
         accuracies: of the network in PyTorch, over the whole of `samples`.
     """
 
@@ -93,13 +93,18 @@ class Exported:
     comparison: Comparison
 
 
-def write_evaluation_set(samples: Samples, folder: Path) -> EvaluationSpec:
-    """Write `samples` into `folder`, called after their content, unless they are there already."""
+def record_evaluation_set(samples: Samples, folder: Path, *, write: bool = True) -> EvaluationSpec:
+    """Say which samples an accuracy is taken on, and write them into `folder` where `write` asks for it.
+
+    The file is called after its content, so artifacts of the same test set share one.
+    """
     digest = hashlib.sha256(samples.inputs.tobytes() + samples.labels.tobytes()).hexdigest()
-    path = folder / f"{samples.dataset}-{samples.split}-{digest[:8]}.eval.npz"
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, inputs=samples.inputs, labels=samples.labels)
-    return EvaluationSpec(samples.dataset, samples.split, len(samples.labels), sha256_of(path), path.name)
+    file = f"{samples.dataset}-{samples.split}-{digest[:8]}.eval.npz" if write else None
+    if file is not None:
+        with replacing(folder / file) as temporary:
+            np.savez_compressed(temporary, inputs=samples.inputs, labels=samples.labels)
+        digest = sha256_of(folder / file)
+    return EvaluationSpec(samples.dataset, samples.split, len(samples.labels), digest, file)
 
 
 def export(
@@ -118,7 +123,7 @@ def export(
     """Unroll `source` at T, compare the graph with the network, and write the artifact.
 
     The graph is compared before it gets its name: one that fails is left as `<stem>.onnx.rejected` for inspection, and
-    an artifact of that name from before stays as it was.
+    an artifact of that name from before stays as it was, as it does when the disk is full.
 
     Args:
         source: the trained network.
@@ -129,7 +134,7 @@ def export(
         input_dtype: "uint8" or "float32"; raw pixels 0..255 either way.
         per_step: whether the graph also gives the logits of every step.
         verify_samples: how many samples are compared spike by spike.
-        evaluation: the set written by `write_evaluation_set`, or None where none is wanted.
+        evaluation: what `record_evaluation_set` gave, or None where the artifact shall not name its samples.
         on_progress: called with the number of samples compared.
 
     Raises:
@@ -144,22 +149,25 @@ def export(
     inputs = source.samples.inputs.astype(input_dtype)
     example = _first_batch(inputs, batch_size)
     model, passes = export_graph(source.network, torch.from_numpy(example), timesteps, per_step=per_step)
+    # Evenly spaced: a set that is sorted by class would show the first classes alone.
+    compared = inputs[np.linspace(0, len(inputs) - 1, min(verify_samples, len(inputs)), dtype=int)]
     with tempfile.TemporaryDirectory(prefix="tks-edge-") as scratch:
         candidate = Path(scratch) / "graph.onnx"
         _save(model, candidate)
-        # Evenly spaced: a set that is sorted by class would show the first classes alone.
-        compared = inputs[np.linspace(0, len(inputs) - 1, min(verify_samples, len(inputs)), dtype=int)]
-        comparison = compare(candidate, source.network, compared, timesteps, on_progress)
-    if comparison.problem() is not None:
         rejected = folder / f"{stem}.onnx.rejected"
-        _save(model, rejected)
-        comparison.check(rejected)
-    golden = folder / f"{stem}.golden.npz"
+        try:
+            comparison = compare(candidate, source.network, compared, timesteps, on_progress)
+            comparison.check(rejected)
+        except VerificationError:
+            _save(model, rejected)
+            raise
+    golden, target = folder / f"{stem}.golden.npz", folder / f"{stem}.onnx"
     manifest = _manifest(source, model, timesteps, PRECISIONS[precision], passes, evaluation, golden.name, comparison)
     model.metadata_props[METADATA_KEY] = manifest.to_json()
-    _write_golden(golden, source.network, example, timesteps)
-    target = folder / f"{stem}.onnx"
-    _save(model, target)
+    # Both are written before either gets its name: an old artifact never stands beside a new golden pair.
+    with replacing(golden) as golden_file, replacing(target) as graph_file:
+        np.savez_compressed(golden_file, input=example, logits=_logits(source.network, example, timesteps))
+        ir.save(model, graph_file)
     return Exported(Artifact.open(target), comparison)
 
 
@@ -175,11 +183,10 @@ def _save(model: ir.Model, path: Path) -> None:
         ir.save(model, temporary)
 
 
-def _write_golden(path: Path, network: Network, example: Array, timesteps: int) -> None:
+def _logits(network: Network, example: Array, timesteps: int) -> Array:
     with torch.inference_mode():
-        logits = network(torch.from_numpy(example), timesteps).mean(0).numpy()
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, input=example, logits=logits)
+        logits: Array = network(torch.from_numpy(example), timesteps).mean(0).numpy()
+    return logits
 
 
 def _manifest(
