@@ -1,4 +1,4 @@
-"""One demo, run once for all end-to-end tests: real processes, real data, a training cut short."""
+"""One demo, run once for all end-to-end tests: real processes, real data, the whole training."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def tks_edge(*arguments: str | Path, cwd: Path) -> Finished:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which `tks-edge demo --epochs 3` was run; it holds `demo/`."""
+    """The folder in which `tks-edge demo` was run; it holds `demo/`."""
     folder = tmp_path_factory.mktemp("demo")
-    done = tks_edge("demo", "--epochs", "3", "--output", "demo", "--json", cwd=folder)
+    done = tks_edge("demo", "--output", "demo", "--json", cwd=folder)
     assert done.code == 0, done.err
     assert done.document["report"] == "demo/report/report.html"
     return folder

@@ -40,6 +40,13 @@ def test_artifacts_are_exactly_as_accurate_as_the_network(demo: Path) -> None:
     assert [row["name"] for row in report["rows"] if row["is_twin"]] == ["digits-relu"]
 
 
+def test_the_network_is_as_accurate_as_it_is_claimed_to_be(demo: Path) -> None:
+    report = json.loads((demo / "demo/report/report.json").read_text())
+    percent = {row["timesteps"]: row["accuracy"]["percent"] for row in report["rows"] if not row["is_twin"]}
+    assert percent[8] >= 98.0
+    assert percent[1] >= 96.0
+
+
 def test_a_demo_run_again_trains_nothing_twice(demo: Path) -> None:
     weights = demo / "demo/runs/digits/model.safetensors"
     before = weights.stat().st_ino, weights.read_bytes()
@@ -71,7 +78,7 @@ def test_run_names_the_digit_in_a_picture(demo: Path) -> None:
         entry["classes"][0]["label"] == str(digits.target[index])
         for index, entry in enumerate(done.document["predictions"])
     ]
-    assert sum(right) >= 7  # three epochs; ten pictures of its own kind
+    assert sum(right) >= 9  # of its own kind, if not its own size
 
 
 def test_profile_and_info_and_doctor_answer(demo: Path) -> None:
@@ -86,7 +93,6 @@ def test_profile_and_info_and_doctor_answer(demo: Path) -> None:
 
 
 def test_export_without_a_run_takes_the_newest_and_says_which(demo: Path) -> None:
-    (demo / "demo/runs/digits/model.safetensors").touch()
     done = tks_edge("export", "--timesteps", "2", "--verify-samples", "4", "--output", "again", cwd=demo / "demo")
     assert done.code == 0, done.err
     assert "exporting runs/digits, the newest run" in done.out
