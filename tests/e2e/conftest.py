@@ -28,15 +28,20 @@ class Finished:
         return json.loads(self.out)
 
 
+def environment() -> dict[str, str]:
+    """What a process needs to find our packages in the checkout."""
+    path = os.pathsep.join(str(ROOT / folder) for folder in (".", "export", "runtime", "models"))
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}
+
+
 def tks_edge(*arguments: str | Path, cwd: Path) -> Finished:
     """Run `tks-edge` in a process of its own."""
-    path = os.pathsep.join(str(ROOT / folder) for folder in (".", "export", "runtime", "models"))
     done = subprocess.run(
         [sys.executable, "-m", "tks_edge", *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"},
+        env=environment(),
     )
     return Finished(done.returncode, done.stdout, done.stderr)
 
