@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -96,15 +97,28 @@ class Exported:
 def record_evaluation_set(samples: Samples, folder: Path, *, write: bool = True) -> EvaluationSpec:
     """Say which samples an accuracy is taken on, and write them into `folder` where `write` asks for it.
 
-    The file is called after its content, so artifacts of the same test set share one.
+    The file is called after its content, so artifacts of the same test set share one; one that is there and whole is
+    left as it is, since older artifacts know it by its hash.
     """
     digest = hashlib.sha256(samples.inputs.tobytes() + samples.labels.tobytes()).hexdigest()
     file = f"{samples.dataset}-{samples.split}-{digest[:8]}.eval.npz" if write else None
     if file is not None:
-        with replacing(folder / file) as temporary:
-            np.savez_compressed(temporary, inputs=samples.inputs, labels=samples.labels)
+        if not _holds(folder / file, samples):
+            with replacing(folder / file) as temporary:
+                np.savez_compressed(temporary, inputs=samples.inputs, labels=samples.labels)
         digest = sha256_of(folder / file)
     return EvaluationSpec(samples.dataset, samples.split, len(samples.labels), digest, file)
+
+
+def _holds(path: Path, samples: Samples) -> bool:
+    """Whether the file at `path` holds exactly these samples."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return np.array_equal(archive["inputs"], samples.inputs) and np.array_equal(
+                archive["labels"], samples.labels
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return False
 
 
 def export(

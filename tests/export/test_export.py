@@ -53,6 +53,18 @@ def test_samples_may_be_named_and_not_written(make_source: MakeSource, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_samples_that_are_there_are_left_and_damaged_ones_replaced(make_source: MakeSource, tmp_path: Path) -> None:
+    samples = make_source().samples
+    first = record_evaluation_set(samples, tmp_path)
+    path = tmp_path / str(first.file)
+    written = path.stat().st_ino
+    assert record_evaluation_set(samples, tmp_path) == first
+    assert path.stat().st_ino == written
+    path.write_bytes(path.read_bytes()[:-20])
+    assert record_evaluation_set(samples, tmp_path) == first
+    assert path.stat().st_ino != written
+
+
 def test_a_full_disk_leaves_the_old_artifact_and_its_golden_pair(
     make_source: MakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

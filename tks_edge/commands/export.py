@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tks_edge.settings import RUNS
 from tks_edge.timesteps import parse_timesteps, powers_of_two
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 from tks_edge_runtime.errors import InputError, unknown
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
     from tks_edge_export import Exported, Source
 
-_RUNS = Path("runs")
 _FORMATS = ("onnx",)
 
 
@@ -61,8 +61,9 @@ def export(
         if precision not in PRECISIONS:
             raise unknown("precision", precision, PRECISIONS)
         if run is None:
-            run = latest_run(_RUNS)
-            out.console.print(f"exporting {run}, the newest run", highlight=False)
+            # A twin runs one pass; asked for more, the newest network that has timesteps is meant.
+            run = latest_run(RUNS, spiking=True if steps is not None and max(steps) > 1 else None)
+            out.console.print(f"exporting {run}, the newest run that can be", highlight=False)
         trained = load_run(run)
         steps = _steps(trained, steps)
         with out.progress() as bar:
