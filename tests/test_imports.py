@@ -20,11 +20,22 @@ EXPORTER_MAY_USE = {"tks_edge_runtime.artifact", "tks_edge_runtime.errors", "tks
 ANYWHERE = set(sys.stdlib_module_names)
 ALLOWED = {
     "tks_edge_models": {"torch"},
-    "tks_edge_runtime": {"numpy", "typer", "rich", "PIL", "jinja2", "markupsafe", "matplotlib", "onnxruntime"},
+    "tks_edge_runtime": {
+        "numpy",
+        "typer",
+        "rich",
+        "PIL",
+        "jinja2",
+        "markupsafe",
+        "matplotlib",
+        "onnxruntime",
+        "openvino",
+    },
     "tks_edge_export": {"torch", "numpy", "onnx_ir", "onnxscript", "onnxruntime", "tks_edge_models", *EXPORTER_MAY_USE},
 }
 ONLY_THERE = {
     "onnxruntime": {"backends/onnxruntime.py"},
+    "openvino": {"backends/openvino.py"},
     "PIL": {"images.py"},
     "jinja2": {"report/html.py"},
     "matplotlib": {"report/plots.py", "report/plot_forms.py"},

@@ -113,10 +113,9 @@ def record_evaluation_set(samples: Samples, folder: Path, *, write: bool = True)
 def _holds(path: Path, samples: Samples) -> bool:
     """Whether the file at `path` holds exactly these samples."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return np.array_equal(archive["inputs"], samples.inputs) and np.array_equal(
-                archive["labels"], samples.labels
-            )
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            pairs = ((archive["inputs"], samples.inputs), (archive["labels"], samples.labels))
+            return all(np.array_equal(there, wanted) for there, wanted in pairs)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator
@@ -44,9 +45,9 @@ class Output:
             sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
 
     def next(self, *arguments: str) -> None:
-        """Name the command that most people run after this one, under the program's own name."""
-        program = _program_name(Path(sys.argv[0]))
-        self.console.print(f"[dim]next:[/] {escape(' '.join((program, *arguments)))}", soft_wrap=True, highlight=False)
+        """Name the command that most people run after this one, under the program's own name, as a shell reads it."""
+        command = shlex.join((_program_name(Path(sys.argv[0])), *arguments))
+        self.console.print(f"[dim]next:[/] {escape(command)}", soft_wrap=True, highlight=False)
 
     def warn(self, message: str) -> None:
         """Print a warning that does not end the command."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.device import facts, state
 from tks_edge_runtime.errors import MissingError
+from tks_edge_runtime.session import DEFAULT_BACKEND
 from tks_edge_runtime.version import __version__
 
 Status = Literal["ok", "warning", "missing", "absent"]
@@ -20,6 +21,19 @@ _HOST, _BOARD = "tks-edge", "tks-edge-runtime"
 _LITTLE_ROOM = 1e9
 _LITTLE_MEMORY = 0.5e9
 _BUSY = 0.5
+_TRAINING = (
+    "tks_edge",
+    "torch",
+    "torchvision",
+    "lightning_fabric",
+    "safetensors",
+    "sklearn",
+    "onnx",
+    "onnx_ir",
+    "onnxscript",
+    "onnxruntime",
+)
+"""What the extra `train` brings, by the names they are imported under."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,7 @@ def examine(root: Path = Path("/"), folder: Path = Path()) -> Examination:
         *backends.values(),
         _training(),
         _processor(machine),
+        _gpu(root),
         _governor(machine),
         _load(machine, now),
         _memory(machine, now),
@@ -91,18 +106,31 @@ def _library(name: str) -> Finding:
 
 
 def _backend(name: str) -> Finding:
+    """The backend that commands take by themselves is missed where it is not; the others are a choice."""
     try:
         return Finding(f"backend {name}", "ok", BACKENDS[name].version())
     except MissingError as error:
-        return Finding(f"backend {name}", "missing", "cannot be used", str(error))
+        status: Status = "missing" if name == DEFAULT_BACKEND else "absent"
+        return Finding(f"backend {name}", status, "cannot be used", str(error))
 
 
 def _training() -> Finding:
     """Say whether networks can be trained and exported here, without importing torch: that takes seconds."""
-    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("tks_edge") is None:
-        advice = "only needed to train and export, on another machine if you like: pip install 'tks-edge[train]'"
+    lacking = [name for name in _TRAINING if importlib.util.find_spec(name) is None]
+    if not lacking:
+        return Finding("training", "ok", f"torch {_installed('torch') or 'of unknown version'}")
+    advice = "only needed to train and export, on another machine if you like: pip install 'tks-edge[train]'"
+    if "torch" in lacking or "tks_edge" in lacking:
         return Finding("training", "absent", "tks-edge with torch is not installed", advice)
-    return Finding("training", "ok", f"torch {_installed('torch') or 'of unknown version'}")
+    return Finding("training", "missing", f"not installed: {', '.join(lacking)}", advice)
+
+
+def _gpu(root: Path) -> Finding:
+    try:
+        driver = (root / "proc/driver/nvidia/version").read_text().splitlines()[0]
+    except (OSError, IndexError):
+        return Finding("GPU", "absent", "no NVIDIA driver", "not needed: the backends of this version run on the CPU")
+    return Finding("GPU", "ok", driver, "not used: the backends of this version run on the CPU")
 
 
 def _processor(machine: dict[str, Any]) -> Finding:

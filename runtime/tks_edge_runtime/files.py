@@ -21,7 +21,9 @@ _CHUNK = 1 << 20
 def replacing(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; what was written there becomes `path` when the block ends well.
 
-    Until then, and when the block raises, whatever stood at `path` stays as it was and nothing is left behind.
+    Until then, and when the block raises, whatever stood at `path` stays as it was and nothing is left behind. Only a
+    process that is killed leaves the temporary file: its name begins with a dot and has the ending of `path`, so who
+    lists files by their ending must skip names with a dot in front.
 
     Raises:
         MissingError: the disk is full.
@@ -59,7 +61,8 @@ def _publish(temporary: Path, path: Path) -> None:
 def _explained(error: OSError, path: Path) -> TksEdgeError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MissingError(
-            f"no room left on the disk while writing {path}. Nothing was changed; free some space and run again."
+            f"no room left on the disk while writing {path}; that file was left as it was. "
+            "Free some space and run again."
         )
     if isinstance(error, FileExistsError | NotADirectoryError):
         return InputError(f"cannot write {path}: a file stands where a folder is needed. Choose another output.")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+_PIXEL_DTYPES = ("uint8", "float32")
+
 
 def read_image(path: Path | str, preprocessing: Preprocessing, spec: TensorSpec) -> Array:
     """Read an image file as one sample of an artifact's input.
@@ -28,16 +30,16 @@ def read_image(path: Path | str, preprocessing: Preprocessing, spec: TensorSpec)
     Args:
         path: the image file; of an animation, the first frame is taken.
         preprocessing: mode, size and crop, from the manifest.
-        spec: the artifact's input, `[N, C, H, W]`, uint8.
+        spec: the artifact's input, `[N, C, H, W]`, uint8 or float32.
 
     Returns:
-        raw pixels `[C, H, W]`, uint8.
+        raw pixels `[C, H, W]`, 0 to 255, in the dtype of the input.
 
     Raises:
         InputError: the file is missing, no image, truncated, or too large to be one; or the artifact takes no images.
         ArtifactError: what the preprocessing makes is not what the input takes.
     """
-    if len(spec.shape) != 4 or spec.dtype != "uint8":
+    if len(spec.shape) != 4 or spec.dtype not in _PIXEL_DTYPES:
         raise InputError(
             f"this artifact takes {spec.dtype}{list(spec.shape)} ({spec.meaning}), not image files. "
             "Run it from Python: tks_edge_runtime.session.load(path).run(array)."
@@ -50,7 +52,7 @@ def read_image(path: Path | str, preprocessing: Preprocessing, spec: TensorSpec)
             f"the manifest's preprocessing makes {list(sample.shape)}, its input takes {list(spec.shape[1:])}. "
             "Export the artifact again."
         )
-    return sample
+    return sample.astype(spec.dtype, copy=False)
 
 
 def _open(path: Path, mode: str) -> Image:

@@ -25,17 +25,6 @@ from tks_edge_runtime.measurement import ColdStart, Measurement, WarmUp, doubts
 from tks_edge_runtime.session import Session
 from tks_edge_runtime.statistics import needed, summarize
 
-__all__ = [
-    "PRESETS",
-    "ColdStart",
-    "Measurement",
-    "WarmUp",
-    "input_batches",
-    "measure",
-    "method_text",
-    "preset_seconds",
-]
-
 Array = npt.NDArray[Any]
 Progress = Callable[[float], None]
 
@@ -121,6 +110,17 @@ def measure(
     return [runner.measurement(troubles) for runner in runners]
 
 
+def _warm_up_plan(seconds: float) -> tuple[float, float]:
+    """The most that a warm-up lasts and how long its windows are, in s, before a measurement of `seconds`.
+
+    They are 30 s and 1 s from the standard preset on. A shorter measurement, as in a quick report of many artifacts, is
+    never warmed up for longer than it lasts itself, in windows of a sixth of that.
+    """
+    if seconds >= PRESETS["standard"]:
+        return _WARM_UP_LIMIT, _WINDOW_SECONDS
+    return seconds, min(_WINDOW_SECONDS, seconds / 6)
+
+
 def _take_turns(runners: Sequence[_Runner], seconds: float, progress: _Steps) -> None:
     """Time every runner for `seconds`, one block each in the order A B C, then C B A, and so on."""
     block = max(_BLOCK_SECONDS, *(runner.typical_seconds for runner in runners))
@@ -152,13 +152,12 @@ class _Runner:
         return perf_counter_ns() - start
 
     def warm_up(self, seconds: float) -> None:
-        """Run until the medians of two consecutive windows differ by less than 2 %.
+        """Run until the medians of two consecutive windows differ by less than 2 %, for a measurement of `seconds`.
 
-        At least 200 ms and 10 runs come before the windows. The search ends after 30 s, and never takes longer than the
-        measurement itself; the windows last 1 s, and a sixth of the measurement where that is less, so that a quick
-        measurement has several of them too.
+        At least 200 ms and 10 runs come before the windows; `_warm_up_plan` says how long these are, and when the
+        search ends.
         """
-        limit, window = min(_WARM_UP_LIMIT, seconds), min(_WINDOW_SECONDS, seconds / 6)
+        limit, window = _warm_up_plan(seconds)
         start = perf_counter_ns()
         durations = self._runs_for(min(_WARM_UP_SECONDS, limit), at_least=_WARM_UP_RUNS)
         runs, previous, steady = len(durations), math.inf, False
@@ -242,7 +241,8 @@ def method_text(sessions: Sequence[Session], seconds: float) -> list[str]:
     """
     sizes = sorted({session.manifest.input.shape[0] for session in sessions})
     engines = sorted({_engine_text(session.describe()) for session in sessions})
-    limit, window = min(_WARM_UP_LIMIT, seconds), min(_WINDOW_SECONDS, seconds / 6)
+    limit, window = _warm_up_plan(seconds)
+    kind = "Warm-up" if limit == _WARM_UP_LIMIT else "Warm-up, shortened because the measurement is short"
     needs = ", ".join(f"p{p:g} needs {needed(p)}" for p in (90, 95, 99, 99.9))
     block = f"blocks of about {_BLOCK_SECONDS * 1000:.0f} ms (or one run, where that is longer)"
     turns = (
@@ -255,7 +255,7 @@ def method_text(sessions: Sequence[Session], seconds: float) -> list[str]:
         f"Single stream: one batch of {' or '.join(map(str, sizes))} at a time, the next one after the previous "
         "logits were on the host. Timed was wall time from the input array on the host to the logits on the host.",
         f"Engine: {'; '.join(engines)}.",
-        f"Warm-up: at least {_WARM_UP_SECONDS * 1000:.0f} ms and {_WARM_UP_RUNS} runs, then until the medians of two "
+        f"{kind}: at least {_WARM_UP_SECONDS * 1000:.0f} ms and {_WARM_UP_RUNS} runs, then until the medians of two "
         f"consecutive windows of {window:g} s differed by less than {_STEADY:.0%}, at most {limit:g} s. Loading and "
         "the first inference are given apart.",
         f"{turns} Each was timed for about {seconds:g} s, on real samples in rotation, Python's garbage "
@@ -268,5 +268,6 @@ def method_text(sessions: Sequence[Session], seconds: float) -> list[str]:
 
 def _engine_text(description: dict[str, str]) -> str:
     spinning = f", spinning {description['spinning']}" if "spinning" in description else ""
-    library = f"{description['library']} {description['version']} on {description['device']}"
+    precision = f" in {description['inference_precision']}" if "inference_precision" in description else ""
+    library = f"{description['library']} {description['version']} on {description['device']}{precision}"
     return f"{library}, threads: {description['threads']}{spinning}"

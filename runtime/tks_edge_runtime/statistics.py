@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from dataclasses import dataclass
@@ -60,10 +59,6 @@ class LatencySummary:
     iqr: float
     cv: float
     throughput: float
-
-    def to_dict(self) -> dict[str, int | float | None]:
-        """Return the fields by name, for JSON."""
-        return dataclasses.asdict(self)
 
 
 def summarize(trace_ms: npt.ArrayLike) -> LatencySummary:

@@ -180,6 +180,12 @@ def test_artifacts_of_a_folder_are_sorted_by_name_and_t_with_the_twin_last(build
     ]
 
 
+def test_what_a_killed_export_left_behind_is_no_artifact(build: Build) -> None:
+    path = build().path
+    path.with_name(".small-t1-fp32-a1b2c3.partial.onnx").write_bytes(b"half")
+    assert [a.path for a in find_artifacts(path.parent)] == [path]
+
+
 def test_a_folder_without_artifacts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no .onnx file"):
         find_artifacts(tmp_path)

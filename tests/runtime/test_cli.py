@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from tests.runtime.conftest import CLASSES, Build
 from tks_edge_runtime import cli
+from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.commands import options
 from tks_edge_runtime.measure import PRESETS
 from tks_edge_runtime.session import DEFAULT_BACKEND
@@ -78,6 +79,7 @@ def test_the_help_of_options_says_what_is_there() -> None:
     assert options.DEFAULT_BACKEND == DEFAULT_BACKEND
     text = " ".join(invoke("profile", "--help").stdout.replace("│", " ").split())
     assert all(f"{name} {seconds:g} s" in text for name, seconds in PRESETS.items())
+    assert f"What runs the graph: {' or '.join(BACKENDS)}." in text
 
 
 def test_run_names_the_classes(build: Build, image: Path) -> None:
@@ -121,10 +123,13 @@ def test_info_shows_the_manifest(build: Build) -> None:
     assert "missing beside the artifact" in invoke("info", built.path).stdout
 
 
-def test_profile_measures_and_writes_the_trace(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_profile_measures_and_writes_the_trace(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
     monkeypatch.setitem(PRESETS, "quick", 0.001)
     built, output = build(batch=2), tmp_path / "new" / "latency.json"
-    result = invoke("profile", built.path, "--threads", "1", "--output", output)
+    result = invoke("profile", built.path, "--threads", "1", "--backend", backend, "--output", output)
     assert result.exit_code == 0, result.output
     for words in ("p50", "throughput", "n/a (needs", "Single stream", f"written: {output}", "next: tks-edge report"):
         assert words in result.stdout
@@ -132,18 +137,25 @@ def test_profile_measures_and_writes_the_trace(build: Build, tmp_path: Path, mon
     assert written["batch_size"] == 2
     assert len(written["latency"]["trace_ms"]) == written["latency"]["summary"]["n"]
     assert len(written["device_states"]) >= 2
+    assert (written["engine"]["library"], written["engine"]["threads"]) == (backend, "1")
     assert document(invoke("profile", built.path, "--json"))["engine"]["library"] == "onnxruntime"
 
 
 def test_doctor_says_what_is_there() -> None:
     found = document(invoke("doctor", "--json"))
-    assert found["backends"] == ["onnxruntime"]
+    assert found["backends"] == ["onnxruntime", "openvino"]
     assert {"Python", "numpy", "training", "disk"} <= {finding["subject"] for finding in found["findings"]}
-    assert "next: tks-edge report" in invoke("doctor").stdout
+    assert invoke("doctor").stdout.endswith("next: tks-edge report artifacts/\n")
+
+
+def test_doctor_goes_on_with_a_backend_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert invoke("doctor").stdout.endswith("next: tks-edge report artifacts/ --backend openvino\n")
 
 
 def test_doctor_without_a_backend_ends_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for name in BACKENDS:
+        monkeypatch.setitem(sys.modules, name, None)
     result = invoke("doctor", "--json")
     assert result.exit_code == 3
     assert json.loads(result.stdout)["backends"] == []
@@ -159,16 +171,20 @@ def test_wrong_use_ends_with_2(build: Build, image: Path, tmp_path: Path) -> Non
     fails(invoke("run", path, tmp_path / "none.png"), 2, "none.png", "No such file")
     fails(invoke("run", path, image, "--top-k", "0"), 2, "top_k is 0")
     fails(invoke("run", path, image, "--backend", "onnx"), 2, "unknown backend 'onnx'. Did you mean 'onnxruntime'?")
+    fails(invoke("run", path, image, "--backend", "openvin"), 2, "'openvino'? Allowed: onnxruntime, openvino.")
     fails(invoke("run", path, image, "--threads", "0"), 2, "threads is 0")
     fails(invoke("profile", path, "--preset", "fast"), 2, "unknown preset 'fast'", "long, mlperf, quick, standard")
     assert invoke("run").exit_code == 2
     assert invoke("nonsense").exit_code == 2
 
 
-def test_a_missing_library_ends_with_3(build: Build, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_missing_library_ends_with_3(
+    build: Build, image: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
     path = build().path
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    fails(invoke("run", path, image), 3, "pip install onnxruntime")
+    monkeypatch.setitem(sys.modules, backend, None)
+    fails(invoke("run", path, image, "--backend", backend), 3, f"pip install {backend}")
 
 
 def test_a_file_that_cannot_be_written_ends_with_2(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.runtime.recorded import record
+from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.doctor import Finding, examine
 
 
@@ -21,13 +22,15 @@ def findings(root: Path, folder: Path = Path()) -> dict[str, Finding]:
 def test_a_machine_that_has_everything(tmp_path: Path) -> None:
     examination = examine(record(tmp_path))
     found = {finding.subject: finding for finding in examination.findings}
-    assert examination.backends == ("onnxruntime",)
+    assert examination.backends == ("onnxruntime", "openvino")
     assert found["processor"] == Finding(
         "processor", "ok", f"Test CPU 9000 ({examination.facts['architecture']}), 2 cores, 4 threads"
     )
     assert found["memory"].found == "8.2 of 16.4 GB available"
     assert found["load"].status == "ok"
-    assert found["backend onnxruntime"].status == "ok"
+    for name in examination.backends:
+        assert found[f"backend {name}"].status == "ok"
+        assert found[f"backend {name}"].found.startswith(metadata.version(name))
 
 
 def test_a_governor_that_follows_the_load_is_warned_of(tmp_path: Path) -> None:
@@ -47,13 +50,16 @@ def test_a_machine_that_says_nothing_is_no_error(tmp_path: Path) -> None:
     assert {found[name].status for name in ("CPU governor", "load", "memory", "disk")} == {"absent"}
 
 
-def test_a_missing_backend_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+@pytest.mark.parametrize(("name", "status"), [("onnxruntime", "missing"), ("openvino", "absent")])
+def test_a_missing_backend_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, status: str
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
     examination = examine(tmp_path)
-    backend = next(f for f in examination.findings if f.subject == "backend onnxruntime")
-    assert examination.backends == ()
-    assert backend.status == "missing"
-    assert "pip install onnxruntime" in str(backend.advice)
+    backend = next(finding for finding in examination.findings if finding.subject == f"backend {name}")
+    assert examination.backends == tuple(other for other in BACKENDS if other != name)
+    assert backend.status == status
+    assert f"pip install {name}" in str(backend.advice)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +92,20 @@ def test_training_is_looked_for_without_importing_torch(tmp_path: Path, monkeypa
     training = findings(tmp_path)["training"]
     assert training.status == "absent"
     assert "pip install 'tks-edge[train]'" in str(training.advice)
+
+
+def test_a_library_that_training_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name))
+    training = findings(tmp_path)["training"]
+    assert (training.status, training.found) == ("missing", "not installed: onnxscript")
+
+
+def test_the_driver_of_a_gpu_is_named_and_that_nothing_uses_it(tmp_path: Path) -> None:
+    assert findings(tmp_path)["GPU"].status == "absent"
+    folder = tmp_path / "proc/driver/nvidia"
+    folder.mkdir(parents=True)
+    (folder / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.159.03\n")
+    gpu = findings(tmp_path)["GPU"]
+    assert (gpu.status, gpu.found[-10:]) == ("ok", "580.159.03")
+    assert "not used" in str(gpu.advice)

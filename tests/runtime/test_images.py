@@ -103,7 +103,15 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
             read_image(tmp_path / "x.png", GREY, GREY_INPUT)
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((1, 4, 2, 8, 8), "uint8"), ((1, 1, 8, 8), "float32")])
+def test_raw_pixels_come_in_the_dtype_of_the_input(tmp_path: Path) -> None:
+    image = pixels(8, 8)
+    Image.fromarray(image).save(tmp_path / "x.png")
+    sample = read_image(tmp_path / "x.png", GREY, TensorSpec("input", (1, 1, 8, 8), "float32", "NCHW", "raw pixels"))
+    assert sample.dtype == np.float32
+    np.testing.assert_array_equal(sample, image[np.newaxis])
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((1, 4, 2, 8, 8), "uint8"), ((1, 1, 8, 8), "float16")])
 def test_an_artifact_that_takes_no_image_files_says_so(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
     with pytest.raises(InputError, match=r"not image files. Run it from Python"):
         read_image(tmp_path / "x.png", GREY, TensorSpec("input", shape, dtype, "NTCHW", "event frames"))

@@ -15,7 +15,8 @@ from tests.runtime.recorded import record
 from tks_edge_runtime import measure as module
 from tks_edge_runtime.device import Sampler
 from tks_edge_runtime.errors import ArtifactError, InputError
-from tks_edge_runtime.measure import PRESETS, Measurement, input_batches, measure, method_text, preset_seconds
+from tks_edge_runtime.measure import PRESETS, input_batches, measure, method_text, preset_seconds
+from tks_edge_runtime.measurement import Measurement
 from tks_edge_runtime.session import Session, load
 
 
@@ -118,7 +119,13 @@ def test_warm_up_goes_on_until_two_medians_agree(clock: Clock) -> None:
     assert max(measured.trace_ms) < 10.3
 
 
-@pytest.mark.parametrize(("seconds", "limit"), [(3.0, 3.0), (60.0, 30.0)])
+@pytest.mark.parametrize("seconds", [PRESETS["standard"], PRESETS["long"]])
+def test_warm_up_compares_windows_of_a_second_unless_the_measurement_is_short(clock: Clock, seconds: float) -> None:
+    measured = run(FakeSession(clock, "a", 10.0), seconds=seconds)[0]
+    assert measured.warm_up.seconds == pytest.approx(0.2 + 2 * 1.0)
+
+
+@pytest.mark.parametrize(("seconds", "limit"), [(3.0, 3.0), (10.0, 30.0), (60.0, 30.0)])
 def test_warm_up_ends_without_a_steady_state_and_says_so(clock: Clock, seconds: float, limit: float) -> None:
     growing = [10.0 * 1.002**k for k in range(20_000)]
     warm_up = run(FakeSession(clock, "a", *growing), seconds=seconds)[0].warm_up
@@ -204,6 +211,20 @@ def test_real_sessions_are_measured_on_their_real_inputs(build: Build) -> None:
     assert "A B B A" in text
     assert "spinning off" in text
     assert "p90 needs 64, p95 needs 130, p99 needs 662, p99.9 needs 6636" in text
+
+
+@pytest.mark.parametrize(
+    ("preset", "words"),
+    [
+        ("quick", "Warm-up, shortened because the measurement is short: at least 200 ms and 10 runs, then until the "
+         "medians of two consecutive windows of 0.5 s differed by less than 2%, at most 3 s."),
+        ("standard", "Warm-up: at least 200 ms and 10 runs, then until the medians of two consecutive windows of 1 s "
+         "differed by less than 2%, at most 30 s."),
+    ],
+)  # fmt: skip
+def test_the_method_says_which_warm_up_was_used(build: Build, preset: str, words: str) -> None:
+    with load(build().path) as session:
+        assert words in " ".join(method_text([session], PRESETS[preset]))
 
 
 def test_batches_are_real_samples_and_the_last_is_filled_up(build: Build) -> None:

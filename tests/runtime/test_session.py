@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.runtime.conftest import CLASSES, Build
 from tks_edge_runtime.artifact import TensorSpec
+from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.session import load
 
@@ -21,11 +22,12 @@ from tks_edge_runtime.session import load
 assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.integers(1, 5), samples=st.integers(1, 12))
-def test_any_number_of_samples_fits_any_static_batch(build: Build, batch: int, samples: int) -> None:
+def test_any_number_of_samples_fits_any_static_batch(build: Build, batch: int, samples: int, backend: str) -> None:
     built = build(batch=batch, samples=12)
-    with load(built.path) as session:
+    with load(built.path, backend) as session:
         logits = session.run(built.inputs[:samples])
     assert logits.dtype == np.float32
     assert_close(logits, built.logits(built.inputs[:samples]))
@@ -87,10 +89,11 @@ def test_evaluate_counts_the_correct_samples(build: Build, batch: int) -> None:
     assert fractions[-1] == 1
 
 
-def test_the_self_test_passes_on_the_golden_pair_and_fails_on_another(build: Build) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_self_test_passes_on_the_golden_pair_and_fails_on_another(build: Build, backend: str) -> None:
     built = build()
     golden = built.path.with_name(built.manifest.golden_file)
-    with load(built.path) as session:
+    with load(built.path, backend) as session:
         passed = session.self_test()
         np.savez(golden, input=built.inputs[:1], logits=built.logits(built.inputs[:1]) + np.float32(0.01))
         failed = session.self_test()
@@ -110,9 +113,10 @@ def test_a_wider_tolerance_of_the_export_is_honoured(build: Build) -> None:
         assert session.self_test().tolerance == 0.5
 
 
-def test_loading_and_the_first_inference_are_timed_once(build: Build) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_loading_and_the_first_inference_are_timed_once(build: Build, backend: str) -> None:
     built = build()
-    with load(built.path) as session:
+    with load(built.path, backend) as session:
         assert session.load_ms > 0
         assert np.isnan(session.first_ms)
         session.run(built.inputs)
@@ -121,7 +125,8 @@ def test_loading_and_the_first_inference_are_timed_once(build: Build) -> None:
         assert session.first_ms == first > 0
 
 
-def test_a_manifest_of_another_graph_is_refused(build: Build) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_manifest_of_another_graph_is_refused(build: Build, backend: str) -> None:
     for changes in (
         {"classes": ("a", "b")},
         {"input": TensorSpec("input", (1, 1, 9, 9), "uint8", "NCHW", "raw pixels")},
@@ -129,7 +134,7 @@ def test_a_manifest_of_another_graph_is_refused(build: Build) -> None:
         {"outputs": ()},
     ):
         with pytest.raises(ArtifactError, match="not what its manifest says"):
-            load(build(**changes).path)
+            load(build(**changes).path, backend)
 
 
 def test_describe_says_how_it_runs(build: Build) -> None:
@@ -139,19 +144,20 @@ def test_describe_says_how_it_runs(build: Build) -> None:
         assert (together.describe()["threads"], together.describe()["spinning"]) == ("1", "off")
 
 
-def test_a_damaged_file_is_an_artifact_error_whatever_is_damaged(build: Build) -> None:
+@pytest.mark.parametrize(("backend", "flips"), [("onnxruntime", 300), ("openvino", 100)])
+def test_a_damaged_file_is_an_artifact_error_whatever_is_damaged(build: Build, backend: str, flips: int) -> None:
     built = build()
     data, chance = built.path.read_bytes(), random.Random(0)  # noqa: S311 - no secret
     for length in range(0, len(data), 101):
         built.path.write_bytes(data[:length])
         with pytest.raises(ArtifactError):
-            load(built.path)
-    for _ in range(300):
+            load(built.path, backend)
+    for _ in range(flips):
         flipped = bytearray(data)
         flipped[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         built.path.write_bytes(flipped)
         try:
-            with load(built.path, threads=1) as session:
+            with load(built.path, backend, threads=1) as session:
                 session.run(built.inputs[:1])
         except ArtifactError as error:
             assert len(str(error).splitlines()) == 1  # noqa: PT017 - a flip in the weights is no error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tks_edge_runtime.backends import onnxruntime
+from tks_edge_runtime.backends import onnxruntime, openvino
 from tks_edge_runtime.backends.base import Backend, Engine, Port
 from tks_edge_runtime.errors import InputError, unknown
 
@@ -12,6 +12,7 @@ __all__ = ["BACKENDS", "Backend", "Engine", "Port", "find_backend", "open_engine
 
 BACKENDS: dict[str, Backend] = {
     "onnxruntime": Backend(onnxruntime.version, onnxruntime.OnnxRuntimeEngine),
+    "openvino": Backend(openvino.version, openvino.OpenVinoEngine),
 }
 
 
@@ -30,7 +31,8 @@ def open_engine(path: Path | str, backend: str, *, threads: int | None = None, s
         backend: one of `BACKENDS`.
         threads: threads inside one operator; None leaves the number to the library.
         spinning: whether idle threads wait actively. Faster for a graph that has the machine to itself; it slows every
-            other engine of the same process down, so several that take turns are opened without.
+            other engine of the same process down, so several that take turns are opened without. A library that has no
+            such setting decides for itself, and its engine says so.
 
     Raises:
         InputError: there is no such backend, or `threads` is less than 1.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy.typing as npt
+
+from tks_edge_runtime.errors import InputError
 
 Array = npt.NDArray[Any]
 
@@ -22,6 +24,21 @@ class Port:
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype}{list(self.shape)}"
+
+
+def check_feeds(inputs: Sequence[Port], feeds: Mapping[str, Array]) -> None:
+    """Refuse arrays that are not a graph's inputs before a library sees them.
+
+    Raises:
+        InputError: the names, shapes or dtypes of `feeds` are not those of `inputs`.
+    """
+    fits = len(feeds) == len(inputs) and all(
+        port.name in feeds and feeds[port.name].shape == port.shape and feeds[port.name].dtype == port.dtype
+        for port in inputs
+    )
+    if not fits:
+        got = ", ".join(str(Port(name, array.shape, str(array.dtype))) for name, array in feeds.items())
+        raise InputError(f"the graph takes {', '.join(map(str, inputs))}; got {got or 'nothing'}.")
 
 
 class Engine(Protocol):
@@ -39,7 +56,12 @@ class Engine(Protocol):
         """Run once: host arrays by input name in, host arrays by output name out; returns when these are complete."""
 
     def describe(self) -> dict[str, str]:
-        """Name what runs the graph: `library`, `version`, `device`, `threads`, and `spinning` where there is such."""
+        """Name what runs the graph.
+
+        Returns:
+            `library`, `version`, `device`, `threads`; where there is such a thing, `spinning` ("on" or "off" where it
+            can be set), and `inference_precision` where the library could choose another than the graph's.
+        """
 
     def close(self) -> None:
         """Free what the engine holds. It cannot run afterwards."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tks_edge_runtime.backends.base import Array, Port
-from tks_edge_runtime.errors import ArtifactError, InputError, MissingError
+from tks_edge_runtime.backends.base import Array, Port, check_feeds
+from tks_edge_runtime.errors import ArtifactError, MissingError
 
 _PROVIDER = "CPUExecutionProvider"
 _ONLY_ERRORS = 3
@@ -26,6 +27,8 @@ _DTYPES = {
 
 
 def _library() -> Any:
+    # Read once, when the library loads: from 1.32 on it otherwise writes telemetry files and may report home.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
@@ -86,22 +89,13 @@ class OnnxRuntimeEngine:
             InputError: the names, shapes or dtypes of `feeds` are not those of the graph's inputs.
             ArtifactError: the graph was loaded and cannot be run all the same.
         """
-        self._check(feeds)
+        check_feeds(self._inputs, feeds)
         try:
             results = self._session.run(self._names, dict(feeds))
         except Exception as error:
             reason = _reason(error, self._path)
             raise ArtifactError(f"onnxruntime cannot run {self._path}: {reason}. Export it again.") from error
         return dict(zip(self._names, results, strict=True))
-
-    def _check(self, feeds: Mapping[str, Array]) -> None:
-        fits = len(feeds) == len(self._inputs) and all(
-            port.name in feeds and feeds[port.name].shape == port.shape and feeds[port.name].dtype == port.dtype
-            for port in self._inputs
-        )
-        if not fits:
-            got = ", ".join(str(Port(name, array.shape, str(array.dtype))) for name, array in feeds.items())
-            raise InputError(f"the graph takes {', '.join(map(str, self._inputs))}; got {got or 'nothing'}.")
 
     def describe(self) -> dict[str, str]:
         """Name the library, its version, the device, and how it waits."""

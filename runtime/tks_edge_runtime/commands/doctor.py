@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+from tks_edge_runtime.commands.options import DEFAULT_BACKEND
 
 if TYPE_CHECKING:
     from tks_edge_runtime.doctor import Finding
@@ -25,7 +26,8 @@ def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
         out.document(dataclasses.asdict(examination))
         if not examination.backends:
             raise MissingError("no backend can run on this machine. Install one: pip install onnxruntime")
-        out.next("report", "artifacts/")
+        chosen = [] if DEFAULT_BACKEND in examination.backends else ["--backend", examination.backends[0]]
+        out.next("report", "artifacts/", *chosen)
 
 
 def _show(findings: tuple[Finding, ...], out: Output) -> None:

@@ -18,7 +18,7 @@ from tks_edge_runtime.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from tks_edge_runtime.measure import Measurement
+    from tks_edge_runtime.measurement import Measurement
 
 
 def profile(

@@ -74,7 +74,7 @@ def report(
         if document.failed:
             names = ", ".join(row.file for row in document.failed)
             raise CheckError(f"the self-test failed for {names}; the report says by how much. Copy or export it again.")
-        out.next("run", shlex.quote(str(folder / _shipped(document))), "IMAGE")
+        out.next("run", str(folder / _shipped(document)), "IMAGE")
 
 
 def _shipped(document: ReportDocument) -> str:

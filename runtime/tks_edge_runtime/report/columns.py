@@ -44,6 +44,14 @@ def _statistic(name: str) -> Callable[[Row], str]:
     return lambda row: wording.milliseconds(getattr(row.latency, name) if row.latency is not None else None)
 
 
+def _variation(row: Row) -> str:
+    return wording.NONE if row.latency is None else f"{100 * row.latency.cv:.1f}"
+
+
+def _throughput(row: Row) -> str:
+    return wording.NONE if row.latency is None else wording.rate(row.latency.throughput * row.batch_size)
+
+
 COLUMNS = (
     Column("name", "network", "The run it was exported from.", lambda row: row.name, numeric=False, width=0),
     Column(
@@ -87,6 +95,9 @@ COLUMNS = (
     Column("min", "min ms", "Fastest run.", _statistic("min")),
     Column("mean", "mean ms", "Mean.", _statistic("mean")),
     Column("max", "max ms", "Slowest run.", _statistic("max")),
+    Column("iqr", "IQR ms", "Interquartile range: the middle half of the runs.", _statistic("iqr")),
+    Column("cv", "CV %", "Coefficient of variation: standard deviation in percent of the mean.", _variation),
+    Column("throughput", "samples/s", "Samples in a second, one batch after the other.", _throughput),
     Column("n", "runs", "Timed runs.", lambda row: str(row.latency.n) if row.latency is not None else wording.NONE),
     Column("load", "load ms", "Cold start: reading the file and building the session.", _load),
     Column("first", "first ms", "Cold start: the first inference.", _first_run),

@@ -47,7 +47,7 @@ def _why_none(group: tuple[Row, ...], reference: Reference | None) -> list[str]:
         found.append(f"The self-test failed for {', '.join(row.file for row in failed)}.")
     if all(row.accuracy is None for row in group):
         if len(failed) < len(group):
-            found.append("There is no evaluation set beside the artifacts, so their accuracy is not known.")
+            found.append("There is no evaluation set beside the artifacts, so their accuracy was not measured here.")
     elif reference is None:
         found.append(
             f"The accuracy at T={train}, at which it was trained, is neither recorded nor measurable here: "
@@ -56,9 +56,13 @@ def _why_none(group: tuple[Row, ...], reference: Reference | None) -> list[str]:
     else:
         found.append(
             f"No T in the folder is within {TOLERATED_LOSS:g} percentage point of the accuracy at T={train} "
-            f"({_stated(reference.accuracy)})."
+            f"({_stated(reference.accuracy)}){_source(reference)}."
         )
     return found
+
+
+def _source(reference: Reference) -> str:
+    return "" if reference.row is not None else ", whose accuracy was recorded at export and not measured here"
 
 
 def _stated(accuracy: MeasuredAccuracy) -> str:
@@ -73,11 +77,10 @@ def _accuracy(row: Row, accuracy: MeasuredAccuracy, reference: Reference) -> lis
             f"No smaller T in the folder is within {TOLERATED_LOSS:g} percentage point of T={train}, as trained.",
             f"Accuracy {_stated(accuracy)}, {accuracy.total} samples.",
         ]
-    source = "" if reference.row is not None else " (recorded at export; its artifact is not in the folder)"
     stated, difference = _stated(reference.accuracy), _compared(accuracy, reference.accuracy)
     return [
         f"T={row.timesteps} is the smallest T in the folder within {TOLERATED_LOSS:g} percentage point of T={train}"
-        f"{source}.",
+        f"{_source(reference)}.",
         f"Accuracy {_stated(accuracy)}, against {stated}: {difference}.",
     ]
 
@@ -122,8 +125,7 @@ def _against_twin(row: Row, twin: Row | None) -> tuple[str, list[str]]:
     relative = ratio(twin, row)
     if relative is None or row.accuracy is None or twin.accuracy is None:
         return "ship", [f"The ReLU twin {twin.file} could not be compared: one of the two was not measured."]
-    difference = row.accuracy.percent - twin.accuracy.percent
-    verdict = _verdict(relative, difference)
+    verdict = _verdict(relative, row.accuracy, twin.accuracy)
     return verdict, [
         f"The ReLU twin takes {milliseconds(twin.median)} ms at {twin.accuracy.percent:.2f} %. "
         f"Against it, T={row.timesteps} is {_faster(relative)}, with {_accuracy_words(row.accuracy, twin.accuracy)}: "
@@ -147,10 +149,13 @@ _VERDICTS = {
 }
 
 
-def _verdict(relative: float, difference: float) -> str:
-    """Who is better: `relative` is the twin's latency over the spiking one's, `difference` the accuracy it gains."""
+def _verdict(relative: float, mine: MeasuredAccuracy, other: MeasuredAccuracy) -> str:
+    """Who is better, the spiking network (`mine`) or its twin: what may be noise counts as no difference.
+
+    `relative` is the twin's latency in units of the spiking network's.
+    """
     speed = 0 if abs(relative - 1) < SAME_SPEED else 1 if relative > 1 else -1
-    accuracy = (difference > 0) - (difference < 0)
+    accuracy = 0 if mine.within_noise_of(other) else 1 if mine.percent > other.percent else -1
     if speed == accuracy == 0:
         return "tie"
     if speed * accuracy < 0:

@@ -117,7 +117,8 @@ class Conclusion:
 
     `verdict` is "ship" (no twin to compare with, or the spiking network is the better choice), "tie", "trade" (slower
     and more accurate than its ReLU twin, or the reverse), "twin" (the twin is the better choice), or "none" (no T can
-    be recommended). `file` and `timesteps` are the recommended artifact's, where there is one.
+    be recommended); accuracies that differ within noise count as equal. `file` and `timesteps` are the recommended
+    artifact's, where there is one.
     """
 
     name: str
@@ -170,11 +171,15 @@ class ReportDocument:
         return tuple(row for row in self.rows if row.status == FAILED)
 
     def to_dict(self, *, traces: bool = True) -> dict[str, Any]:
-        """The document as JSON types; without `traces` every `trace_ms` is left out. NaN and infinity become null."""
+        """The document as JSON types; NaN and infinity become null.
+
+        Each `trace_ms` holds every run, to 4 significant digits; without `traces` it is left out.
+        """
         document: dict[str, Any] = _plain(dataclasses.asdict(self))
-        if not traces:
-            for row in document["rows"]:
-                del row["trace_ms"]
+        for row in document["rows"]:
+            trace = row.pop("trace_ms")
+            if traces:
+                row["trace_ms"] = [float(f"{latency:.4g}") for latency in trace]
         return document
 
     def to_json(self) -> str:
@@ -182,7 +187,7 @@ class ReportDocument:
         document = self.to_dict()
         rows = []
         for row in document.pop("rows"):
-            trace = json.dumps(row.pop("trace_ms"), allow_nan=False)
+            trace = json.dumps(row.pop("trace_ms"), allow_nan=False, separators=(",", ":"))
             rows.append(f'{json.dumps(row, indent=2, allow_nan=False)[:-2]},\n  "trace_ms": {trace}\n}}')
         return f'{json.dumps(document, indent=2, allow_nan=False)[:-2]},\n  "rows": [\n{", ".join(rows)}\n]\n}}\n'
 

@@ -178,8 +178,10 @@ def _name_points(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
     ]
     names = [_point_label(row) for _, row in points]
     positions = [tuple(axes.transData.transform(point)) for point, _ in points]
-    for (point, row), name, offset in zip(points, names, place(positions, names, _FONT, frame), strict=True):
+    bars = [bar for _, row in points for bar in _bars(axes, row)]
+    for (point, row), name, offset in zip(points, names, place(positions, names, _FONT, frame, bars), strict=True):
         weight = "bold" if row.recommended else "normal"
+        leader = {"arrowstyle": "-", "color": palette.MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4}
         axes.annotate(
             name,
             point,
@@ -188,8 +190,21 @@ def _name_points(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
             ha="center",
             va="center",
             fontweight=weight,
-            zorder=6,
+            bbox={"facecolor": palette.SURFACE, "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+            arrowprops=leader if abs(offset[1]) > 2 * _FONT else None,
+            zorder=4.5,
         )
+
+
+def _bars(axes: Axes, row: Row) -> Iterator[Box]:
+    """Where the two error bars of a point are on the page, in points."""
+    accuracy, latency = _accuracy_bar(row), _latency_bar(row)
+    if accuracy is None or latency is None:
+        return
+    (y, low, high), (x, _, right) = accuracy, latency
+    for start, end in (((x, low), (x, high)), ((x, y), (right, y))):
+        (x0, y0), (x1, y1) = axes.transData.transform((start, end))
+        yield Box(x0 - 1, y0 - 1, x1 + 1, y1 + 1)
 
 
 def _accuracy_bar(row: Row) -> tuple[float, float, float] | None:

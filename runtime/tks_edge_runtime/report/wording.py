@@ -52,6 +52,11 @@ def times(value: float | None) -> str:
     return NONE if value is None else f"{factor(value)}\N{MULTIPLICATION SIGN}"
 
 
+def rate(value: float) -> str:
+    """A number in a second with at least three significant digits: `0.47`, `47.3`, `10 473`."""
+    return factor(value) if value < 100 else f"{value:,.0f}".replace(",", " ")
+
+
 def size(value: int) -> str:
     """A file size in kB or MB (powers of ten)."""
     return f"{value / 1e6:.1f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tks_edge_runtime.artifact import Accuracy, EvaluationSpec
-from tks_edge_runtime.measure import ColdStart, WarmUp
+from tks_edge_runtime.measurement import ColdStart, WarmUp
 from tks_edge_runtime.report.conclusion import conclude
 from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument, Row
 from tks_edge_runtime.report.ranking import measured, ranked

@@ -15,11 +15,14 @@ from typer.testing import CliRunner
 
 from tks_edge_runtime import measure
 from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, NetworkSpec
+from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.commands.report import report
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.report.build import FILES, build_report
+from tks_edge_runtime.report.columns import COLUMNS
 from tks_edge_runtime.report.document import ReportDocument, schema
+from tks_edge_runtime.report.wording import NONE
 
 Build = Callable[..., Any]
 SAMPLES = 20
@@ -99,12 +102,15 @@ def test_each_artifact_is_a_row_with_what_was_measured(folder: Path) -> None:
     assert ("accuracy", 1.0) in stages
 
 
-def test_it_is_written_with_its_method_and_device_state(folder: Path) -> None:
-    document = measured(folder, threads=1)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_is_written_with_its_method_and_device_state(folder: Path, backend: str) -> None:
+    document = measured(folder, threads=1, backend=backend)
     written = json.loads((folder.parent / "report" / "report.json").read_text(encoding="utf-8"))
     assert written == document.to_dict()
     jsonschema.validate(written, schema())
-    assert written["backend"]["threads"] == 1
+    assert (written["backend"]["name"], written["backend"]["threads"]) == (backend, 1)
+    assert {row["backend"] for row in written["rows"]} == {backend}
+    assert [row.recommended for row in document.rows] == [False, False, True, False]
     assert written["method"]
     assert written["machine"]["python"]
     assert len(written["device_state"]["during"]) >= 2
@@ -121,6 +127,31 @@ def test_without_an_evaluation_set_latency_is_measured_and_the_lack_is_said(buil
     assert row.accuracy is None
     assert row.latency is not None
     assert any("no evaluation set" in warning for warning in row.warnings)
+
+
+def test_an_accuracy_that_was_only_recorded_is_never_shown_as_measured(build: Build, tmp_path: Path) -> None:
+    """Neither in the row nor in the conclusion: the set that PyTorch took it on is not here."""
+    spec = EvaluationSpec("digits", "test", 500, "d" * 64, None)
+    recorded = (Accuracy(2, 437, 500), Accuracy(8, 443, 500))
+    for timesteps in (2, 8):
+        build(timesteps=timesteps, evaluation=spec, accuracies=recorded)
+    build(name="small-relu", timesteps=1, evaluation=spec, accuracies=(Accuracy(1, 447, 500),), **TWIN)
+    document = measured(tmp_path / "artifacts")
+    cells = {column.key: column.cell for column in COLUMNS}
+    for row in document.rows:
+        assert row.latency is not None
+        assert (row.accuracy, row.accuracy_as_trained, row.pareto, row.recommended) == (None, None, False, False)
+        assert any("no evaluation set beside it" in warning for warning in row.warnings)
+        assert (cells["accuracy"](row), cells["as_trained"](row)) == (NONE, NONE)
+    (conclusion,) = document.conclusions
+    assert conclusion.verdict == "none"
+    assert "was not measured here" in " ".join(conclusion.sentences)
+    report = tmp_path / "report"
+    assert {path.stem for path in (report / "plots").iterdir()} == {"latency-timesteps", "latency-distribution"}
+    for name in ("report.html", "report.md"):
+        text = (report / name).read_text(encoding="utf-8")
+        assert not [number for number in ("87.40", "88.60", "89.40") if number in text]
+        assert "no evaluation set beside it" in text
 
 
 def test_a_failed_self_test_is_a_row_and_ends_the_command_with_1_after_everything_is_written(folder: Path) -> None:
@@ -159,6 +190,14 @@ def test_the_command_ends_with_what_it_wrote_and_the_next_one(folder: Path) -> N
     assert f"next: tks-edge run {folder / 'small-t8-fp32.onnx'} IMAGE" in stdout
 
 
+def test_the_next_command_can_be_pasted_whatever_the_folder_is_called(build: Build, tmp_path: Path) -> None:
+    folder = tmp_path / "my artifacts"
+    build(folder=folder)
+    code, stdout, _ = invoke(folder, "--output", tmp_path / "report")
+    assert code == 0
+    assert f"next: tks-edge run '{folder / 'small-t2-fp32.onnx'}' IMAGE" in stdout
+
+
 def test_every_artifact_failing_is_reported_too(build: Build, tmp_path: Path) -> None:
     build()
     spoil_golden(tmp_path / "artifacts")
@@ -172,6 +211,7 @@ def test_every_artifact_failing_is_reported_too(build: Build, tmp_path: Path) ->
     [
         ({"preset": "quik"}, "Did you mean 'quick'"),
         ({"backend": "onnxruntim"}, "Did you mean 'onnxruntime'"),
+        ({"backend": "openvin"}, "Did you mean 'openvino'"),
         ({"threads": 0}, "threads"),
     ],
 )

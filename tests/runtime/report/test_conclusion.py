@@ -33,11 +33,15 @@ def test_it_names_the_smallest_t_its_accuracy_and_its_latency_against_t_train() 
     [
         (590, 0.5, "twin", "the ReLU twin is the better choice here"),
         (586, 0.5, "twin", "2.00 times slower, with equal accuracy: the ReLU twin is the better choice here"),
-        (590, 1.0, "twin", "as fast, with 0.67 points less accuracy (within noise): the ReLU twin is the better"),
+        (590, 1.0, "tie", "as fast, with 0.67 points less accuracy (within noise): neither is the better choice here"),
+        (585, 1 / 3, "twin", "3.00 times slower, with 0.17 points more accuracy (within noise): the ReLU twin is the"),
         (580, 2.0, "ship", "2.00 times faster, with 1.01 points more accuracy (within noise): the spiking network is"),
         (586, 2.0, "ship", "the spiking network is the better choice here"),
         (500, 0.5, "trade", "2.00 times slower, with 14.41 points more accuracy: a trade of latency for accuracy"),
-        (590, 2.0, "trade", "neither is better at both"),
+        (590, 2.0, "ship", "2.00 times faster, with 0.67 points less accuracy (within noise): the spiking network is"),
+        (597, 2.0, "trade", "2.00 times faster, with 1.84 points less accuracy: a trade of latency for accuracy, in"),
+        (597, 1.0, "twin", "as fast, with 1.84 points less accuracy: the ReLU twin is the better choice here"),
+        (500, 1.0, "ship", "as fast, with 14.41 points more accuracy: the spiking network is the better choice here"),
         (586, 1.01, "tie", "as fast, with equal accuracy: neither is the better choice here"),
     ],
 )
@@ -47,6 +51,12 @@ def test_the_verdict_against_the_twin(correct: int, median: float, verdict: str,
     assert found.verdict == verdict
     assert words in text(rows)
     assert ("Ship digits at T=2" in found.headline) == (verdict != "twin")
+
+
+def test_a_gain_within_noise_never_ships_what_is_slower() -> None:
+    found = conclusion([row(2, 588, 3.0), row(8, 588, 9.0), twin(587, 1.0)])
+    assert found.verdict == "twin"
+    assert "Ship" not in found.headline
 
 
 def test_a_better_twin_is_in_the_headline() -> None:
@@ -79,6 +89,7 @@ def test_a_recorded_reference_is_named_as_one() -> None:
     [
         ([row(1, 590, 1.0)], "`tks-edge export --timesteps 8`"),
         ([row(1, 500, 1.0, recorded_train_accuracy=Accuracy(8, 590, 597))], "No T in the folder is within 1"),
+        ([row(1, 500, 1.0, recorded_train_accuracy=Accuracy(8, 590, 597))], "recorded at export and not measured here"),
         ([row(1, None, 1.0)], "no evaluation set"),
         ([failed(2)], "The self-test failed for digits-t2-fp32.onnx"),
     ],

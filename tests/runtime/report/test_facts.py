@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tks_edge_runtime.report.document import DeviceStates
 from tks_edge_runtime.report.facts import fact_table, state_table
-from tks_edge_runtime.report.wording import NONE, accuracy, milliseconds, size, times
+from tks_edge_runtime.report.wording import NONE, accuracy, milliseconds, rate, size, times
 
 
 def test_facts_carry_their_units_and_what_is_unknown_is_a_dash() -> None:
@@ -47,5 +47,6 @@ def test_numbers_keep_three_digits_and_never_an_exponent() -> None:
         "0.0012", "0.0523", "0.200", "1.23", "56.8", "1234",
     ]  # fmt: skip
     assert [size(value) for value in (999, 123_456, 45_600_000)] == ["1.0 kB", "123.5 kB", "45.6 MB"]
+    assert [rate(value) for value in (0.4721, 47.29, 472.6, 10_473.2)] == ["0.47", "47.3", "473", "10 473"]
     assert times(0.472) == "0.47\N{MULTIPLICATION SIGN}"
     assert milliseconds(None) == accuracy(None) == times(None) == NONE

@@ -16,9 +16,11 @@ from rich.console import Console
 from tests.runtime.report.example import document, failed, row, sweep, trace, twin
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.report.build import FILES, write_report
+from tks_edge_runtime.report.columns import COLUMNS
 from tks_edge_runtime.report.document import ReportDocument, Row, schema
 from tks_edge_runtime.report.plots import draw
 from tks_edge_runtime.report.table import print_report
+from tks_edge_runtime.report.wording import NONE
 from tks_edge_runtime.statistics import summarize
 
 HOSTILE = "<script>alert('1')</script>|$x_1$ **b** [a](b) \"q\" & `c`"
@@ -82,7 +84,15 @@ def test_a_number_that_json_has_no_word_for_is_null() -> None:
 
 def test_the_raw_trace_is_in_the_json(report: tuple[ReportDocument, Path]) -> None:
     document = json.loads((report[1] / "report.json").read_text(encoding="utf-8"))
-    assert document["rows"][0]["trace_ms"] == list(trace(0.052))
+    assert document["rows"][0]["trace_ms"] == pytest.approx(trace(0.052), rel=5e-4)
+
+
+def test_a_trace_is_one_short_line() -> None:
+    made = document([row(1, 590, 0.052, samples=5000), row(2, 590, 123.4, samples=1)])
+    first, second = [line for line in made.to_json().splitlines() if '"trace_ms"' in line]
+    assert len(json.loads(f"{{{first}}}")["trace_ms"]) == 5000
+    assert len(first) < 5000 * len("0.05234,") + 20
+    assert second == f'  "trace_ms": [{trace(123.4, 1)[0]:.1f}]'
 
 
 def test_a_percentile_with_too_few_runs_says_how_many_it_needs(report: tuple[ReportDocument, Path]) -> None:
@@ -97,10 +107,20 @@ def test_the_markdown_table_is_one_and_holds_every_row(report: tuple[ReportDocum
     text = (report[1] / "report.md").read_text(encoding="utf-8")
     table = text.split("## Every artifact\n\n")[1].split("\n\n")[0].splitlines()
     assert len(table) == 2 + len(report[0].rows)
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {23}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {len(COLUMNS) + 1}
     assert "98.16 (96.73" in table[3]
     assert "FAILED" in text
     assert "UNSTABLE" in text
+
+
+def test_the_tables_show_how_the_runs_spread_and_how_many_samples_a_second_pass() -> None:
+    made = row(2, 590, 2.0, batch_size=4)
+    assert made.latency is not None
+    shown = {column.header: column.cell(made) for column in COLUMNS}
+    assert shown["IQR ms"] == f"{made.latency.iqr:.4f}"[: len(shown["IQR ms"])]
+    assert shown["CV %"] == f"{100 * made.latency.cv:.1f}"
+    assert float(shown["samples/s"].replace(" ", "")) == pytest.approx(4000 / made.latency.mean, rel=5e-3)
+    assert {column.cell(failed(2)) for column in COLUMNS if column.header in ("IQR ms", "CV %", "samples/s")} == {NONE}
 
 
 def test_no_name_becomes_markup(report: tuple[ReportDocument, Path]) -> None:

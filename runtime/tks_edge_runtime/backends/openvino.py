@@ -1,0 +1,179 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from tks_edge_runtime.backends.base import Array, Port, check_feeds
+from tks_edge_runtime.errors import ArtifactError, MissingError
+
+_DEVICE = "CPU"
+_OPTIONS = {
+    "PERFORMANCE_HINT": "LATENCY",
+    "NUM_STREAMS": "1",
+    # CPUs with bfloat16 units otherwise compute in bfloat16 by themselves, and Arm ones in float16: a membrane close to
+    # its threshold then ends on the other side of it, and spikes flip.
+    "INFERENCE_PRECISION_HINT": "f32",
+    # Otherwise a matrix product with int8 weights rounds its float input to 8 bits too, in groups of 32.
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+    "CACHE_DIR": "",
+}
+_LONGEST_REASON = 160
+_NOT_A_REASON = ("Exception from ", "Check '", "FrontEnd API failed", "Summary:")
+_RESULT_SUFFIX = "/sink_port_0"
+_TELEMETRY = "openvino_telemetry"
+_DTYPES = {
+    "boolean": "bool",
+    "f64": "float64",
+    "f32": "float32",
+    "f16": "float16",
+    "i32": "int32",
+    "i64": "int64",
+    "i8": "int8",
+    "u8": "uint8",
+}
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("openvino") if "openvino" in sys.modules else _first_import()
+    except (ImportError, RuntimeError) as error:
+        raise MissingError(
+            f"the backend openvino cannot be used here ({_reason(error)}). Install it: pip install openvino"
+        ) from error
+
+
+def _first_import() -> Any:
+    """Import OpenVINO, with what it would load at its first graph, and without its telemetry.
+
+    That writes an id into the home folder and reports every import; where it cannot be imported, OpenVINO puts a stub
+    in its place.
+    """
+    modules: dict[str, Any] = sys.modules
+    had, telemetry = _TELEMETRY in modules, modules.get(_TELEMETRY)
+    modules[_TELEMETRY] = None
+    try:
+        library: Any = importlib.import_module("openvino")
+    finally:
+        del modules[_TELEMETRY]
+        if had:
+            modules[_TELEMETRY] = telemetry
+    library.Core().get_property(_DEVICE, "FULL_DEVICE_NAME")
+    _reader(library)
+    return library
+
+
+def _reader(library: Any) -> Any:
+    # `Core.read_model` would have the parser of every other format complain about a damaged file on standard error.
+    return library.frontend.FrontEndManager().load_by_framework("onnx")
+
+
+def version() -> str:
+    """Import OpenVINO and return its version; MissingError where it cannot be imported."""
+    return str(_library().__version__).partition("-")[0]
+
+
+class OpenVinoEngine:
+    """One ONNX graph in one `InferRequest`, computed in float32, in one stream; its buffers never leave it.
+
+    `spinning` changes nothing: OpenVINO's threads go to sleep soon after a run, and there is no setting for it.
+    """
+
+    def __init__(self, path: Path, *, threads: int | None = None, spinning: bool = True) -> None:  # noqa: ARG002
+        library = _library()
+        self._path = path
+        self._lock = Lock()
+        core = library.Core()
+        options = dict(_OPTIONS) if threads is None else {**_OPTIONS, "INFERENCE_NUM_THREADS": str(threads)}
+        try:
+            reader = _reader(library)
+            compiled = core.compile_model(reader.convert(reader.load(str(path))), _DEVICE, options)
+            self._request = compiled.create_infer_request()
+        except Exception as error:  # its exceptions have no root of their own
+            raise ArtifactError(f"openvino cannot load {path}: {_reason(error)}. Copy or export it again.") from error
+        self._inputs = tuple(_port(node, path) for node in compiled.inputs)
+        self._outputs = tuple(_port(node, path) for node in compiled.outputs)
+        # Buffers that stay save 20 to 60 us a run against arrays that are handed over each time.
+        self._given = [np.empty(port.shape, port.dtype) for port in self._inputs]
+        self._results = [np.empty(port.shape, port.dtype) for port in self._outputs]
+        for index, buffer in enumerate(self._given):
+            self._request.set_input_tensor(index, library.Tensor(buffer, shared_memory=True))
+        for index, buffer in enumerate(self._results):
+            self._request.set_output_tensor(index, library.Tensor(buffer, shared_memory=True))
+        precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        self._description = {
+            "library": "openvino",
+            "version": version(),
+            "device": f"{_DEVICE} ({str(core.get_property(_DEVICE, 'FULL_DEVICE_NAME')).strip()})",
+            "inference_precision": _DTYPES.get(precision, precision),
+            "threads": _threads_text(compiled.get_property("INFERENCE_NUM_THREADS"), threads),
+            "spinning": "as the library decides (it has no setting)",
+        }
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The graph's inputs."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The graph's outputs."""
+        return self._outputs
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the graph once; calls from several threads wait for each other.
+
+        Raises:
+            InputError: the names, shapes or dtypes of `feeds` are not those of the graph's inputs.
+            ArtifactError: the graph was loaded and cannot be run all the same.
+        """
+        check_feeds(self._inputs, feeds)
+        with self._lock:
+            for port, buffer in zip(self._inputs, self._given, strict=True):
+                np.copyto(buffer, feeds[port.name])
+            try:
+                self._request.infer(share_outputs=True)
+            except Exception as error:
+                raise ArtifactError(f"openvino cannot run {self._path}: {_reason(error)}. Export it again.") from error
+            return {port.name: buffer.copy() for port, buffer in zip(self._outputs, self._results, strict=True)}
+
+    def describe(self) -> dict[str, str]:
+        """Name the library, its version, the processor, and the precision and threads it really uses."""
+        return dict(self._description)
+
+    def close(self) -> None:
+        """Free the compiled graph and the buffers."""
+        del self._request, self._given, self._results
+
+
+def _port(node: Any, path: Path) -> Port:
+    name, dtype, shape = _name(node), node.get_element_type().get_type_name(), node.get_partial_shape()
+    if dtype not in _DTYPES or shape.is_dynamic:
+        raise ArtifactError(f"{path}: {name!r} is {dtype}{shape}; only static tensors can be run.")
+    return Port(name, tuple(shape.to_shape()), _DTYPES[dtype])
+
+
+def _name(node: Any) -> str:
+    """Where nodes were fused away, a tensor has their names too; the one that counts is its own node's."""
+    own = str(node.get_node().get_friendly_name()).removesuffix(_RESULT_SUFFIX)
+    return own if own in node.get_names() else str(node.get_any_name())
+
+
+def _threads_text(used: int, asked: int | None) -> str:
+    if asked is None:
+        return f"{used} (the library's default)"
+    return str(used) if used == asked else f"{used} (of {asked} asked for)"
+
+
+def _reason(error: Exception) -> str:
+    """Shorten an OpenVINO error to what it says, without where in its source it was raised."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    reason = " ".join(line for line in lines if line and not line.startswith(_NOT_A_REASON))
+    return (reason or type(error).__name__)[:_LONGEST_REASON].rstrip(". ")
