@@ -25,9 +25,10 @@ from typing import Any
 from torch import Tensor
 
 from tks_edge.data.dataset import Dataset
-from tks_edge.data.registry import describe, reopen
-from tks_edge.metrics import EpochMetrics, Validated, parse_metrics
-from tks_edge.settings import TrainSettings
+from tks_edge.data.registry import check_record, describe, reopen
+from tks_edge.documents import parse
+from tks_edge.metrics import EpochMetrics, Validated
+from tks_edge.settings import RUNS, TrainSettings
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge_models import ModelError, Network, create
 from tks_edge_models.lif import LIFParameters
@@ -89,7 +90,7 @@ class RunConfig:
         if not file.is_file():
             raise InputError(f"{path} is no run directory: it holds no {CONFIG}. Give one that `tks-edge train` wrote.")
         document = read_json(file)
-        if not isinstance(document, dict) or "schema_version" not in document:
+        if not _is_ours(document):
             raise InputError(f"{file} was not written by `tks-edge train`. Give a run directory that was.")
         if document["schema_version"] != SCHEMA_VERSION:
             found = document["schema_version"]
@@ -97,9 +98,10 @@ class RunConfig:
                 f"{file} has schema {found}; this version reads {SCHEMA_VERSION}. Update tks-edge or train again."
             )
         try:
-            fields = {f.name: document[f.name] for f in dataclasses.fields(cls)}
-            return cls(**{**fields, "train": TrainSettings.from_json(fields["train"])})
-        except (KeyError, TypeError, AttributeError) as error:
+            config = parse(cls, {name: value for name, value in document.items() if name != "schema_version"})
+            check_record(config.dataset)
+            return config
+        except (TypeError, InputError) as error:
             raise InputError(f"{file} is damaged ({error}). Restore it, or train again with --overwrite.") from error
 
 
@@ -148,35 +150,66 @@ def load_run(path: Path | str) -> Run:
     tensors, document = read_tensors(path / MODEL)
     network = network_from(config.network, path / CONFIG)
     load_weights(network, tensors, path / MODEL)
-    return Run(path, config, network.eval(), parse_metrics(Validated, document.get("best"), path / MODEL))
+    return Run(path, config, network.eval(), _best(document, path / MODEL))
 
 
-def latest_run(runs: Path | str = "runs") -> Path:
+def is_run(path: Path) -> bool:
+    """Whether `path` holds a config.json that `tks-edge train` wrote, of whatever version."""
+    return _config_in(path) is not None
+
+
+def _config_in(path: Path) -> dict[str, Any] | None:
+    try:
+        document = read_json(path / CONFIG)
+    except InputError:
+        return None
+    return document if _is_ours(document) else None
+
+
+def _is_ours(document: Any) -> bool:
+    if not isinstance(document, dict) or "schema_version" not in document:
+        return False
+    versions = document.get("versions")
+    return isinstance(versions, dict) and "tks-edge" in versions
+
+
+def latest_run(runs: Path | str = RUNS, *, spiking: bool | None = None) -> Path:
     """The run directory in the folder `runs` whose trained weights were written last.
+
+    Args:
+        runs: the folder.
+        spiking: True to look at spiking networks alone, False at ReLU twins alone.
 
     Raises:
         InputError: there is none.
     """
-    found = [file.parent for file in Path(runs).glob(f"*/{MODEL}") if (file.parent / CONFIG).is_file()]
+    found = [file.parent for file in Path(runs).glob(f"*/{MODEL}") if _is_kind(file.parent, spiking)]
     if not found:
-        raise InputError(f"{runs} holds no trained run. Train one first: tks-edge train")
+        kind = {None: "", True: "spiking ", False: "ReLU "}[spiking]
+        option = " --neuron relu" if spiking is False else ""
+        raise InputError(f"{runs} holds no trained {kind}run. Train one first: tks-edge train{option}")
     return max(found, key=lambda run: ((run / MODEL).stat().st_mtime_ns, run.name))
 
 
-def latest_unfinished(runs: Path | str = "runs") -> Path:
+def _is_kind(run: Path, spiking: bool | None) -> bool:
+    config = _config_in(run)
+    if config is None or spiking is None:
+        return config is not None
+    network = config.get("network")
+    return isinstance(network, dict) and network.get("neuron") == ("lif" if spiking else "relu")
+
+
+def latest_unfinished(runs: Path | str = RUNS) -> Path:
     """The run directory in the folder `runs` that began last and has epochs left to train.
 
     Raises:
         InputError: there is none.
     """
-    found = [file.parent for file in Path(runs).glob(f"*/{CONFIG}") if not _is_finished(file.parent)]
+    begun = [file.parent for file in Path(runs).glob(f"*/{CONFIG}") if is_run(file.parent)]
+    found = [run for run in begun if not read_done(run).finished]
     if not found:
         raise InputError(f"{runs} holds no unfinished run. Name one with --output, or train without --resume.")
     return max(found, key=lambda run: ((run / CONFIG).stat().st_mtime_ns, run.name))
-
-
-def _is_finished(run: Path) -> bool:
-    return (run / SUMMARY).is_file() and bool(read_json(run / SUMMARY).get("finished"))
 
 
 def network_from(spec: Mapping[str, Any], source: Path) -> Network:
@@ -187,7 +220,7 @@ def network_from(spec: Mapping[str, Any], source: Path) -> Network:
     """
     try:
         return create(**{**spec, "lif": LIFParameters(**spec["lif"])})
-    except (ModelError, TypeError, KeyError) as error:
+    except (ModelError, TypeError, KeyError, ValueError) as error:
         raise InputError(
             f"{source} describes no network of this version ({error}). Restore it, or train again."
         ) from error
@@ -219,7 +252,14 @@ def read_best(path: Path) -> Validated | None:
     """The best epoch so far of the run directory `path`, if there is one."""
     if not (path / MODEL).is_file():
         return None
-    return parse_metrics(Validated, read_tensors(path / MODEL)[1].get("best"), path / MODEL)
+    return _best(read_tensors(path / MODEL)[1], path / MODEL)
+
+
+def _best(document: dict[str, Any], source: Path) -> Validated:
+    try:
+        return parse(Validated, document.get("best"))
+    except TypeError as error:
+        raise InputError(f"{source} is damaged ({error}). Restore it, or train again with --overwrite.") from error
 
 
 def write_metrics(path: Path, history: Sequence[EpochMetrics], best: Validated, epochs: int) -> None:
@@ -234,3 +274,27 @@ def write_metrics(path: Path, history: Sequence[EpochMetrics], best: Validated, 
         "best": dataclasses.asdict(best),
     }
     write_json(path / SUMMARY, summary)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How far a run is, by its summary: whether it is finished, and how many epochs are done."""
+
+    finished: bool
+    epochs_done: int
+
+
+def read_done(path: Path) -> Done:
+    """How far the run directory `path` is; nothing is done where it holds no summary.
+
+    Raises:
+        InputError: the summary is damaged.
+    """
+    file = path / SUMMARY
+    if not file.is_file():
+        return Done(finished=False, epochs_done=0)
+    document = read_json(file)
+    try:
+        return parse(Done, {"finished": document["finished"], "epochs_done": document.get("epochs_done", 0)})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{file} is damaged ({error}). Restore it, or train again with --overwrite.") from error

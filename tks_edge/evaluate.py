@@ -44,7 +44,7 @@ def evaluate(
     split: Split,
     timesteps: Sequence[int],
     *,
-    batch_size: int = 256,
+    batch_size: int = 32,
     workers: int = 0,
     after_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
@@ -57,7 +57,7 @@ def evaluate(
         network: the network, on any device; it is left in the mode (training or evaluation) it was in.
         split: the samples.
         timesteps: each T to give predictions for.
-        batch_size: samples a pass; it does not change the result.
+        batch_size: samples a pass; it does not change the result. What a network was trained with fits into memory.
         workers: processes that load the samples.
         after_batch: called after each batch with the number of its samples.
 
@@ -84,8 +84,3 @@ def evaluate(
     finally:
         network.train(was_training)
     return Evaluation(steps, torch.cat(predictions, dim=1), torch.cat(labels), loss / len(split))
-
-
-def accuracy(network: Network, split: Split, timesteps: Sequence[int], batch_size: int = 256) -> list[Accuracy]:
-    """The accuracy of a network on a split at each T, as counts; see `evaluate`."""
-    return evaluate(network, split, timesteps, batch_size=batch_size).accuracies()

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
-
-from tks_edge_runtime.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,19 +47,3 @@ class EpochMetrics(Validated):
             validation_accuracy=self.validation_accuracy,
             validation_accuracy_by_timesteps=self.validation_accuracy_by_timesteps,
         )
-
-
-_Metrics = TypeVar("_Metrics", bound=Validated)
-
-
-def parse_metrics(kind: type[_Metrics], document: Any, source: Path) -> _Metrics:
-    """The metrics that a JSON object holds.
-
-    Raises:
-        InputError: it does not hold them: `source`, where it comes from, is damaged.
-    """
-    try:
-        by_timesteps = tuple(document["validation_accuracy_by_timesteps"])
-        return kind(**{**document, "validation_accuracy_by_timesteps": by_timesteps})
-    except (TypeError, KeyError) as error:
-        raise InputError(f"{source} is damaged ({error}). Restore it, or train again with --overwrite.") from error

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tks_edge.checkpoint import LAST, load_weights
-from tks_edge.metrics import EpochMetrics, parse_metrics
+from tks_edge.checkpoint import LAST, SUMMARY, load_weights, read_done
+from tks_edge.documents import parse
+from tks_edge.metrics import EpochMetrics
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge_models import Network
 from tks_edge_runtime.errors import InputError
@@ -61,6 +62,24 @@ def save_state(path: Path, network: Network, optimizer: torch.optim.Optimizer, p
     write_tensors(path / LAST, tensors, {"progress": dataclasses.asdict(progress)})
 
 
+def needs_no_state(path: Path) -> bool:
+    """Whether the run directory `path` is finished and holds no state; without one an unfinished run begins anew.
+
+    Raises:
+        InputError: it is not finished, and the state that it would continue from is gone.
+    """
+    if (path / LAST).is_file():
+        return False
+    done = read_done(path)
+    # One epoch and no state: killed between the two. Beginning anew comes to the same weights.
+    if not done.finished and done.epochs_done > 1:
+        raise InputError(
+            f"{path} holds no {LAST}, from which it would continue: {SUMMARY} says that {done.epochs_done} epochs "
+            f"are done. Restore it, or train again with --overwrite."
+        )
+    return done.finished
+
+
 def load_state(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> Progress | None:
     """Put the state in the run directory `path` into `network` and `optimizer`; None where there is none.
 
@@ -74,11 +93,17 @@ def load_state(path: Path, network: Network, optimizer: torch.optim.Optimizer) -
     progress = _progress(document.get("progress"), file)
     load_weights(network, _below(_MODEL, tensors), file)
     _load_optimizer(network, optimizer, _below(_OPTIMIZER, tensors), file)
-    random = _below(_RANDOM, tensors)
-    torch.set_rng_state(random["cpu"])
-    if "cuda" in random and torch.cuda.is_available():
-        torch.cuda.set_rng_state(random["cuda"])
+    _load_random(_below(_RANDOM, tensors), file)
     return progress
+
+
+def _load_random(states: dict[str, Tensor], file: Path) -> None:
+    try:
+        torch.set_rng_state(states["cpu"])
+        if "cuda" in states and torch.cuda.is_available():
+            torch.cuda.set_rng_state(states["cuda"])
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise InputError(f"{file} is damaged: the random state is ({error}). Train again with --overwrite.") from error
 
 
 def _load_optimizer(network: Network, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], file: Path) -> None:
@@ -86,8 +111,9 @@ def _load_optimizer(network: Network, optimizer: torch.optim.Optimizer, tensors:
     state: dict[int, dict[str, Tensor]] = {}
     for index, (name, parameter) in enumerate(network.named_parameters()):
         entries = _below(f"{name}/", tensors)
-        if any(entry.ndim and entry.shape != parameter.shape for entry in entries.values()):
-            raise InputError(f"{file} is damaged: the optimizer's state of {name} has another shape. Train again.")
+        found = {key: entry.shape for key, entry in entries.items()}
+        if found and found != {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}:
+            raise InputError(f"{file} is damaged: the optimizer's state of {name} does not fit it. Train again.")
         if entries:
             state[index] = entries
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -95,9 +121,8 @@ def _load_optimizer(network: Network, optimizer: torch.optim.Optimizer, tensors:
 
 def _progress(document: Any, file: Path) -> Progress:
     try:
-        history = [parse_metrics(EpochMetrics, entry, file) for entry in document["history"]]
-        return Progress(**{**document, "history": history})
-    except (TypeError, KeyError) as error:
+        return parse(Progress, document)
+    except TypeError as error:
         raise InputError(f"{file} is damaged ({error}). Train again with --overwrite.") from error
 
 

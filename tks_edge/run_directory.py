@@ -1,33 +1,81 @@
-"""Which directory a training may write into."""
+"""Which directory a training may write into, and how it takes it."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, SUMMARY
+from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, SUMMARY, RunConfig, is_run
 from tks_edge.tensorboard import FOLDER
-from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.errors import InputError, TksEdgeError
+
+
+class DirectoryInUseError(InputError):
+    """Something stands where a training would go; another one may have begun there just now."""
 
 
 def refuse_to_overwrite(path: Path, *, overwrite: bool) -> None:
-    """Raise InputError where something stands at `path` that a new training must not replace.
+    """Raise DirectoryInUseError where something stands at `path` that a new training must not replace.
 
     With `overwrite` a run directory may be replaced, and nothing else.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not path.is_dir():
-        raise InputError(f"{path} is a file, and a run is a directory. Choose another --output.")
-    if not (path / CONFIG).is_file():
-        raise InputError(f"{path} holds something that is no run. Choose another --output.")
+        raise DirectoryInUseError(f"{path} is a file, and a run is a directory. Choose another --output.")
+    if not is_run(path):
+        raise DirectoryInUseError(f"{path} holds something that is no run. Choose another --output.")
     if not overwrite:
-        raise InputError(
+        raise DirectoryInUseError(
             f"{path} holds a run. Continue it with --resume, replace it with --overwrite, or choose another --output."
         )
 
 
-def clear(path: Path) -> None:
+@contextlib.contextmanager
+def begun(path: Path, config: RunConfig, *, overwrite: bool) -> Iterator[None]:
+    """Begin the run `config` at `path`; one that fails before anything is saved leaves no trace there.
+
+    Of several trainings that ask for a directory at once, one gets it.
+
+    Args:
+        path: the run directory; see `refuse_to_overwrite` for what may stand there.
+        config: what is trained.
+        overwrite: whether a run at `path` is removed first.
+
+    Raises:
+        DirectoryInUseError: another training has taken `path` in the meantime.
+        InputError: `path` cannot be written to.
+    """
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    if overwrite:
+        _clear(path)
+    _take(path)
+    try:
+        config.write(path)
+        yield
+    except TksEdgeError:
+        if not any((path / name).is_file() for name in (LAST, MODEL)):
+            _clear(path)
+            for folder in made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+        raise
+
+
+def _take(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # Creating a file is the one step that only one of two processes can do.
+        (path / CONFIG).touch(exist_ok=False)
+    except FileExistsError as error:
+        raise DirectoryInUseError(f"{path} was taken by another training just now. Choose another --output.") from error
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}. Choose another --output.") from error
+
+
+def _clear(path: Path) -> None:
     """Remove the files of a run from `path`, and nothing else; config.json goes last, so it stays a run until then."""
     shutil.rmtree(path / FOLDER, ignore_errors=True)
     for name in (LAST, MODEL, HISTORY, SUMMARY, CONFIG):

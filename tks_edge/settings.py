@@ -1,6 +1,6 @@
-"""Everything that decides the weights of a run, with the defaults of each data set.
+"""Everything that decides the weights of a run, with the defaults of each data set, and where runs are kept.
 
-Free of torch: the command line imports it.
+Importing it does not import torch: the command line does so.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from tks_edge.documents import parse
 from tks_edge.timesteps import check_timesteps
 from tks_edge_runtime.errors import InputError, unknown
 
-NEURONS = ("lif", "relu")
+RUNS = Path("runs")
+"""Where a training goes, and where the newest run is looked for, when no directory is named."""
 RESETS = ("hard", "soft")
 _MAX_SEED = 2**63 - 1
 _LONGEST_WARMUP = 5
@@ -69,8 +72,12 @@ class NeuronSettings:
     surrogate: str = "quadratic"
 
     def __post_init__(self) -> None:
+        from tks_edge_models.surrogate import SURROGATES  # needs torch
+
         if self.reset not in RESETS:
             raise unknown("reset", self.reset, RESETS)
+        if self.surrogate not in SURROGATES:
+            raise unknown("surrogate", self.surrogate, SURROGATES)
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,8 @@ class TrainSettings:
     threads: int | None
 
     def __post_init__(self) -> None:
+        from tks_edge_models import NEURONS  # needs torch
+
         if self.dataset not in RECIPES:
             raise unknown("dataset", self.dataset, RECIPES)
         if self.neuron not in NEURONS:
@@ -140,10 +149,9 @@ class TrainSettings:
 
         Raises:
             InputError: a value is not allowed.
-            TypeError: a field is missing or unknown.
+            TypeError: a field is missing, unknown or of another type.
         """
-        lif = document["lif"]
-        return cls(**{**document, "lif": None if lif is None else NeuronSettings(**lif)})
+        return parse(cls, document)
 
     def differences(self, other: TrainSettings) -> list[str]:
         """What `other` has different, as "epochs is 15, not 20"."""

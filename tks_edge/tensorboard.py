@@ -20,13 +20,18 @@ class Board:
         done: epochs that were done before; what a killed training wrote after them is hidden.
 
     Raises:
-        MissingError: TensorBoard is not installed.
+        MissingError: TensorBoard is not installed, or its installation is broken.
     """
 
     def __init__(self, path: Path, done: int) -> None:
         check_installed()
-        from torch.utils.tensorboard import SummaryWriter
-
+        try:
+            # Not before it is needed: the import takes a fifth of a second.
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingError(
+                f"TensorBoard cannot be imported ({error}). Install it anew, or train with --no-tensorboard."
+            ) from error
         self._writer = SummaryWriter(str(path / FOLDER), purge_step=done + 1)
 
     def log(self, metrics: EpochMetrics) -> None:
@@ -49,9 +54,14 @@ class Board:
         self._writer.close()
 
 
+def is_installed() -> bool:
+    """Whether TensorBoard is installed; it is not imported."""
+    return importlib.util.find_spec("tensorboard") is not None
+
+
 def check_installed() -> None:
     """Raise MissingError where TensorBoard is not installed."""
-    if importlib.util.find_spec("tensorboard") is None:
+    if not is_installed():
         raise MissingError(
             "TensorBoard is not installed. Install it with `pip install tensorboard`, or leave --tensorboard out."
         )

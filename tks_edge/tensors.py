@@ -42,6 +42,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path} is damaged or no safetensors file ({error}). Restore it, or train again.") from error
     try:
         document = json.loads(metadata[_KEY])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path} was not written by `tks-edge train`. Give a run directory that was.") from error
+    except (KeyError, ValueError):
+        document = None
+    if not isinstance(document, dict):
+        raise InputError(f"{path} was not written by `tks-edge train`. Give a run directory that was.")
     return tensors, document

@@ -22,8 +22,8 @@ from tks_edge.evaluate import evaluate
 from tks_edge.interrupt import deferred
 from tks_edge.losses import create_loss
 from tks_edge.metrics import EpochMetrics, Validated
-from tks_edge.resume import Progress, load_state, save_state
-from tks_edge.run_directory import clear, refuse_to_overwrite
+from tks_edge.resume import Progress, load_state, needs_no_state, save_state
+from tks_edge.run_directory import begun, refuse_to_overwrite
 from tks_edge.schedule import Schedule
 from tks_edge.settings import TrainSettings
 from tks_edge.tensorboard import Board, check_installed
@@ -71,7 +71,8 @@ def train(
 ) -> Run:
     """Train a network into the run directory `output` and give back its best epoch.
 
-    On the same CPU the same settings give the same weights, bit for bit, interrupted and resumed or not.
+    On the same CPU the same settings give the same weights, bit for bit, interrupted and resumed or not. One that fails
+    before anything is saved (an image cannot be read) leaves no directory behind.
 
     Args:
         settings: everything that decides the weights; see `settings.resolve`.
@@ -86,7 +87,9 @@ def train(
         watcher: is told about every step and epoch.
 
     Raises:
-        InputError: a name that does not exist, a directory that is in use, settings other than the resumed run's.
+        DirectoryInUseError: something stands at `output`, or another training has just begun there.
+        InputError: a name that does not exist, settings other than the resumed run's, a damaged run, an image that
+            cannot be read.
         MissingError: no such device on this machine, no TensorBoard, no data.
         CheckError: the loss is no finite number any more.
         KeyboardInterrupt: after Ctrl-C, once the state is saved.
@@ -96,16 +99,18 @@ def train(
         check_installed()
     fabric = _fabric(device)
     recorded = _recorded(path, settings, resume=resume, overwrite=overwrite)
+    if recorded is not None and needs_no_state(path):
+        return load_run(path)
     if recorded is None:
         dataset = open_dataset(settings.dataset, data, image_size=settings.image_size, download=download)
     else:
         dataset = reopen(recorded.dataset, data, download=download)
     torch.manual_seed(settings.seed)
     network = build_network(settings, dataset)
+    begin: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if recorded is None:
-        clear(path)
-        RunConfig.now(network, settings, dataset).write(path)
-    with _threads(settings.threads):
+        begin = begun(path, RunConfig.now(network, settings, dataset), overwrite=overwrite)
+    with begin, _threads(settings.threads):
         _Training(fabric, path, settings, dataset, network, workers, watcher).run(tensorboard=tensorboard)
     return load_run(path)
 
@@ -292,9 +297,10 @@ class _Training:
         if math.isfinite(value):
             return value
         progress = self.progress
+        kept = f" {self.path} keeps the last whole epoch." if progress.epoch else ""
         raise CheckError(
-            f"the {what} is {value} in epoch {progress.epoch + 1}, step {progress.step + 1} of {self.steps}; "
-            f"{self.path} keeps the last whole epoch. Train again with a smaller --lr or with --clip-norm 1."
+            f"the {what} is {value} in epoch {progress.epoch + 1}, step {progress.step + 1} of {self.steps}.{kept} "
+            f"Train again with a smaller --lr or with --clip-norm 1."
         )
 
 

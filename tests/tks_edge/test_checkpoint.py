@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 import torch
 
-from tks_edge.checkpoint import CONFIG, LAST, MODEL, RunConfig, latest_run, latest_unfinished, load_run, write_best
+from tks_edge.checkpoint import (
+    CONFIG,
+    LAST,
+    MODEL,
+    SUMMARY,
+    RunConfig,
+    latest_run,
+    latest_unfinished,
+    load_run,
+    write_best,
+)
 from tks_edge.data.dataset import Dataset
 from tks_edge.metrics import Validated
 from tks_edge.resume import Progress, load_state, save_state
@@ -62,12 +72,26 @@ def test_a_run_may_be_moved(run: Path) -> None:
     assert load_run(moved).name == "two"
 
 
+def without(run: Path, *keys: str) -> None:
+    document = json.loads((run / CONFIG).read_text())
+    inner = document
+    for key in keys[:-1]:
+        inner = inner[key]
+    del inner[keys[-1]]
+    (run / CONFIG).write_text(json.dumps(document))
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
 def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def rewrite(path: Path, document: Any) -> None:
+    """The same tensors with another document."""
+    write_tensors(path, read_tensors(path)[0], document)
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -83,6 +107,30 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "newer config": (lambda run: edit(run / CONFIG, schema_version=2), "has schema 2"),
     "odd settings": (lambda run: edit(run / CONFIG, train={"lif": None}), "is damaged"),
     "odd network": (lambda run: edit(run / CONFIG, network={"name": "tiny"}), "describes no network"),
+    "no splits": (lambda run: without(run, "dataset", "splits"), "dataset.splits is missing"),
+    "no data set": (lambda run: edit(run / CONFIG, dataset=None), "dataset is of type NoneType"),
+    "no epochs": (lambda run: without(run, "train", "epochs"), "epochs is missing"),
+    "a setting out of range": (
+        lambda run: edit(run / CONFIG, train=resolve({}).to_json() | {"timesteps": 65}),
+        "timesteps is 65",
+    ),
+    "a setting of another type": (
+        lambda run: edit(run / CONFIG, train=resolve({}).to_json() | {"epochs": None}),
+        "epochs is of type NoneType",
+    ),
+    "a setting that is not known": (
+        lambda run: edit(run / CONFIG, train=resolve({}).to_json() | {"epoch": 1}),
+        "epoch is unknown",
+    ),
+    "a list in the weights' metadata": (
+        lambda run: rewrite(run / MODEL, [1]),
+        "was not written by `tks-edge train`",
+    ),
+    "no best epoch": (lambda run: rewrite(run / MODEL, {"best": [1]}), "is damaged"),
+    "a foreign config with a schema": (
+        lambda run: (run / CONFIG).write_text('{"schema_version": 1}'),
+        "was not written by `tks-edge train`",
+    ),
     "unknown network": (
         lambda run: edit(run / CONFIG, network=json.loads((run / CONFIG).read_text())["network"] | {"name": "huge"}),
         "unknown model 'huge'",
@@ -135,6 +183,36 @@ def test_the_latest_run_is_the_one_whose_weights_are_newest(run: Path) -> None:
     assert latest_run(runs) == runs / "two"
     with pytest.raises(InputError, match="no trained run"):
         latest_run(runs / "empty")
+
+
+def test_the_latest_run_of_a_kind(run: Path, digits: Dataset) -> None:
+    twin = run.with_name("twin")
+    settings = resolve({"neuron": "relu"})
+    network = build_network(settings, digits)
+    with pytest.raises(InputError, match=r"no trained ReLU run.*--neuron relu"):
+        latest_run(run.parent, spiking=False)
+    RunConfig.now(network, settings, digits).write(twin)
+    write_best(twin, network, BEST)
+    os.utime(run / MODEL, (1000, 1000))
+    assert latest_run(run.parent) == latest_run(run.parent, spiking=False) == twin
+    assert latest_run(run.parent, spiking=True) == run
+
+
+def test_foreign_folders_are_no_runs(run: Path) -> None:
+    foreign = run.with_name("foreign")
+    foreign.mkdir()
+    (foreign / CONFIG).write_text('{"architectures": ["ResNetForImageClassification"]}')
+    (foreign / MODEL).write_bytes(b"mine")
+    os.utime(run / MODEL, (1000, 1000))
+    os.utime(run / CONFIG, (1000, 1000))
+    assert latest_run(run.parent) == latest_unfinished(run.parent) == run
+
+
+@pytest.mark.parametrize("summary", ["[]", "{}", '{"finished": "yes"}', "{"])
+def test_a_damaged_summary_is_named(run: Path, summary: str) -> None:
+    (run / SUMMARY).write_text(summary)
+    with pytest.raises(InputError, match=r"one/metrics\.json is"):
+        latest_unfinished(run.parent)
 
 
 def test_the_latest_unfinished_run(run: Path) -> None:
@@ -201,5 +279,29 @@ def test_a_damaged_state_is_named(digits: Dataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"last\.safetensors is damaged"):
         load_state(tmp_path, network, optimizer)
     truncate(tmp_path / LAST)
+    with pytest.raises(InputError, match=r"last\.safetensors is damaged"):
+        load_state(tmp_path, network, optimizer)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, document: tensors.pop("random/cpu"),
+        lambda tensors, document: tensors.update({"random/cpu": torch.zeros(3)}),
+        lambda tensors, document: tensors.update({"random/cpu": torch.zeros(3, dtype=torch.uint8)}),
+        lambda tensors, document: tensors.pop(next(name for name in tensors if name.endswith("exp_avg"))),
+        lambda tensors, document: document.update(progress=[]),
+        lambda tensors, document: document["progress"].update(history=[{"epoch": 1}]),
+        lambda tensors, document: document["progress"].update(step="3"),
+    ],
+)
+def test_every_part_of_a_damaged_state_is_named(
+    change: Callable[[dict[str, Any], dict[str, Any]], object], digits: Dataset, tmp_path: Path
+) -> None:
+    network, optimizer = stepped(digits)
+    save_state(tmp_path, network, optimizer, Progress())
+    tensors, document = read_tensors(tmp_path / LAST)
+    change(tensors, document)
+    write_tensors(tmp_path / LAST, tensors, document)
     with pytest.raises(InputError, match=r"last\.safetensors is damaged"):
         load_state(tmp_path, network, optimizer)

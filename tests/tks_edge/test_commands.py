@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
-from tks_edge.checkpoint import LAST, MODEL
+from tks_edge.checkpoint import CONFIG, LAST, MODEL
+from tks_edge.data import loading
+from tks_edge.data.dataset import Split
 from tks_edge.losses import LOSSES
 from tks_edge.settings import DATASETS
 from tks_edge_models import MODELS, NEURONS
@@ -86,6 +89,9 @@ def test_the_twin_has_a_name_of_its_own_and_one_pass(app: typer.Typer, in_folder
         (("train", "--dataset", "digit"), 2, "Did you mean 'digits'?"),
         (("train", "--model", "tinny"), 2, "Did you mean 'tiny'?"),
         (("train", "--loss", "tkss"), 2, "Did you mean 'tks'?"),
+        (("train", "--surrogate", "atn"), 2, "Did you mean 'atan'?"),
+        (("train", "--reset", "sotf"), 2, "Did you mean 'soft'?"),
+        (("train", "--neuron", "rleu"), 2, "Did you mean 'relu'?"),
         (("train", "--loss-option", "tua=3"), 2, "Did you mean 'tau'?"),
         (("train", "--neuron", "relu", "--loss", "tks"), 2, "Use --loss mean"),
         (("train", "--timesteps", "0"), 2, "allowed is 1 to 64"),
@@ -118,6 +124,91 @@ def test_a_damaged_run_is_one_clear_line(app: typer.Typer, in_folder: Path) -> N
     result = invoke(app, "eval", "runs/digits")
     assert (result.exit_code, "runs/digits/model.safetensors is damaged" in result.stderr) == (2, True)
     assert "Traceback" not in result.output
+
+
+def test_tensorboard_is_written_where_it_is_installed(
+    app: typer.Typer, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tks_edge import tensorboard
+
+    for installed in (True, False):
+        monkeypatch.setattr(tensorboard, "is_installed", lambda installed=installed: installed)
+        for flags, written in (((), installed), (("--no-tensorboard",), False)):
+            result = invoke(app, "train", *QUICK, "--overwrite", "--output", "run", *flags)
+            assert result.exit_code == 0, result.stderr
+            assert Path("run", tensorboard.FOLDER).exists() is written
+    result = invoke(app, "train", *QUICK, "--overwrite", "--output", "run", "--tensorboard")
+    assert (result.exit_code, "pip install tensorboard" in result.stderr) == (3, True)
+
+
+def test_training_does_not_import_tensorboard_unless_it_writes_for_it(in_folder: Path) -> None:
+    code = "import sys, tks_edge.trainer, tks_edge.commands.train; from tks_edge.tensorboard import is_installed; "
+    code += "is_installed(); sys.exit('tensorboard' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("moment", ["tks_edge.trainer.refuse_to_overwrite", "tks_edge.run_directory._take"])
+def test_a_name_taken_in_the_meantime_leads_to_the_next(
+    moment: str, app: typer.Typer, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tks_edge import run_directory
+
+    real = getattr(run_directory, moment.rpartition(".")[2])
+    first = True
+
+    def taken(path: Path, **options: bool) -> None:
+        nonlocal first
+        if first:
+            first = False
+            path.mkdir(parents=True)
+            (path / CONFIG).write_text("the other's")
+        real(path, **options)
+
+    monkeypatch.setattr(moment, taken)
+    result = invoke(app, "train", *QUICK, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["run"] == "runs/digits-2"
+    assert Path("runs/digits", CONFIG).read_text() == "the other's"
+    first = True
+    result = invoke(app, "train", *QUICK, "--output", "mine")
+    assert (result.exit_code, "mine " in result.stderr) == (2, True)
+
+
+def test_eval_runs_at_the_batch_size_of_the_training(
+    app: typer.Typer, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke(app, "train", "--timesteps", "1", "--epochs", "1", "--batch-size", "12")
+    sizes = []
+    real = loading.evaluation_batches
+
+    def seen(split: Split, batch_size: int, workers: int = 0) -> Any:
+        sizes.append(batch_size)
+        return real(split, batch_size, workers)
+
+    monkeypatch.setattr("tks_edge.evaluate.evaluation_batches", seen)
+    accuracies = []
+    for flags in ((), ("--batch-size", "5")):
+        result = invoke(app, "eval", "--json", *flags)
+        assert result.exit_code == 0, result.stderr
+        accuracies.append(json.loads(result.stdout)["accuracies"])
+    assert sizes == [12, 5]
+    assert accuracies[0] == accuracies[1]
+
+
+def test_val_as_the_test_split_is_said(app: typer.Typer, in_folder: Path) -> None:
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            folder = Path("images", part, name)
+            folder.mkdir(parents=True)
+            for i in range(10):
+                Image.new("RGB", (32, 32), (i, 0, 0)).save(folder / f"{i}.png")
+    arguments = ("--dataset", "folder", "--data", "images", "--model", "tiny", "--timesteps", "1", "--epochs", "1")
+    result = invoke(app, "train", *arguments)
+    assert result.exit_code == 0, result.stderr
+    assert "val/ is the test split" in result.stdout
+    result = invoke(app, "eval")
+    assert result.exit_code == 0, result.stderr
+    assert "the test split of folder (val/)" in " ".join(result.stdout.split())
 
 
 def test_help_names_every_choice(app: typer.Typer) -> None:

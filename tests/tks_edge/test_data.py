@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import pickle  # noqa: TID251 - CIFAR is published as pickles, and the test writes its format
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from tks_edge.data.augment import Jitter, LargeImages, RandAugment, SmallImages
@@ -23,7 +24,9 @@ from tks_edge.data.loading import evaluation_batches, steps_per_epoch, training_
 from tks_edge.data.registry import describe, open_dataset, reopen
 from tks_edge.data.splits import stratified
 from tks_edge.settings import DATASETS
+from tks_edge_runtime.artifact import TensorSpec
 from tks_edge_runtime.errors import InputError, MissingError
+from tks_edge_runtime.images import read_image
 
 # From Python 3.12 on, forking a worker beside torch's threads warns; the loader's workers are made by torch.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -327,6 +330,99 @@ def test_given_splits_are_used_and_validation_is_drawn_from_training(tmp_path: P
     assert [len(split) for split in open_dataset("folder", tmp_path).splits().values()] == [20, 4, 6]
 
 
+def test_without_a_test_folder_validation_is_held_out_of_training(tmp_path: Path) -> None:
+    # ImageNet's layout.
+    for name in ("cat", "dog"):
+        write_images(tmp_path / "train" / name, 10)
+        write_images(tmp_path / "val" / name, 3)
+    dataset = open_dataset("folder", tmp_path)
+    assert dataset.classes == ("cat", "dog")
+    names = {part: {split.images.name(index) for index in split.indices} for part, split in dataset.splits().items()}
+    assert [len(names[part]) for part in ("train", "validation", "test")] == [18, 2, 6]
+    assert {name.partition("/")[0] for name in names["test"]} == {"val"}
+    assert {name.partition("/")[0] for name in names["train"] | names["validation"]} == {"train"}
+    assert not names["train"] & names["validation"]
+    record = describe(dataset)["splits"]
+    assert [record[part]["folder"] for part in ("train", "validation", "test")] == ["train", "train", "val"]
+    assert dataset.test.evenly_spaced(3).record()["folder"] == "val"
+    assert describe(reopen(describe(dataset))) == describe(dataset)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (("test",), "holds test/ but no train/"),
+        (("val", "test"), "holds val/ and test/ but no train/"),
+        (("train",), "neither test/ nor val/. Add one"),
+    ],
+)
+def test_a_divided_folder_names_the_part_that_is_missing(parts: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    for part in (*parts, "cat"):
+        for name in ("cat", "dog"):
+            write_images(tmp_path / part / name, 10)
+    with pytest.raises(InputError) as error:
+        open_dataset("folder", tmp_path)
+    assert said in str(error.value)
+    assert len(str(error.value)) < 300 + 2 * len(str(tmp_path))
+
+
+def write_turned_jpeg(path: Path, image: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    image.convert("RGB").save(path.with_suffix(".jpg"), exif=exif)
+
+
+def write_sixteen_bits(path: Path, image: Image.Image) -> None:
+    grey = np.asarray(image.convert("L"), dtype=np.uint16) * 2
+    Image.fromarray(grey).save(path.with_suffix(".png"))
+
+
+def write_clear_palette(path: Path, image: Image.Image) -> None:
+    image.convert("P").save(path.with_suffix(".png"), transparency=bytes(range(256)))
+
+
+WRITERS: dict[str, Callable[[Path, Image.Image], object]] = {
+    "turned": write_turned_jpeg,
+    "grey": lambda path, image: image.convert("L").save(path.with_suffix(".jpeg")),
+    "clear": lambda path, image: image.convert("RGBA").save(path.with_suffix(".png")),
+    "palette": lambda path, image: image.convert("P").save(path.with_suffix(".png")),
+    "clear palette": write_clear_palette,
+    "sixteen bits": write_sixteen_bits,
+}
+
+
+@pytest.mark.parametrize("image_size", [32, 128])
+@pytest.mark.parametrize("kind", WRITERS)
+def test_training_and_the_runtime_see_the_same_pixels(kind: str, image_size: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            write_images(tmp_path / part / name, 10)
+    for i, size in enumerate(((97, 61), (61, 97), (33, 35), (300, 211))):
+        noise = Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8)).resize((size[1] * 2, size[0]))
+        WRITERS[kind](tmp_path / "test" / "cat" / f"z{i}", noise)
+    dataset = open_dataset("folder", tmp_path, image_size=image_size)
+    spec = TensorSpec("input", (1, 3, image_size, image_size), "uint8", "NCHW", "pixels")
+    compared = 0
+    for index in dataset.test.indices:
+        path = tmp_path / dataset.test.images.name(index)
+        seen = dataset.test.images.prepared(index)
+        assert np.array_equal(seen.numpy(), read_image(path, dataset.preprocessing, spec))
+        if path.name.startswith("z"):
+            compared += 1
+            assert len(np.unique(seen)) > 20
+    assert compared == 4
+
+
+def test_training_sees_images_upright(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        write_images(tmp_path / name, 19)
+        write_turned_jpeg(tmp_path / name / "turned", Image.new("RGB", (50, 20)))
+    images = open_dataset("folder", tmp_path).train.images
+    shapes = {tuple(images.original(i).shape) for i in range(len(images)) if images.name(i).endswith("turned.jpg")}
+    assert shapes == {(3, 50, 20)}
+
+
 def test_images_of_any_size_and_mode_come_out_alike(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_images(tmp_path / "train" / name, 10, size=(300, 200))
@@ -377,8 +473,12 @@ def test_splits_with_different_classes_are_refused(tmp_path: Path) -> None:
         open_dataset("folder", tmp_path)
 
 
+# The header of a PNG of 30,000 x 30,000 pixels.
+BOMB = bytes.fromhex("89504e470d0a1a0a0000000d4948445200007530000075300802000000e9456fed")
+
+
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("content", [b"", b"no image", None])
+@pytest.mark.parametrize("content", [b"", b"no image", BOMB, None])
 def test_an_unreadable_image_is_named(workers: int, content: bytes | None, tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         write_images(tmp_path / name, 20)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import math
 import signal
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from tks_edge import trainer
-from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, SUMMARY
+from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, SUMMARY, RunConfig
 from tks_edge.data.dataset import Dataset
+from tks_edge.data.registry import open_dataset
 from tks_edge.metrics import EpochMetrics, Validated
+from tks_edge.run_directory import DirectoryInUseError, begun
 from tks_edge.settings import TrainSettings, resolve
 from tks_edge.tensors import read_tensors
-from tks_edge.trainer import train
+from tks_edge.trainer import build_network, train
 from tks_edge_models import Network
 from tks_edge_runtime.errors import CheckError, InputError, MissingError
 
@@ -199,6 +204,26 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     assert {file.name: file.read_bytes() for file in run.path.iterdir()} == before
 
 
+def test_a_finished_run_needs_no_state(tmp_path: Path) -> None:
+    run = train(short(), tmp_path / "run")
+    (run.path / LAST).unlink()
+    before = {file.name: file.read_bytes() for file in run.path.iterdir()}
+    again = train(short(), run.path, resume=True)
+    assert (again.best, again.weights_sha256()) == (run.best, run.weights_sha256())
+    assert {file.name: file.read_bytes() for file in run.path.iterdir()} == before
+
+
+def test_an_unfinished_run_without_its_state_is_not_trained_over(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(short(), path, watcher=Watched(2 * STEPS + 1))
+    (path / LAST).unlink()
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    with pytest.raises(InputError, match=r"holds no last\.safetensors.*2 epochs are done.*--overwrite"):
+        train(short(), path, resume=True)
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+
+
 def test_resuming_with_other_settings_lists_them(tmp_path: Path) -> None:
     train(short(epochs=1), tmp_path / "run")
     with pytest.raises(InputError) as error:
@@ -246,6 +271,116 @@ def test_what_is_no_run_is_never_replaced(overwrite: bool, tmp_path: Path) -> No
     with pytest.raises(InputError, match="holds something that is no run"):
         train(short(), tmp_path, overwrite=overwrite)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "config", ['{"architectures": ["ResNet"]}', '{"schema_version": 1}', '{"versions": 3}', "[1]", ""]
+)
+def test_a_folder_with_a_foreign_config_is_never_replaced(config: str, tmp_path: Path) -> None:
+    files = {CONFIG: config, MODEL: "weights", SUMMARY: "[]"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match="holds something that is no run"):
+        train(short(), tmp_path, overwrite=True)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == files
+
+
+def test_of_many_that_ask_for_a_directory_one_gets_it(digits: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "one"
+    config = RunConfig.now(build_network(short(), digits), short(), digits)
+    start, got, refused = threading.Barrier(8), [], []
+
+    def ask() -> None:
+        start.wait()
+        try:
+            with begun(path, config, overwrite=False):
+                got.append(RunConfig.read(path))
+        except DirectoryInUseError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(got), len(refused)) == (1, 7)
+    assert got == [config]
+    assert "taken by another training" in refused[0]
+
+
+def test_the_run_that_began_first_is_left_alone(tmp_path: Path) -> None:
+    """A second training checks the directory, and the first takes it before the second does."""
+    path = tmp_path / "run"
+
+    class Second(Watched):
+        def began(self, network: Network, dataset: Dataset, total: int, done: int) -> None:
+            config = RunConfig.read(path)
+            with pytest.raises(DirectoryInUseError), begun(path, config, overwrite=False):
+                pass
+
+    run = train(short(epochs=1), path, watcher=Second())
+    assert run.best.epoch == 1
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, step: int, error: Exception) -> None:
+    real = trainer._Training._step
+    steps = 0
+
+    def failing(self: Any, *batch: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == step:
+            raise error
+        real(self, *batch)
+
+    monkeypatch.setattr(trainer._Training, "_step", failing)
+
+
+@pytest.mark.parametrize("error", [InputError("a.png cannot be read"), CheckError("nan"), MissingError("no room")])
+@pytest.mark.parametrize("folder", ["absent", "empty"])
+def test_a_start_that_fails_leaves_nothing_in_the_way(
+    error: Exception, folder: str, tmp_path: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runs" / "mine"
+    if folder == "empty":
+        path.mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        fail_once(patch, 2, error)
+        with pytest.raises(type(error)):
+            train(short(), path, tensorboard=True)
+    assert list(tmp_path.rglob("*")) == ([path.parent, path] if folder == "empty" else [])
+    train(short(), path)
+    assert outcome(path) == whole
+
+
+def test_a_failure_after_something_was_saved_keeps_it(
+    tmp_path: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        fail_once(patch, STEPS + 2, InputError("a.png cannot be read"))
+        with pytest.raises(InputError):
+            train(short(), path)
+    train(short(), path, resume=True)
+    assert outcome(path) == whole
+
+
+def test_an_unreadable_image_does_not_block_the_same_training(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(20):
+            Image.new("RGB", (32, 32), (i, 0, 0)).save(tmp_path / "data" / name / f"{i:02}.png")
+    settings = short(dataset="folder", model="tiny", epochs=1, batch_size=28)
+    split = open_dataset("folder", tmp_path / "data").train
+    victim = tmp_path / "data" / split.images.name(split.indices[5])
+    good = victim.read_bytes()
+    victim.write_bytes(good[:20])
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"\.png cannot be read as an image"):
+            train(settings, tmp_path / "runs" / "one", data=tmp_path / "data")
+        assert not (tmp_path / "runs").exists()
+    victim.write_bytes(good)
+    train(settings, tmp_path / "runs" / "one", data=tmp_path / "data")
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_epoch(
@@ -348,5 +483,13 @@ def test_tensorboard_gets_every_epoch(tmp_path: Path) -> None:
 def test_without_tensorboard_the_flag_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingError, match="pip install tensorboard"):
+        train(short(), tmp_path / "run", tensorboard=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_broken_tensorboard_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingError, match="--no-tensorboard"):
         train(short(), tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()

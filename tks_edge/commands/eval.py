@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from tks_edge.settings import RUNS
 from tks_edge.timesteps import parse_timesteps, powers_of_two
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
-
-_RUNS = Path("runs")
 
 
 def evaluate(
@@ -21,7 +20,10 @@ def evaluate(
         typer.Option(help="Such as 1,2,4,8 or 1-8. (default: the powers of two up to the T it was trained at)"),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Where the data set lies now, if it was moved.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples a pass; it changes no result.")] = 256,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Samples a pass; it changes no result. (default: that of the training)"),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load samples.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     as_json: JsonFlag = False,
@@ -36,7 +38,7 @@ def evaluate(
         from tks_edge_runtime.statistics import wilson
 
         if run is None:
-            run = latest_run(_RUNS)
+            run = latest_run(RUNS)
             out.console.print(f"evaluating {run}, the newest run", highlight=False)
         chosen = choose_device(device)
         trained = load_run(run)
@@ -50,11 +52,12 @@ def evaluate(
                 network,
                 dataset.test,
                 steps,
-                batch_size=batch_size,
+                batch_size=batch_size if batch_size is not None else trained.config.train.batch_size,
                 workers=workers,
                 after_batch=lambda samples: bar.advance(task, samples),
             )
-        table = Table(title=f"{trained.name} on the test split of {dataset.name}", title_justify="left")
+        split = f"the test split of {dataset.name}" + (f" ({dataset.test.folder}/)" if dataset.test.folder else "")
+        table = Table(title=f"{trained.name} on {split}", title_justify="left")
         for column in ("T", "accuracy", "95 % interval", "correct"):
             table.add_column(column, justify="right")
         rows = []

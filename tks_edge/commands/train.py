@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress, TaskID
 
 from tks_edge.commands import train_options as options
-from tks_edge.settings import TrainSettings, changed, resolve
+from tks_edge.settings import RUNS, TrainSettings, changed, resolve
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 
 if TYPE_CHECKING:
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from tks_edge.data.dataset import Dataset
     from tks_edge.metrics import EpochMetrics, Validated
     from tks_edge_models import Network
-
-_RUNS = Path("runs")
 
 
 def train(
@@ -47,7 +47,7 @@ def train(
     overwrite: options.Overwrite = False,
     device: options.Device = "auto",
     workers: options.Workers = 0,
-    tensorboard: options.TensorBoard = False,
+    tensorboard: options.TensorBoard = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -76,12 +76,13 @@ def train(
     }
     with running(as_json, debug) as out:
         path, settings = _to_resume(output, given, out) if resume else _anew(output, given, out)
-        from tks_edge.checkpoint import CONFIG
+        from tks_edge.run_directory import DirectoryInUseError
+        from tks_edge.tensorboard import is_installed
         from tks_edge.trainer import train as fit
 
-        with out.progress() as bar:
-            try:
-                run = fit(
+        def begin(path: Path) -> Run:
+            with out.progress() as bar, _naming_the_next(path, out):
+                return fit(
                     settings,
                     path,
                     data=data,
@@ -90,28 +91,49 @@ def train(
                     device=device,
                     resume=resume,
                     overwrite=overwrite,
-                    tensorboard=tensorboard,
+                    tensorboard=is_installed() if tensorboard is None else tensorboard,
                     watcher=_Shown(out, bar, settings),
                 )
-            except KeyboardInterrupt:
-                if (path / CONFIG).is_file():
-                    out.next("train", "--resume", "--output", str(path))
-                raise
+
+        while True:
+            try:
+                run = begin(path)
+                break
+            except DirectoryInUseError:
+                if output is not None:
+                    raise
+                path = _default_path(settings, out)
         _conclude(out, run)
+
+
+@contextlib.contextmanager
+def _naming_the_next(path: Path, out: Output) -> Iterator[None]:
+    """After Ctrl-C, name the command that goes on."""
+    from tks_edge.checkpoint import is_run
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_run(path):
+            out.next("train", "--resume", "--output", str(path))
+        raise
 
 
 def _anew(output: Path | None, given: dict[str, Any], out: Output) -> tuple[Path, TrainSettings]:
     """Where to train, and the settings of a training that begins."""
+    settings = resolve(given)
+    return output if output is not None else _default_path(settings, out), settings
+
+
+def _default_path(settings: TrainSettings, out: Output) -> Path:
+    """The first name in `runs/` that is free."""
     from tks_edge.run_directory import free_directory
 
-    settings = resolve(given)
-    if output is not None:
-        return output, settings
-    wanted = _RUNS / (settings.dataset if settings.neuron == "lif" else f"{settings.dataset}-relu")
+    wanted = RUNS / (settings.dataset if settings.neuron == "lif" else f"{settings.dataset}-relu")
     path = free_directory(wanted)
     if path != wanted:
         out.console.print(f"{wanted} exists; training into {path}", highlight=False)
-    return path, settings
+    return path
 
 
 def _to_resume(output: Path | None, given: dict[str, Any], out: Output) -> tuple[Path, TrainSettings]:
@@ -119,7 +141,7 @@ def _to_resume(output: Path | None, given: dict[str, Any], out: Output) -> tuple
     from tks_edge.checkpoint import RunConfig, latest_unfinished
 
     if output is None:
-        output = latest_unfinished(_RUNS)
+        output = latest_unfinished(RUNS)
         out.console.print(f"resuming {output}", highlight=False)
     return output, changed(RunConfig.read(output).train, given)
 
@@ -146,6 +168,10 @@ class _Shown:
         )
         if done:
             self._out.console.print(f"continuing after step {done:,} of {total:,}", highlight=False)
+        if dataset.test.folder == "val":
+            self._out.console.print(
+                "no test/ there: val/ is the test split, and validation is held out of train/", highlight=False
+            )
         self._task = self._bar.add_task("training", total=total, completed=done)
 
     def stepped(self, epoch: int, loss: float, accuracy: float) -> None:

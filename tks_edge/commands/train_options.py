@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tks_edge.settings import NEURONS, RECIPES, RESETS
+from tks_edge.settings import RECIPES, RESETS
 
 _DIGITS, _CIFAR = RECIPES["digits"], RECIPES["cifar10"]
 
@@ -27,7 +27,7 @@ Model = Annotated[
 ]
 Neuron = Annotated[
     str | None,
-    _option(_TASK, f"{' or '.join(NEURONS)} (default: lif); relu is the twin: the same network, one pass."),
+    _option(_TASK, "lif or relu (default: lif); relu is the twin: the same network, one pass."),
 ]
 Timesteps = Annotated[int | None, _option(_TASK, "T (default: 8).")]
 LossName = Annotated[str | None, _option(_TASK, "mean, tet, tks, tks-published (default: tks; mean with relu).")]
@@ -85,4 +85,11 @@ Device = Annotated[str, _option(_WHERE, "auto, cpu, cuda.")]
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that load images; they change no result.", rich_help_panel=_WHERE)
 ]
-TensorBoard = Annotated[bool, _option(_WHERE, "Also write TensorBoard's files.", "--tensorboard")]
+TensorBoard = Annotated[
+    bool | None,
+    _option(
+        _WHERE,
+        "Also write TensorBoard's files (default: where it is installed).",
+        "--tensorboard/--no-tensorboard",
+    ),
+]

@@ -47,10 +47,18 @@ class Split(TorchDataset[tuple[Tensor, int]]):
         images: where the images come from.
         labels: the class of each of these images, by its index.
         indices: which of them this split holds, in this order.
+        folder: the folder of the data set that it was taken from, where the data set came divided.
     """
 
-    def __init__(self, images: Images, labels: Mapping[int, int] | Sequence[int], indices: Sequence[int]) -> None:
+    def __init__(
+        self,
+        images: Images,
+        labels: Mapping[int, int] | Sequence[int],
+        indices: Sequence[int],
+        folder: str | None = None,
+    ) -> None:
         self.images = images
+        self.folder = folder
         self.indices = tuple(indices)
         self.labels = tuple(int(labels[index]) for index in self.indices)
 
@@ -64,16 +72,17 @@ class Split(TorchDataset[tuple[Tensor, int]]):
         """At most `count` samples of this split, evenly spaced, so that sorted classes all have their share."""
         positions = np.linspace(0, len(self) - 1, min(count, len(self)), dtype=int)
         labels = dict(zip(self.indices, self.labels, strict=True))
-        return Split(self.images, labels, [self.indices[position] for position in positions])
+        return Split(self.images, labels, [self.indices[position] for position in positions], self.folder)
 
     def original(self, index: int) -> Tensor:
         """The i-th image as it is stored, for an augmentation to work on."""
         return self.images.original(self.indices[index])
 
     def record(self) -> dict[str, Any]:
-        """Which samples these are: how many, and the SHA-256 of their names and classes in order."""
+        """Which samples these are: how many, the SHA-256 of their names and classes in order, and from which folder."""
         lines = (f"{self.images.name(index)} {label}\n" for index, label in zip(self.indices, self.labels, strict=True))
-        return {"samples": len(self), "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
+        record = {"samples": len(self), "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
+        return record | ({"folder": self.folder} if self.folder is not None else {})
 
 
 @dataclass(frozen=True)

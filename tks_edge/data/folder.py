@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as tv
@@ -21,6 +22,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _LARGE = 128
 """From this many pixels a side, images are treated as ImageNet's are."""
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1
+_PARTS = ("train", "val", "test")
 
 
 class FileImages:
@@ -68,10 +70,14 @@ def open_folder(root: Path, *, image_size: int) -> Dataset:
     """Open a folder of images as RGB, uint8 `[3, S, S]` with S = `image_size` pixels.
 
     Up to 127 pixels the shorter side is resized to S; from 128 to 256/224 of S, as is usual at ImageNet's size. The
-    centre is then cropped. Without a `test/` (or a `val/`) folder, a fixed stratified fifth (or tenth) is held out.
+    centre is then cropped.
+
+    `root` holds the classes, of which a fixed stratified fifth is held out for the test and a tenth for validation; or
+    `train/` and `test/`, and validation is `val/` or a tenth of `train/`; or, as ImageNet does, `train/` and `val/`:
+    then `val/` is the test split, and validation a tenth of `train/`.
 
     Raises:
-        InputError: no folder, no class, a single or an empty class, or too few images to split.
+        InputError: no folder, no class, a single or an empty class, too few images to split, or a part is missing.
     """
     if not root.is_dir():
         raise InputError(
@@ -101,22 +107,42 @@ def open_folder(root: Path, *, image_size: int) -> Dataset:
 
 def _splits(root: Path, preprocessing: Preprocessing) -> tuple[Split, Split, Split, tuple[str, ...]]:
     """The three splits and the classes, from the folders that are there and, for those that are not, by drawing."""
-    divided = (root / "train").is_dir() and (root / "test").is_dir()
-    base = root / "train" if divided else root
+    given = _division(root)
+    folder = "train" if given else None
+    base = root / folder if folder else root
     classes, paths, labels = _listed(base)
     images = FileImages(root, paths, preprocessing)
-    test: Split | None = None
-    validation: Split | None = None
-    if divided:
-        test = _given(root, "test", classes, preprocessing)
-        if (root / "val").is_dir():
-            validation = _given(root, "val", classes, preprocessing)
+    test, validation = (
+        _given(root, given[part], classes, preprocessing) if part in given else None for part in ("test", "validation")
+    )
     n = len(paths)
     sizes = (0 if test else round(_TEST_SHARE * n), 0 if validation else max(1, round(_VALIDATION_SHARE * n)))
     drawn = stratified([images.name(index) for index in range(n)], labels, (*sizes, n - sum(sizes)))
-    test = test or _drawn(images, labels, drawn[0], classes, base)
-    validation = validation or _drawn(images, labels, drawn[1], classes, base)
-    return _drawn(images, labels, drawn[2], classes, base), validation, test, classes
+    for part in filter(None, drawn):
+        _check_every_class(part, labels, classes, base)
+    for_test, for_validation, train = (Split(images, labels, part, folder) for part in drawn)
+    return train, validation or for_validation, test or for_test, classes
+
+
+def _division(root: Path) -> dict[str, str]:
+    """The folder of each split that is given; empty where `root` holds the classes themselves."""
+    found = [part for part in _PARTS if (root / part).is_dir()]
+    if not found:
+        return {}
+    if "train" not in found:
+        raise InputError(
+            f"{root} holds {'/ and '.join(found)}/ but no train/: with one of train/, val/ and test/ it counts as "
+            "divided. Add train/, or rename a class of that name."
+        )
+    if found == ["train"]:
+        raise InputError(
+            f"{root} holds train/ but neither test/ nor val/. Add one; or give --data {root / 'train'}, to have it "
+            "divided; or rename a class called train."
+        )
+    if "test" not in found:
+        # As in ImageNet, whose test set has no labels: what is reported must not choose the checkpoint.
+        return {"test": "val"}
+    return {"test": "test"} | ({"validation": "val"} if "val" in found else {})
 
 
 def _given(root: Path, part: str, classes: tuple[str, ...], preprocessing: Preprocessing) -> Split:
@@ -126,10 +152,10 @@ def _given(root: Path, part: str, classes: tuple[str, ...], preprocessing: Prepr
         raise InputError(
             f"{root / part} and {root / 'train'} must hold the same classes; they differ in {', '.join(odd)}."
         )
-    return Split(FileImages(root, paths, preprocessing), labels, range(len(paths)))
+    return Split(FileImages(root, paths, preprocessing), labels, range(len(paths)), part)
 
 
-def _drawn(images: FileImages, labels: Sequence[int], part: Sequence[int], classes: Sequence[str], base: Path) -> Split:
+def _check_every_class(part: Sequence[int], labels: Sequence[int], classes: Sequence[str], base: Path) -> None:
     missing = sorted(set(range(len(classes))) - {labels[index] for index in part})
     if missing:
         name = classes[missing[0]]
@@ -137,7 +163,6 @@ def _drawn(images: FileImages, labels: Sequence[int], part: Sequence[int], class
             f"{base / name} holds {list(labels).count(missing[0])} images: too few for training, validation and test "
             f"to get one each. Add images, or give train/, val/ and test/ folders."
         )
-    return Split(images, labels, part)
 
 
 def _listed(base: Path) -> tuple[tuple[str, ...], list[Path], list[int]]:
@@ -160,9 +185,13 @@ def _listed(base: Path) -> tuple[tuple[str, ...], list[Path], list[int]]:
 
 
 def _read(path: Path, mode: str) -> Image.Image:
+    """An image file, upright, in `mode`: the same pixels as the runtime's reader (tks_edge_runtime.images)."""
     try:
-        with Image.open(path) as image:
-            converted: Image.Image = image.convert(mode)
-            return converted
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # A file of a few kilobytes may claim to be an image of gigabytes.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return ImageOps.exif_transpose(image).convert(mode)
+    except Exception as error:  # a damaged file can raise anything in any of the decoders
         raise InputError(f"{path} cannot be read as an image ({error}). Repair or remove it.") from error

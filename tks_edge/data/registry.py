@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from tks_edge.data.cifar import open_cifar
@@ -14,6 +15,14 @@ from tks_edge.settings import DATASETS
 from tks_edge_runtime.errors import InputError, unknown
 
 _DEFAULT_ROOT = Path("data")
+_NEEDED: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "root": (str, NoneType),
+    "image_size": int,
+    "classes": list,
+    "splits": dict,
+}
+"""What `reopen` reads of a record."""
 
 
 def open_dataset(
@@ -63,6 +72,13 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def check_record(record: dict[str, Any]) -> None:
+    """Raise TypeError where `record` lacks something of what `describe` gives and `reopen` needs."""
+    for name, kind in _NEEDED.items():
+        if name not in record or not isinstance(record[name], kind):
+            raise TypeError(f"dataset.{name} is missing or of another type")
+
+
 def reopen(record: dict[str, Any], root: Path | str | None = None, *, download: bool = False) -> Dataset:
     """Open the data set that `describe` recorded.
 
@@ -82,8 +98,8 @@ def reopen(record: dict[str, Any], root: Path | str | None = None, *, download: 
     changed = [part for part in ("classes", "splits") if found[part] != record[part]]
     if changed:
         where = f" at {dataset.root}" if dataset.root else ""
+        advice = "Give the folder it was trained on with --data." if dataset.root else "Train again with this version."
         raise InputError(
-            f"the data set {name}{where} is not the one of this run: its {' and '.join(changed)} differ. "
-            f"Give the folder it was trained on with --data."
+            f"the data set {name}{where} is not the one of this run: its {' and '.join(changed)} differ. {advice}"
         )
     return dataset
