@@ -26,12 +26,12 @@ from torch import Tensor
 
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.registry import check_record, describe, reopen
-from tks_edge.documents import parse
 from tks_edge.metrics import EpochMetrics, Validated
 from tks_edge.settings import RUNS, TrainSettings
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge_models import ModelError, Network, create
 from tks_edge_models.lif import LIFParameters
+from tks_edge_runtime.documents import parse
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import read_json, sha256_of, write_json, write_text
 from tks_edge_runtime.version import __version__
@@ -98,7 +98,7 @@ class RunConfig:
                 f"{file} has schema {found}; this version reads {SCHEMA_VERSION}. Update tks-edge or train again."
             )
         try:
-            config = parse(cls, {name: value for name, value in document.items() if name != "schema_version"})
+            config = parse(cls, {name: value for name, value in document.items() if name != "schema_version"}, "config")
             check_record(config.dataset)
             return config
         except (TypeError, InputError) as error:
@@ -257,7 +257,7 @@ def read_best(path: Path) -> Validated | None:
 
 def _best(document: dict[str, Any], source: Path) -> Validated:
     try:
-        return parse(Validated, document.get("best"))
+        return parse(Validated, document.get("best"), "best")
     except TypeError as error:
         raise InputError(f"{source} is damaged ({error}). Restore it, or train again with --overwrite.") from error
 
@@ -295,6 +295,6 @@ def read_done(path: Path) -> Done:
         return Done(finished=False, epochs_done=0)
     document = read_json(file)
     try:
-        return parse(Done, {"finished": document["finished"], "epochs_done": document.get("epochs_done", 0)})
+        return parse(Done, {"finished": document["finished"], "epochs_done": document.get("epochs_done", 0)}, "metrics")
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{file} is damaged ({error}). Restore it, or train again with --overwrite.") from error

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from tks_edge.checkpoint import LAST, SUMMARY, load_weights, read_done
-from tks_edge.documents import parse
 from tks_edge.metrics import EpochMetrics
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge_models import Network
+from tks_edge_runtime.documents import parse
 from tks_edge_runtime.errors import InputError
 
 _MODEL, _OPTIMIZER, _RANDOM = "model/", "optimizer/", "random/"
@@ -121,7 +121,7 @@ def _load_optimizer(network: Network, optimizer: torch.optim.Optimizer, tensors:
 
 def _progress(document: Any, file: Path) -> Progress:
     try:
-        return parse(Progress, document)
+        return parse(Progress, document, "progress")
     except TypeError as error:
         raise InputError(f"{file} is damaged ({error}). Train again with --overwrite.") from error
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tks_edge.documents import parse
 from tks_edge.timesteps import check_timesteps
+from tks_edge_runtime.documents import parse
 from tks_edge_runtime.errors import InputError, unknown
 
 RUNS = Path("runs")
@@ -151,7 +151,7 @@ class TrainSettings:
             InputError: a value is not allowed.
             TypeError: a field is missing, unknown or of another type.
         """
-        return parse(cls, document)
+        return parse(cls, document, "train")
 
     def differences(self, other: TrainSettings) -> list[str]:
         """What `other` has different, as "epochs is 15, not 20"."""

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import types
-import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from tks_edge_runtime.documents import parse
 from tks_edge_runtime.errors import ArtifactError
 
 SCHEMA_VERSION = 1
 MAX_TIMESTEPS = 64
 """The largest T that is trained or unrolled: beyond it a static graph is no longer the right form."""
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -172,7 +168,7 @@ def parse_manifest(text: str, source: Path | str) -> Manifest:
             f"{source} has manifest schema {found}; this version reads schema {SCHEMA_VERSION}: {advice}."
         )
     try:
-        manifest: Manifest = _parse(Manifest, document, "manifest")
+        manifest = parse(Manifest, document, "manifest", exact=False)
         _check(manifest)
     except (TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{source}: {error}. The file is damaged or was edited; export it again.") from error
@@ -207,41 +203,3 @@ def _check_preprocessing(steps: Preprocessing) -> None:
 def _check_file_name(name: str) -> None:
     if name in ("", "..") or Path(name).name != name:
         raise ValueError(f"the manifest names the file {name!r}, which is not a plain file name")
-
-
-def _parse(expected: Any, value: Any, where: str) -> Any:  # noqa: C901 - one branch for each kind of type
-    """`value` (parsed JSON) as an instance of the type `expected`; TypeError names the place where it does not fit."""
-    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
-    if expected is Any:
-        return value
-    if dataclasses.is_dataclass(expected):
-        return _parse_dataclass(typing.cast(type, expected), value, where)
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        return _parse(next(a for a in arguments if a is not type(None)), value, where)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise TypeError(f"{where} is {type(value).__name__}, not a list")
-        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
-            raise TypeError(f"{where} has {len(value)} entries, not {len(arguments)}")
-        return tuple(_parse(arguments[0], entry, f"{where}[{i}]") for i, entry in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise TypeError(f"{where} is {type(value).__name__}, not an object")
-        return {key: _parse(arguments[1], entry, f"{where}.{key}") for key, entry in value.items()}
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not expected or (expected is float and not math.isfinite(value)):
-        raise TypeError(f"{where} is {value!r}, not {expected.__name__}")
-    return value
-
-
-def _parse_dataclass(expected: type[_T], value: Any, where: str) -> _T:
-    if not isinstance(value, dict):
-        raise TypeError(f"{where} is {type(value).__name__}, not an object")
-    hints = typing.get_type_hints(expected)
-    missing = hints.keys() - value.keys()
-    if missing:
-        raise TypeError(f"{where} lacks {', '.join(sorted(missing))}")
-    return expected(**{name: _parse(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})

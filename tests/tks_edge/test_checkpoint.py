@@ -108,19 +108,19 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "odd settings": (lambda run: edit(run / CONFIG, train={"lif": None}), "is damaged"),
     "odd network": (lambda run: edit(run / CONFIG, network={"name": "tiny"}), "describes no network"),
     "no splits": (lambda run: without(run, "dataset", "splits"), "dataset.splits is missing"),
-    "no data set": (lambda run: edit(run / CONFIG, dataset=None), "dataset is of type NoneType"),
-    "no epochs": (lambda run: without(run, "train", "epochs"), "epochs is missing"),
+    "no data set": (lambda run: edit(run / CONFIG, dataset=None), "config.dataset is NoneType, not an object"),
+    "no epochs": (lambda run: without(run, "train", "epochs"), "config.train lacks epochs"),
     "a setting out of range": (
         lambda run: edit(run / CONFIG, train=resolve({}).to_json() | {"timesteps": 65}),
         "timesteps is 65",
     ),
     "a setting of another type": (
         lambda run: edit(run / CONFIG, train=resolve({}).to_json() | {"epochs": None}),
-        "epochs is of type NoneType",
+        "config.train.epochs is None, not int",
     ),
     "a setting that is not known": (
         lambda run: edit(run / CONFIG, train=resolve({}).to_json() | {"epoch": 1}),
-        "epoch is unknown",
+        "config.train has an unknown field, epoch",
     ),
     "a list in the weights' metadata": (
         lambda run: rewrite(run / MODEL, [1]),

@@ -1,0 +1,77 @@
+"""A JSON object becomes a dataclass, and every value in it is checked against its field's type."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import types
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+_Kind = TypeVar("_Kind")
+
+
+def parse(kind: type[_Kind], document: Any, where: str, *, exact: bool = True) -> _Kind:
+    """The dataclass `kind` that a JSON object holds, as `dataclasses.asdict` wrote it.
+
+    Args:
+        kind: a dataclass of plain values, tuples, lists, dictionaries and other dataclasses.
+        document: what `json.loads` gave.
+        where: what an error calls it; fields are named below it.
+        exact: whether a field that `kind` does not have is refused, rather than passed over.
+
+    Raises:
+        TypeError: it is no object, a field is missing or unknown, or a value is of another type.
+    """
+    if not isinstance(document, dict):
+        raise TypeError(f"{where} is {type(document).__name__}, not an object")
+    hints = get_type_hints(kind)
+    if missing := sorted(hints.keys() - document.keys()):
+        raise TypeError(f"{where} lacks {', '.join(missing)}")
+    if exact and (unknown := sorted(document.keys() - hints.keys())):
+        raise TypeError(f"{where} has an unknown field, {unknown[0]}")
+    return kind(**{name: _value(hint, document[name], f"{where}.{name}", exact) for name, hint in hints.items()})
+
+
+def _value(hint: Any, value: Any, where: str, exact: bool) -> Any:
+    """`value` as a `hint`."""
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if kind is Any:
+        return value
+    if kind in (Union, types.UnionType):
+        return _one_of(inner, value, where, exact)
+    if dataclasses.is_dataclass(kind):
+        return parse(cast(type, kind), value, where, exact=exact)
+    if kind in (list, tuple):
+        return kind(_entries(inner, value, where, exact))
+    if kind is dict:
+        if not isinstance(value, dict):
+            raise TypeError(f"{where} is {type(value).__name__}, not an object")
+        return {key: _value(inner[1], entry, f"{where}.{key}", exact) for key, entry in value.items()}
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise TypeError(f"{where} is {value!r}, not {kind.__name__}")
+    return value
+
+
+def _entries(hints: tuple[Any, ...], value: Any, where: str, exact: bool) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{where} is {type(value).__name__}, not a list")
+    fixed = len(hints) > 1 and hints[-1] is not Ellipsis
+    if fixed and len(value) != len(hints):
+        raise TypeError(f"{where} has {len(value)} entries, not {len(hints)}")
+    return [_value(hints[i if fixed else 0], entry, f"{where}[{i}]", exact) for i, entry in enumerate(value)]
+
+
+def _one_of(hints: tuple[Any, ...], value: Any, where: str, exact: bool) -> Any:
+    """`value` as the one of several types that it is: exactly, before an integer is taken for a number."""
+    if value is None and types.NoneType in hints:
+        return None
+    if type(value) in hints:
+        return value
+    *others, last = (hint for hint in hints if hint is not types.NoneType)
+    for hint in others:
+        with contextlib.suppress(TypeError):
+            return _value(hint, value, where, exact)
+    return _value(last, value, where, exact)
