@@ -44,7 +44,7 @@ def read_image(path: Path | str, preprocessing: Preprocessing, spec: TensorSpec)
             f"this artifact takes {spec.dtype}{list(spec.shape)} ({spec.meaning}), not image files. "
             "Run it from Python: tks_edge_runtime.session.load(path).run(array)."
         )
-    image = _fit(_open(Path(path), preprocessing.mode), preprocessing)
+    image = fit(open_image(Path(path), preprocessing.mode), preprocessing)
     pixels = np.asarray(image, dtype=np.uint8)
     sample = pixels[np.newaxis] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
     if sample.shape != spec.shape[1:]:
@@ -55,7 +55,12 @@ def read_image(path: Path | str, preprocessing: Preprocessing, spec: TensorSpec)
     return sample.astype(spec.dtype, copy=False)
 
 
-def _open(path: Path, mode: str) -> Image:
+def open_image(path: Path, mode: str) -> Image:
+    """Read an image file, turned upright as its EXIF orientation says, in `mode` ("L" or "RGB").
+
+    Raises:
+        InputError: the file is missing, no image, truncated, or too large to be one.
+    """
     from PIL import Image, ImageOps
 
     try:
@@ -71,11 +76,16 @@ def _open(path: Path, mode: str) -> Image:
         raise InputError(f"{path} is too large to be read as an image. Give a smaller one.") from error
     except Exception as error:  # a damaged file can raise anything in any of the decoders
         raise InputError(
-            f"{path} is not an image that can be read, or is damaged. Give a PNG, JPEG or the like."
+            f"{path} is not an image that can be read, or is damaged. Replace it by a PNG, JPEG or the like."
         ) from error
 
 
-def _fit(image: Image, preprocessing: Preprocessing) -> Image:
+def fit(image: Image, preprocessing: Preprocessing) -> Image:
+    """Resize and crop an image; see `read_image`. Training prepares its images with the same code.
+
+    Raises:
+        ArtifactError: the crop is larger than what resizing leaves.
+    """
     from PIL.Image import Resampling
 
     height, width = preprocessing.crop

@@ -491,7 +491,7 @@ def test_an_unreadable_image_is_named(workers: int, content: bytes | None, tmp_p
     ):
         with pytest.raises(InputError) as error:
             list(batches)
-        assert str(error.value).startswith(f"{victim} cannot be read as an image")
+        assert str(error.value).startswith(f"{victim} is not an image that can be read")
         assert "Traceback" not in str(error.value)
 
 

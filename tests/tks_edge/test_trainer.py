@@ -376,7 +376,7 @@ def test_an_unreadable_image_does_not_block_the_same_training(tmp_path: Path) ->
     good = victim.read_bytes()
     victim.write_bytes(good[:20])
     for _ in range(2):
-        with pytest.raises(InputError, match=r"\.png cannot be read as an image"):
+        with pytest.raises(InputError, match=r"\.png is not an image that can be read"):
             train(settings, tmp_path / "runs" / "one", data=tmp_path / "data")
         assert not (tmp_path / "runs").exists()
     victim.write_bytes(good)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as tv
@@ -16,6 +14,7 @@ from tks_edge.data.dataset import Dataset, Split, Transform
 from tks_edge.data.splits import SPLIT_SEED, stratified
 from tks_edge_runtime.artifact import Preprocessing
 from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.images import fit, open_image
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Those of ImageNet, as torchvision uses them: photographs of anything are near them."""
@@ -38,16 +37,14 @@ class FileImages:
 
     def original(self, index: int) -> Tensor:
         """Image `index` in its own size, uint8 `[3, H, W]`."""
-        image: Tensor = tv.pil_to_tensor(_read(self._paths[index], self._preprocessing.mode))
+        image: Tensor = tv.pil_to_tensor(open_image(self._paths[index], self._preprocessing.mode))
         return image
 
     def prepared(self, index: int) -> Tensor:
         """Image `index`, resized and cropped, uint8 `[3, S, S]`."""
-        image = _read(self._paths[index], self._preprocessing.mode)
-        if self._preprocessing.resize is not None:
-            image = tv.resize(image, [self._preprocessing.resize], antialias=True)
-        cropped: Tensor = tv.pil_to_tensor(tv.center_crop(image, list(self._preprocessing.crop)))
-        return cropped
+        image = fit(open_image(self._paths[index], self._preprocessing.mode), self._preprocessing)
+        pixels: Tensor = tv.pil_to_tensor(image)
+        return pixels
 
     def name(self, index: int) -> str:
         """The path below the data set's folder, with forward slashes."""
@@ -182,16 +179,3 @@ def _listed(base: Path) -> tuple[tuple[str, ...], list[Path], list[int]]:
         paths += found
         labels += [label] * len(found)
     return classes, paths, labels
-
-
-def _read(path: Path, mode: str) -> Image.Image:
-    """An image file, upright, in `mode`: the same pixels as the runtime's reader (tks_edge_runtime.images)."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # A file of a few kilobytes may claim to be an image of gigabytes.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return ImageOps.exif_transpose(image).convert(mode)
-    except Exception as error:  # a damaged file can raise anything in any of the decoders
-        raise InputError(f"{path} cannot be read as an image ({error}). Repair or remove it.") from error
