@@ -63,7 +63,7 @@ def test_a_wheel_works_installed_elsewhere_without_torch(name: str, wheels: dict
     if name == "tks-edge":
         refused = subprocess.run([tmp_path / "env/bin/tks-edge", "train"], cwd=tmp_path, capture_output=True, text=True)
         assert refused.returncode == 3
-        assert "pip install 'tks-edge[train]'" in refused.stderr
+        assert "pip install '.[train]'" in refused.stderr
         assert "Traceback" not in refused.stderr
 
 

@@ -119,7 +119,7 @@ def _training() -> Finding:
     lacking = [name for name in _TRAINING if importlib.util.find_spec(name) is None]
     if not lacking:
         return Finding("training", "ok", f"torch {_installed('torch') or 'of unknown version'}")
-    advice = "only needed to train and export, on another machine if you like: pip install 'tks-edge[train]'"
+    advice = "only needed to train and export, perhaps on another machine: in a checkout, pip install '.[train]'"
     if "torch" in lacking or "tks_edge" in lacking:
         return Finding("training", "absent", "tks-edge with torch is not installed", advice)
     return Finding("training", "missing", f"not installed: {', '.join(lacking)}", advice)

@@ -91,7 +91,7 @@ def test_training_is_looked_for_without_importing_torch(tmp_path: Path, monkeypa
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     training = findings(tmp_path)["training"]
     assert training.status == "absent"
-    assert "pip install 'tks-edge[train]'" in str(training.advice)
+    assert "pip install '.[train]'" in str(training.advice)
 
 
 def test_a_library_that_training_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

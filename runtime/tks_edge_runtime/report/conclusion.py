@@ -118,8 +118,8 @@ def _against_twin(row: Row, twin: Row | None) -> tuple[str, list[str]]:
     """The verdict, and what the ReLU twin does to it."""
     if twin is None:
         return "ship", [
-            "No ReLU twin is in the folder, so whether spiking pays here is open. Train one with "
-            f"`tks-edge train --neuron relu --model {row.model}`, and export it into this folder with "
+            "No ReLU twin is in the folder, so whether spiking pays here is open. Train one on the same data with "
+            f"`tks-edge train --neuron relu --model {row.model}`, and export it into this folder (--output) with "
             "`tks-edge export --timesteps 1`."
         ]
     relative = ratio(twin, row)

@@ -125,7 +125,8 @@ def _accuracy_latency(series: Sequence[_Series]) -> Figure:
     shown = [(one, row) for one in series for row in one.rows if row.accuracy is not None]
     latencies = [row.latency.p50 for _, row in shown if row.latency is not None]
     if not _logarithmic(axes, latencies):
-        axes.set_xlim(0, 1.12 * max(latencies))
+        tails = [row.latency.p90 or row.latency.p50 for _, row in shown if row.latency is not None]
+        axes.set_xlim(0, 1.12 * max(tails))
     for one, row in shown:
         _point(axes, one, row)
     _front(axes, [row for _, row in shown if row.pareto])
