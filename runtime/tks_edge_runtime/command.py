@@ -100,10 +100,8 @@ def _missing_library(error: ModuleNotFoundError) -> tuple[str, int]:
     library = (error.name or "").partition(".")[0]
     if not library or library.startswith("tks_edge"):
         return _fault(error), 1
-    return (
-        f"this command needs {library}, which is not installed. Install what training needs: in a checkout of tks-edge, pip install '.[train]'",
-        3,
-    )
+    advice = "In a checkout of tks-edge, install what training needs: pip install '.[train]'"
+    return f"this command needs {library}, which is not installed. {advice}", 3
 
 
 def _fault(error: Exception) -> str:
