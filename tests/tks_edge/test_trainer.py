@@ -87,11 +87,12 @@ _WHOLE: dict[str, Any] = {}
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> dict[str, Any]:
-    """What an uninterrupted training leaves; trained once."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What an uninterrupted training leaves; trained once, in a folder of its own."""
     if not _WHOLE:
-        train(short(), tmp_path / "whole")
-        _WHOLE.update(outcome(tmp_path / "whole"))
+        path = tmp_path_factory.mktemp("whole") / "run"
+        train(short(), path)
+        _WHOLE.update(outcome(path))
     return _WHOLE
 
 
