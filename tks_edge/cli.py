@@ -48,4 +48,6 @@ def main() -> None:
     # A small network passes thousands of short parallel regions a second. Threads that spin at the end of each (the
     # default) bring a training to a crawl when another process shares the cores; OpenMP reads this when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The exporter compares with ONNX Runtime, which from 1.32 on reads this when it loads, and may report home without.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     app()
