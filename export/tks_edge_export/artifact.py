@@ -19,8 +19,8 @@ import torch
 
 from tks_edge_export.capture import OPSET
 from tks_edge_export.errors import ExportError, VerificationError
-from tks_edge_export.passes.reshape_chain import static_shape
 from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP, export_graph
+from tks_edge_export.values import static_shape
 from tks_edge_export.verify import Comparison, compare
 from tks_edge_models import Network
 from tks_edge_runtime.artifact import (

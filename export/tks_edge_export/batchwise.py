@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from tks_edge_export.passes.reshape_chain import static_shape
+from tks_edge_export.values import static_shape
 
 _SAMPLES = frozenset({"Conv", "ConvTranspose", "AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool"})
 _ELEMENTWISE = frozenset(
@@ -56,7 +56,10 @@ def _gemm(node: ir.Node) -> str | None:
 
 
 def _matmul(node: ir.Node) -> str | None:
-    return None if is_constant(node.inputs[1]) else "both operands vary"
+    if not is_constant(node.inputs[1]):
+        return "both operands vary"
+    weight = static_shape(node.inputs[1])
+    return None if weight is not None and len(weight) <= 2 else "the weight has a batch of its own"
 
 
 def _reduction(node: ir.Node) -> str | None:

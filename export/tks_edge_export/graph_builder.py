@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from tks_edge_export.passes.reshape_chain import static_shape
+from tks_edge_export.values import constant, static_shape
 
 _TO_BOOL = frozenset({"Less", "Not"})
 
@@ -108,10 +108,7 @@ class GraphBuilder:
     def constant(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
         """A constant called `name`, stored once."""
         if name not in self._initializers:
-            value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
-            value.shape = ir.Shape(array.shape)
-            value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
-            self._initializers[name] = value
+            self._initializers[name] = constant(name, array)
         return self._initializers[name]
 
     def weight(self, value: ir.Value) -> ir.Value:

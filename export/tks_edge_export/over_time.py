@@ -8,14 +8,14 @@ import onnx_ir as ir
 
 from tks_edge_export.errors import ExportError
 from tks_edge_export.graph_builder import GraphBuilder
-from tks_edge_export.passes.reshape_chain import static_shape
+from tks_edge_export.values import static_shape
 
 
 class OverTime:
     """A value at T timesteps: `still` (one that never changes), one a step, or `merged` into the batch axis.
 
     A form that is not there yet is made of another when it is asked for, once: merged by a concatenation along axis 0,
-    steps by a split. Build one with `OverTime.still`, `.of_steps` or `.of_merged`.
+    steps by a split. Build one with `of_still`, `of_steps` or `of_merged`.
     """
 
     def __init__(self, builder: GraphBuilder, timesteps: int, name: str) -> None:

@@ -18,7 +18,8 @@ from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.lif_steps import emit_lif
 from tks_edge_export.over_time import OverTime, merged_shape
 from tks_edge_export.passes import CLEAN_UP, ONE_STEP, apply
-from tks_edge_export.passes.reshape_chain import chain_origin, static_shape
+from tks_edge_export.passes.reshape_chain import chain_origin
+from tks_edge_export.values import static_shape
 from tks_edge_runtime.artifact import MAX_TIMESTEPS
 
 INPUT, LOGITS, LOGITS_PER_STEP = "input", "logits", "logits_per_step"

@@ -23,9 +23,9 @@ from torch import nn
 
 from tks_edge_export.errors import VerificationError
 from tks_edge_export.lif_steps import is_spikes, spikes_name
-from tks_edge_export.passes.reshape_chain import static_shape
 from tks_edge_export.replay import EPSILON, LayerComparison, Replayed
 from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP
+from tks_edge_export.values import static_shape
 from tks_edge_runtime.errors import ArtifactError
 
 Array = npt.NDArray[Any]

@@ -20,7 +20,7 @@ from tks_edge_export import ExportError, batchwise, export_graph
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.lif_steps import emit_lif, spikes_name
 from tks_edge_export.over_time import OverTime
-from tks_edge_export.passes.reshape_chain import static_shape
+from tks_edge_export.values import static_shape
 from tks_edge_models import LIF, LIFParameters, step
 
 parameters = st.builds(
@@ -155,6 +155,8 @@ def node(
         (node("Gemm", [(2, 3), (3, 4), (2, 4)], (2, 4)), "a weight is not a constant"),
         (node("Mul", [(2, 3), (3,)], (2, 3)), None),
         (node("Mul", [(2, 3), (2, 3)], (2, 3)), "an operand has its own axis 0"),
+        (node("MatMul", [(2, 5, 3), (3, 4)], (2, 5, 4)), None),
+        (node("MatMul", [(2, 5, 3), (2, 3, 4)], (2, 5, 4)), "the weight has a batch of its own"),
         (node("ReduceMean", [(2, 3, 4), (1,)], (2, 1, 4)), None),
         (node("ReduceMean", [(2, 3), (1,)], (2, 3), fill=0), "it reduces the batch"),
         (node("Flatten", [(2, 3, 4)], (2, 12)), None),

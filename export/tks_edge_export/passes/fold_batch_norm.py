@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from tks_edge_export.values import constant
+
 Array = npt.NDArray[np.float64]
 
 
@@ -77,7 +79,6 @@ def _array(value: ir.Value | None) -> Array:
 
 
 def _initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(array.astype(np.float32), name=name))
-    value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.FLOAT)
+    value = constant(name, array.astype(np.float32))
     graph.register_initializer(value)
     return value

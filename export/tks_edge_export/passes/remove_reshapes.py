@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from tks_edge_export.passes.reshape_chain import chain_origin, is_reshape, static_shape
+from tks_edge_export.passes.reshape_chain import chain_origin, is_reshape
+from tks_edge_export.values import static_shape
 
 
 class RemoveReshapes(ir.passes.InPlacePass):

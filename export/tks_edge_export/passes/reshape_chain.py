@@ -12,13 +12,6 @@ def is_reshape(node: ir.Node | None) -> bool:
     return node is not None and node.domain == "" and node.op_type in _RESHAPES
 
 
-def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
-    """The shape of `value` where every axis is known, else None."""
-    if value is None or value.shape is None or not value.shape.is_static():
-        return None
-    return tuple(value.shape.numpy())
-
-
 def chain_origin(value: ir.Value) -> ir.Value:
     """The value at the beginning of the chain of reshapes that ends in `value`; itself where there is none."""
     producer = value.producer()

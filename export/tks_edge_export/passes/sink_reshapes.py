@@ -9,10 +9,12 @@ gone. Refused where the operands' shapes differ, are not static, or where a cons
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from tks_edge_export.capture import is_lif
-from tks_edge_export.passes.reshape_chain import chain_origin, static_shape
+from tks_edge_export.passes.reshape_chain import chain_origin
+from tks_edge_export.values import constant, static_shape
 
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Relu", "Cast", "Sigmoid", "Tanh", "Neg", "Abs"})
 
@@ -76,9 +78,7 @@ def _sink(graph: ir.Graph, node: ir.Node) -> None:
     )
     result = moved.outputs[0]
     result.name, result.shape, result.type = f"{old.name}.inner", inner.shape, old.type
-    target = ir.tensor(list(static_shape(old) or ()), dtype=ir.DataType.INT64, name=f"{old.name}.shape")
-    shape = ir.Value(name=target.name, type=ir.TensorType(target.dtype), const_value=target)
-    shape.shape = ir.Shape(target.shape.numpy())
+    shape = constant(f"{old.name}.shape", np.asarray(static_shape(old), dtype=np.int64))
     graph.register_initializer(shape)
     reshape = ir.Node("", "Reshape", [result, shape], name=f"{old.name}.reshape")
     outer, name = reshape.outputs[0], old.name
