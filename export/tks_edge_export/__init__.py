@@ -1,6 +1,6 @@
 """Trained networks to static ONNX graphs at a chosen T, verified against the network they came from."""
 
-from tks_edge_export.artifact import PRECISIONS, Exported, Samples, Source, export, record_evaluation_set
+from tks_edge_export.artifact import PRECISIONS, Exported, Exporter, Samples, Source, export, record_evaluation_set
 from tks_edge_export.errors import ExportError, VerificationError
 from tks_edge_export.replay import LayerComparison
 from tks_edge_export.unroll import export_graph
@@ -11,6 +11,7 @@ __all__ = [
     "Comparison",
     "ExportError",
     "Exported",
+    "Exporter",
     "LayerComparison",
     "Samples",
     "Source",

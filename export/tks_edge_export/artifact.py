@@ -19,7 +19,7 @@ import torch
 
 from tks_edge_export.capture import OPSET
 from tks_edge_export.errors import ExportError, VerificationError
-from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP, export_graph
+from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP, OneStep
 from tks_edge_export.values import static_shape
 from tks_edge_export.verify import Comparison, compare
 from tks_edge_models import Network
@@ -100,7 +100,9 @@ def record_evaluation_set(samples: Samples, folder: Path, *, write: bool = True)
     The file is called after its content, so artifacts of the same test set share one; one that is there and whole is
     left as it is, since older artifacts know it by its hash.
     """
-    digest = hashlib.sha256(samples.inputs.tobytes() + samples.labels.tobytes()).hexdigest()
+    content = hashlib.sha256(np.ascontiguousarray(samples.inputs).data)
+    content.update(np.ascontiguousarray(samples.labels).data)
+    digest = content.hexdigest()
     file = f"{samples.dataset}-{samples.split}-{digest[:8]}.eval.npz" if write else None
     if file is not None:
         if not _holds(folder / file, samples):
@@ -154,41 +156,87 @@ def export(
         ExportError: the network cannot be exported so.
         VerificationError: the graph is not the network.
     """
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
-    if input_dtype not in INPUT_DTYPES:
-        raise unknown("input dtype", input_dtype, INPUT_DTYPES)
-    stem = artifact_stem(source.name, timesteps, precision)
-    inputs = source.samples.inputs.astype(input_dtype)
-    example = _first_batch(inputs, batch_size)
-    model, passes = export_graph(source.network, torch.from_numpy(example), timesteps, per_step=per_step)
-    # Evenly spaced: a set that is sorted by class would show the first classes alone.
-    compared = inputs[np.linspace(0, len(inputs) - 1, min(verify_samples, len(inputs)), dtype=int)]
-    with tempfile.TemporaryDirectory(prefix="tks-edge-") as scratch:
-        candidate = Path(scratch) / "graph.onnx"
-        _save(model, candidate)
-        rejected = folder / f"{stem}.onnx.rejected"
-        try:
-            comparison = compare(candidate, source.network, compared, timesteps, on_progress)
-            comparison.check(rejected)
-        except VerificationError:
-            _save(model, rejected)
-            raise
-    golden, target = folder / f"{stem}.golden.npz", folder / f"{stem}.onnx"
-    manifest = _manifest(source, model, timesteps, PRECISIONS[precision], passes, evaluation, golden.name, comparison)
-    model.metadata_props[METADATA_KEY] = manifest.to_json()
-    # Both are written before either gets its name: an old artifact never stands beside a new golden pair.
-    with replacing(golden) as golden_file, replacing(target) as graph_file:
-        np.savez_compressed(golden_file, input=example, logits=_logits(source.network, example, timesteps))
-        ir.save(model, graph_file)
-    return Exported(Artifact.open(target), comparison)
+    exporter = Exporter(source, batch_size=batch_size, input_dtype=input_dtype)
+    return exporter.write(
+        timesteps,
+        folder,
+        precision=precision,
+        per_step=per_step,
+        verify_samples=verify_samples,
+        evaluation=evaluation,
+        on_progress=on_progress,
+    )
+
+
+class Exporter:
+    """Writes artifacts of one network at several T; the network is captured once for all of them.
+
+    Args:
+        source: as for `export`.
+        batch_size: as for `export`.
+        input_dtype: as for `export`.
+
+    Raises:
+        ExportError: the network cannot be captured.
+    """
+
+    def __init__(self, source: Source, *, batch_size: int = 1, input_dtype: str = "uint8") -> None:
+        if input_dtype not in INPUT_DTYPES:
+            raise unknown("input dtype", input_dtype, INPUT_DTYPES)
+        self._source = source
+        self._example = _first_batch(source.samples.inputs, batch_size).astype(input_dtype)
+        self._one_step = OneStep(source.network, torch.from_numpy(self._example))
+
+    def write(
+        self,
+        timesteps: int,
+        folder: Path,
+        *,
+        precision: str = "fp32",
+        per_step: bool = False,
+        verify_samples: int = 128,
+        evaluation: EvaluationSpec | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Exported:
+        """Unroll at T, compare, and write; arguments, result and errors are those of `export`."""
+        if precision not in PRECISIONS:
+            raise unknown("precision", precision, PRECISIONS)
+        source, stem = self._source, artifact_stem(self._source.name, timesteps, precision)
+        model, passes = self._one_step.at(timesteps, per_step=per_step)
+        compared = _evenly_spaced(source.samples.inputs, verify_samples).astype(self._example.dtype)
+        with tempfile.TemporaryDirectory(prefix="tks-edge-") as scratch:
+            candidate = Path(scratch) / "graph.onnx"
+            _save(model, candidate)
+            rejected = folder / f"{stem}.onnx.rejected"
+            try:
+                comparison = compare(candidate, source.network, compared, timesteps, on_progress)
+                comparison.check(rejected)
+            except VerificationError:
+                _save(model, rejected)
+                raise
+        golden, target = folder / f"{stem}.golden.npz", folder / f"{stem}.onnx"
+        manifest = _manifest(
+            source, model, timesteps, PRECISIONS[precision], passes, evaluation, golden.name, comparison
+        )
+        model.metadata_props[METADATA_KEY] = manifest.to_json()
+        # Both are written before either gets its name: an old artifact never stands beside a new golden pair.
+        with replacing(golden) as golden_file, replacing(target) as graph_file:
+            logits = _logits(source.network, self._example, timesteps)
+            np.savez_compressed(golden_file, input=self._example, logits=logits)
+            ir.save(model, graph_file)
+        return Exported(Artifact.open(target), comparison)
 
 
 def _first_batch(inputs: Array, size: int) -> Array:
     """One static batch of real samples; too few are repeated."""
     if size < 1:
         raise ExportError(f"batch size is {size}; at least 1 is needed.")
-    return np.resize(inputs, (size, *inputs.shape[1:]))
+    return inputs[np.arange(size) % len(inputs)]
+
+
+def _evenly_spaced(inputs: Array, count: int) -> Array:
+    """At most `count` samples: a set that is sorted by class would otherwise show its first classes alone."""
+    return inputs[np.linspace(0, len(inputs) - 1, min(count, len(inputs)), dtype=int)]
 
 
 def _save(model: ir.Model, path: Path) -> None:

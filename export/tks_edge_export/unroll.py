@@ -29,7 +29,7 @@ _IR_VERSION = 10
 def export_graph(
     module: nn.Module, example: Tensor, timesteps: int, *, per_step: bool = False
 ) -> tuple[ir.Model, tuple[str, ...]]:
-    """Capture `module` and unroll it.
+    """Capture `module` and unroll it; `OneStep` captures once for several T.
 
     Args:
         module: a network built of LIF layers and stateless ones, from `[N, ...]` to logits `[N, K]` or `[1, N, K]`.
@@ -43,16 +43,39 @@ def export_graph(
     Raises:
         ExportError: the module cannot be captured, or T is out of range.
     """
+    _check_timesteps(timesteps)
+    return OneStep(module, example).at(timesteps, per_step=per_step)
+
+
+class OneStep:
+    """One captured timestep of a network, its passes applied, to be unrolled at any number of T.
+
+    Args:
+        module: as for `export_graph`.
+        example: as for `export_graph`.
+
+    Raises:
+        ExportError: the module cannot be captured.
+    """
+
+    def __init__(self, module: nn.Module, example: Tensor) -> None:
+        self._captured = capture(module, example)
+        self._passes = apply(self._captured.model, ONE_STEP)
+
+    def at(self, timesteps: int, *, per_step: bool = False) -> tuple[ir.Model, tuple[str, ...]]:
+        """Unroll at T; arguments, result and errors are those of `export_graph`."""
+        _check_timesteps(timesteps)
+        if not self._captured.neurons and timesteps != 1:
+            raise ExportError(
+                f"timesteps is {timesteps}, but the network has no LIF layer: it runs one pass. Use --timesteps 1."
+            )
+        model = unroll(self._captured, timesteps, per_step=per_step)
+        return model, (*self._passes, "unroll", *apply(model, CLEAN_UP))
+
+
+def _check_timesteps(timesteps: int) -> None:
     if not 1 <= timesteps <= MAX_TIMESTEPS:
         raise ExportError(f"timesteps is {timesteps}; a static graph is made for 1 to {MAX_TIMESTEPS}.")
-    captured = capture(module, example)
-    if not captured.neurons and timesteps != 1:
-        raise ExportError(
-            f"timesteps is {timesteps}, but the network has no LIF layer: it runs one pass. Use --timesteps 1."
-        )
-    applied = apply(captured.model, ONE_STEP)
-    model = unroll(captured, timesteps, per_step=per_step)
-    return model, (*applied, "unroll", *apply(model, CLEAN_UP))
 
 
 def unroll(captured: Capture, timesteps: int, *, per_step: bool = False) -> ir.Model:

@@ -54,8 +54,7 @@ def export(
         from tks_edge.artifacts import source_of
         from tks_edge.checkpoint import latest_run, load_run
         from tks_edge.device import choose_device
-        from tks_edge_export import PRECISIONS, record_evaluation_set
-        from tks_edge_export import export as write_artifact
+        from tks_edge_export import PRECISIONS, Exporter, record_evaluation_set
         from tks_edge_runtime.artifact import artifact_stem
 
         if precision not in PRECISIONS:
@@ -77,19 +76,17 @@ def export(
                 device=choose_device(device),
                 after_batch=lambda samples: bar.advance(task, samples),
             )
+        exporter = Exporter(source, batch_size=batch_size, input_dtype=input_dtype)
         evaluation = record_evaluation_set(source.samples, output, write=eval_set)
         written = []
         for t in steps:
             _say_what_is_replaced(output / f"{artifact_stem(source.name, t, precision)}.onnx", source, out)
             with out.progress() as bar:
                 task = bar.add_task(f"T={t}: comparing spikes", total=min(verify_samples, len(source.samples.labels)))
-                exported = write_artifact(
-                    source,
+                exported = exporter.write(
                     t,
                     output,
                     precision=precision,
-                    batch_size=batch_size,
-                    input_dtype=input_dtype,
                     per_step=per_step,
                     verify_samples=verify_samples,
                     evaluation=evaluation,
