@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from tks_edge.checkpoint import Run
 from tks_edge.evaluate import evaluate
 from tks_edge_export import Samples, Source
@@ -49,6 +47,7 @@ def source_of(
         after_batch=after_batch,
     )
     network.cpu()
+    inputs, labels = split.stacked()
     return Source(
         name=name,
         network=network,
@@ -56,11 +55,6 @@ def source_of(
         classes=dataset.classes,
         preprocessing=dataset.preprocessing,
         weights_sha256=run.weights_sha256(),
-        samples=Samples(
-            dataset.name,
-            "test",
-            inputs=np.stack([split[index][0].numpy() for index in range(len(split))]),
-            labels=np.asarray(split.labels, dtype=np.int64),
-        ),
+        samples=Samples(dataset.name, "test", inputs, labels),
         accuracies=tuple(evaluation.accuracies()),
     )

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from tks_edge.commands.options import DataOption, RunArgument, TimestepsOption
 from tks_edge.settings import RUNS
 from tks_edge.timesteps import parse_timesteps, powers_of_two
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 
 
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(help="A run directory. (default: the newest in runs/)")] = None,
-    timesteps: Annotated[
-        str | None,
-        typer.Option(help="Such as 1,2,4,8 or 1-8. (default: the powers of two up to the T it was trained at)"),
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="Where the data set lies now, if it was moved.")] = None,
+    run: RunArgument = None,
+    timesteps: TimestepsOption = None,
+    data: DataOption = None,
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, help="Samples a pass; it changes no result. (default: that of the training)"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tks_edge.commands.options import DataOption, RunArgument, TimestepsOption
 from tks_edge.settings import RUNS
 from tks_edge.timesteps import parse_timesteps, powers_of_two
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
@@ -21,11 +22,8 @@ _FORMATS = ("onnx",)
 
 
 def export(
-    run: Annotated[Path | None, typer.Argument(help="A run directory. (default: the newest in runs/)")] = None,
-    timesteps: Annotated[
-        str | None,
-        typer.Option(help="Such as 1,2,4,8 or 1-8. (default: the powers of two up to the T it was trained at)"),
-    ] = None,
+    run: RunArgument = None,
+    timesteps: TimestepsOption = None,
     format_: Annotated[str, typer.Option("--format", help="What to write: onnx.")] = "onnx",
     precision: Annotated[str, typer.Option(help="Of weights, spikes and membranes: fp32.")] = "fp32",
     output: Annotated[Path, typer.Option(help="The folder that the artifacts go to.")] = Path("artifacts"),
@@ -41,7 +39,7 @@ def export(
         typer.Option(help="Write those samples beside the artifacts, so that a board can measure its accuracy."),
     ] = True,
     name: Annotated[str | None, typer.Option(help="What to call the artifacts. (default: the run's name)")] = None,
-    data: Annotated[Path | None, typer.Option(help="Where the data set lies now, if it was moved.")] = None,
+    data: DataOption = None,
     device: Annotated[str, typer.Option(help="Where the accuracy is computed: auto, cpu, cuda.")] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from tks_edge.commands.options import DataOption
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 from tks_edge_runtime.errors import CheckError
 
@@ -22,14 +23,12 @@ def verify(
     artifact: Annotated[Path, typer.Argument(help="An .onnx file written by `tks-edge export`.")],
     against: Annotated[Path, typer.Option(help="The run directory that it was exported from.")],
     samples: Annotated[int, typer.Option(min=1, help="Test samples to compare on.")] = 128,
-    data: Annotated[Path | None, typer.Option(help="Where the data set lies now, if it was moved.")] = None,
+    data: DataOption = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Compare an artifact with the network it was exported from, spike by spike."""
     with running(as_json, debug) as out:
-        import numpy as np
-
         from tks_edge.checkpoint import load_run
         from tks_edge_export import compare
         from tks_edge_runtime.artifact import Artifact
@@ -37,12 +36,15 @@ def verify(
         opened, run = Artifact.open(artifact), load_run(against)
         _check_origin(opened, run)
         manifest = opened.manifest
-        split = run.dataset(data).test.evenly_spaced(samples)
-        inputs = np.stack([split[index][0].numpy() for index in range(len(split))]).astype(manifest.input.dtype)
+        inputs, _ = run.dataset(data).test.evenly_spaced(samples).stacked()
         with out.progress() as bar:
-            task = bar.add_task("comparing spikes", total=len(split))
+            task = bar.add_task("comparing spikes", total=len(inputs))
             comparison = compare(
-                artifact, run.network, inputs, manifest.timesteps, lambda done: bar.update(task, completed=done)
+                artifact,
+                run.network,
+                inputs.astype(manifest.input.dtype),
+                manifest.timesteps,
+                lambda done: bar.update(task, completed=done),
             )
         _show(comparison, out)
         problem = comparison.problem()

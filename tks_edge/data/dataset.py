@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
@@ -77,6 +78,11 @@ class Split(TorchDataset[tuple[Tensor, int]]):
     def original(self, index: int) -> Tensor:
         """The i-th image as it is stored, for an augmentation to work on."""
         return self.images.original(self.indices[index])
+
+    def stacked(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """Every image, uint8 `[M, C, H, W]`, and every class, int64 `[M]`."""
+        images = np.stack([self[position][0].numpy() for position in range(len(self))])
+        return images, np.asarray(self.labels, dtype=np.int64)
 
     def record(self) -> dict[str, Any]:
         """Which samples these are: how many, the SHA-256 of their names and classes in order, and from which folder."""

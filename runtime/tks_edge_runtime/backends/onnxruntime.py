@@ -61,9 +61,9 @@ class OnnxRuntimeEngine:
             raise ArtifactError(
                 f"onnxruntime cannot load {path}: {_reason(error, path)}. Copy or export it again."
             ) from error
-        self._inputs = tuple(_port(node, path) for node in self._session.get_inputs())
-        self._outputs = tuple(_port(node, path) for node in self._session.get_outputs())
-        self._names = [port.name for port in self._outputs]
+        self.inputs = tuple(_port(node, path) for node in self._session.get_inputs())
+        self.outputs = tuple(_port(node, path) for node in self._session.get_outputs())
+        self._names = [port.name for port in self.outputs]
         self._description = {
             "library": "onnxruntime",
             "version": str(library.__version__),
@@ -72,16 +72,6 @@ class OnnxRuntimeEngine:
             "spinning": "on" if spinning else "off",
         }
 
-    @property
-    def inputs(self) -> tuple[Port, ...]:
-        """The graph's inputs."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[Port, ...]:
-        """The graph's outputs."""
-        return self._outputs
-
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the graph once.
 
@@ -89,7 +79,7 @@ class OnnxRuntimeEngine:
             InputError: the names, shapes or dtypes of `feeds` are not those of the graph's inputs.
             ArtifactError: the graph was loaded and cannot be run all the same.
         """
-        check_feeds(self._inputs, feeds)
+        check_feeds(self.inputs, feeds)
         try:
             results = self._session.run(self._names, dict(feeds))
         except Exception as error:

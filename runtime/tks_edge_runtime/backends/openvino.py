@@ -98,11 +98,11 @@ class OpenVinoEngine:
             self._request = compiled.create_infer_request()
         except Exception as error:  # its exceptions have no root of their own
             raise ArtifactError(f"openvino cannot load {path}: {_reason(error)}. Copy or export it again.") from error
-        self._inputs = tuple(_port(node, path) for node in compiled.inputs)
-        self._outputs = tuple(_port(node, path) for node in compiled.outputs)
+        self.inputs = tuple(_port(node, path) for node in compiled.inputs)
+        self.outputs = tuple(_port(node, path) for node in compiled.outputs)
         # Buffers that stay save 20 to 60 us a run against arrays that are handed over each time.
-        self._given = [np.empty(port.shape, port.dtype) for port in self._inputs]
-        self._results = [np.empty(port.shape, port.dtype) for port in self._outputs]
+        self._given = [np.empty(port.shape, port.dtype) for port in self.inputs]
+        self._results = [np.empty(port.shape, port.dtype) for port in self.outputs]
         for index, buffer in enumerate(self._given):
             self._request.set_input_tensor(index, library.Tensor(buffer, shared_memory=True))
         for index, buffer in enumerate(self._results):
@@ -117,16 +117,6 @@ class OpenVinoEngine:
             "spinning": "as the library decides (it has no setting)",
         }
 
-    @property
-    def inputs(self) -> tuple[Port, ...]:
-        """The graph's inputs."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[Port, ...]:
-        """The graph's outputs."""
-        return self._outputs
-
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the graph once; calls from several threads wait for each other.
 
@@ -134,15 +124,15 @@ class OpenVinoEngine:
             InputError: the names, shapes or dtypes of `feeds` are not those of the graph's inputs.
             ArtifactError: the graph was loaded and cannot be run all the same.
         """
-        check_feeds(self._inputs, feeds)
+        check_feeds(self.inputs, feeds)
         with self._lock:
-            for port, buffer in zip(self._inputs, self._given, strict=True):
+            for port, buffer in zip(self.inputs, self._given, strict=True):
                 np.copyto(buffer, feeds[port.name])
             try:
                 self._request.infer(share_outputs=True)
             except Exception as error:
                 raise ArtifactError(f"openvino cannot run {self._path}: {_reason(error)}. Export it again.") from error
-            return {port.name: buffer.copy() for port, buffer in zip(self._outputs, self._results, strict=True)}
+            return {port.name: buffer.copy() for port, buffer in zip(self.outputs, self._results, strict=True)}
 
     def describe(self) -> dict[str, str]:
         """Name the library, its version, the processor, and the precision and threads it really uses."""

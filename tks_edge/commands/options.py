@@ -1,0 +1,15 @@
+"""Arguments and options that several commands share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunArgument = Annotated[Path | None, typer.Argument(help="A run directory. (default: the newest in runs/)")]
+TimestepsOption = Annotated[
+    str | None,
+    typer.Option(help="Such as 1,2,4,8 or 1-8. (default: the powers of two up to the T it was trained at)"),
+]
+DataOption = Annotated[Path | None, typer.Option(help="Where the data set lies now, if it was moved.")]
