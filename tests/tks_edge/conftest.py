@@ -3,14 +3,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import typer
 
+from tests.tks_edge.short_training import outcome, short
 from tks_edge.data import registry
 from tks_edge.data.dataset import Dataset, Split
 from tks_edge.data.digits import open_digits
+from tks_edge.trainer import train
 
 
 def _few(split: Split, samples: int) -> Split:
@@ -55,3 +58,16 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+_WHOLE: dict[str, Any] = {}
+
+
+@pytest.fixture
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What an uninterrupted training leaves; trained once, in a folder of its own."""
+    if not _WHOLE:
+        path = tmp_path_factory.mktemp("whole") / "run"
+        train(short(), path)
+        _WHOLE.update(outcome(path))
+    return _WHOLE
