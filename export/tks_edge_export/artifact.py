@@ -18,8 +18,10 @@ import onnx_ir as ir
 import torch
 
 from tks_edge_export.capture import OPSET
+from tks_edge_export.compiler import Compiler
 from tks_edge_export.errors import ExportError, VerificationError
-from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP, OneStep
+from tks_edge_export.options import Options
+from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP
 from tks_edge_export.values import static_shape
 from tks_edge_export.verify import Comparison, compare
 from tks_edge_models import Network
@@ -185,7 +187,7 @@ class Exporter:
             raise unknown("input dtype", input_dtype, INPUT_DTYPES)
         self._source = source
         self._example = _first_batch(source.samples.inputs, batch_size).astype(input_dtype)
-        self._one_step = OneStep(source.network, torch.from_numpy(self._example))
+        self._compiler = Compiler(source.network, torch.from_numpy(self._example))
 
     def write(
         self,
@@ -202,7 +204,8 @@ class Exporter:
         if precision not in PRECISIONS:
             raise unknown("precision", precision, PRECISIONS)
         source, stem = self._source, artifact_stem(self._source.name, timesteps, precision)
-        model, passes = self._one_step.at(timesteps, per_step=per_step)
+        compiled = self._compiler.compile(Options(timesteps, per_step=per_step))
+        model, passes = compiled.model, compiled.passes
         compared = _evenly_spaced(source.samples.inputs, verify_samples).astype(self._example.dtype)
         with tempfile.TemporaryDirectory(prefix="tks-edge-") as scratch:
             candidate = Path(scratch) / "graph.onnx"

@@ -97,9 +97,10 @@ class GraphBuilder:
         self._nodes.append(clone)
         return clone.outputs
 
-    def scalar(self, number: float) -> ir.Value:
-        """A float32 constant without axes; the same number is stored once."""
-        return self.constant(f"constant.{number!r}", np.asarray(number, dtype=np.float32))
+    def scalar(self, number: float, dtype: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
+        """A constant of this type without axes; the same number is stored once."""
+        name = f"constant.{number!r}" if dtype == ir.DataType.FLOAT else f"constant.{dtype.name.lower()}.{number!r}"
+        return self.constant(name, np.asarray(number, dtype=dtype.numpy()))
 
     def integers(self, numbers: Sequence[int]) -> ir.Value:
         """A one-dimensional int64 constant; the same numbers are stored once."""

@@ -1,20 +1,21 @@
-"""The LIF equations of `tks_edge_models.lif` as ONNX nodes, step after step, with what T makes needless left out.
+"""The LIF equations of `tks_edge_models.lif` as ONNX nodes, step after step.
 
-    t = 1      h = k x (+ v_rest)                       the membrane starts at rest: no decay, no addition
-    t > 1      h = (1 - 1/tau) v + k x (+ v_rest / tau)
-    every t    rests = h < v_threshold                  the neuron does not fire
-    t < T      v = h * rests                            hard reset to 0
-               v = where(rests, h, v_reset)             hard reset to another potential
-               v = h - v_threshold * (not rests)        soft reset
-    t = T      no reset: nobody reads the state
+    every t    h = (1 - 1/tau) v + k x (+ v_rest / tau)      v = 0 before the first step, unless a state is handed in
+               rests = h < v_threshold                       the neuron does not fire
+               v = h * rests                                 hard reset to 0
+               v = where(rests, h, v_reset)                  hard reset to another potential
+               v = h - v_threshold * (not rests)             soft reset
 
-The scale k is applied to all steps at once, and the booleans of all steps become spikes at once. A product stands where
-a selection would, because on a CPU ONNX Runtime's `Where` takes several times as long. The order of the floating-point
-operations is that of `charge` and `reset`, so the spikes come out the same to the bit wherever the currents do. Only
-operators that TensorRT 10.3 parses are used.
+What the first and the last step make needless is left to the passes `first_step` and `remove_unused`. The scale k is
+applied to all steps at once, and the booleans of all steps become spikes at once. A product stands where a selection
+would, because on a CPU ONNX Runtime's `Where` takes several times as long. The order of the floating-point operations is
+that of `charge` and `reset`, so the spikes come out the same to the bit wherever the currents do. Only operators that
+TensorRT 10.3 parses are used.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import onnx_ir as ir
 
@@ -30,12 +31,25 @@ def spikes_name(path: str) -> str:
     return f"{path}{_SPIKES}"
 
 
+def state_name(path: str) -> str:
+    """Name the input of a step graph that holds the membrane of the LIF layer at module path `path`."""
+    return f"state.{path}"
+
+
 def is_spikes(name: str | None) -> bool:
     """Whether a value of this name holds the spikes of a LIF layer."""
     return name is not None and name.endswith(_SPIKES)
 
 
-def emit_lif(builder: GraphBuilder, path: str, current: OverTime, params: LIFParameters) -> OverTime:
+def emit_lif(
+    builder: GraphBuilder,
+    path: str,
+    current: OverTime,
+    params: LIFParameters,
+    *,
+    membrane: ir.DataType = ir.DataType.FLOAT,
+    state: ir.Value | None = None,
+) -> tuple[OverTime, ir.Value]:
     """Append one LIF layer over all its timesteps.
 
     Args:
@@ -43,52 +57,66 @@ def emit_lif(builder: GraphBuilder, path: str, current: OverTime, params: LIFPar
         path: module path of the layer; it names the values.
         current: the input, `[N, ...]` a step; still for the first layer of a still image.
         params: the constants.
+        membrane: the type that the membrane is computed and kept in.
+        state: the membrane before the first step, of that type; at rest where there is none.
 
     Returns:
-        The spikes, float, 0 or 1, named by `spikes_name`.
+        The spikes, 0 or 1, in the type of `current`, named by `spikes_name`; and the membrane after the last step.
     """
-    timesteps = current.timesteps
-    currents = _scaled(builder, path, current, params).steps()
-    membrane: ir.Value | None = None
+    spikes_type = current.steps()[0].dtype or ir.DataType.FLOAT
+    if spikes_type != membrane:
+        current = _each(builder, current, lambda value: builder.cast(value, membrane, f"{path}.current"))
+    if params.gain != 1.0:
+        gain = builder.scalar(params.gain, membrane)
+        current = _each(builder, current, lambda value: builder.add("Mul", [value, gain], f"{path}.scaled"))
+    equations = _Equations(builder, params, membrane)
     rests: list[ir.Value] = []
-    for t, x in enumerate(currents):
-        charged = _charged(builder, f"{path}.t{t}", x, membrane, params)
-        rests.append(builder.add("Less", [charged, builder.scalar(params.v_threshold)], f"{path}.t{t}.rests"))
-        if t + 1 < timesteps:
-            membrane = _reset(builder, f"{path}.t{t}", charged, rests[-1], params)
+    for t, x in enumerate(current.steps()):
+        charged = equations.charged(f"{path}.t{t}", x, state)
+        rests.append(builder.add("Less", [charged, equations.number(params.v_threshold)], f"{path}.t{t}.rests"))
+        state = equations.reset(f"{path}.t{t}", charged, rests[-1])
+    if state is None:
+        raise AssertionError("there is at least one timestep")
     merged = OverTime.of_steps(builder, rests, f"{path}.rests").merged()
-    spikes = builder.cast(builder.add("Not", [merged], f"{path}.fires"), ir.DataType.FLOAT, spikes_name(path))
-    return OverTime.of_merged(builder, timesteps, spikes)
+    spikes = builder.cast(builder.add("Not", [merged], f"{path}.fires"), spikes_type, spikes_name(path))
+    return OverTime.of_merged(builder, current.timesteps, spikes), state
 
 
-def _scaled(builder: GraphBuilder, path: str, current: OverTime, params: LIFParameters) -> OverTime:
-    if params.gain == 1.0:
-        return current
-    gain, name = builder.scalar(params.gain), f"{path}.scaled"
+def _each(builder: GraphBuilder, current: OverTime, node: Callable[[ir.Value], ir.Value]) -> OverTime:
+    """Append an element-wise node for all timesteps at once; what is still stays so."""
     if current.still is not None:
-        return OverTime.of_still(builder, current.timesteps, builder.add("Mul", [current.still, gain], name))
-    return OverTime.of_merged(builder, current.timesteps, builder.add("Mul", [current.merged(), gain], name))
+        return OverTime.of_still(builder, current.timesteps, node(current.still))
+    return OverTime.of_merged(builder, current.timesteps, node(current.merged()))
 
 
-def _charged(
-    builder: GraphBuilder, name: str, current: ir.Value, membrane: ir.Value | None, params: LIFParameters
-) -> ir.Value:
-    if membrane is None:
-        if not params.v_rest:
-            return current
-        return builder.add("Add", [current, builder.scalar(params.v_rest)], f"{name}.h")
-    kept = builder.add("Mul", [membrane, builder.scalar(params.decay)], f"{name}.decayed")
-    if params.v_rest:
-        kept = builder.add("Add", [kept, builder.scalar(params.v_rest * (1.0 - params.decay))], f"{name}.drawn")
-    return builder.add("Add", [kept, current], f"{name}.h")
+class _Equations:
+    """One timestep of a LIF layer with these constants, as nodes."""
 
+    def __init__(self, builder: GraphBuilder, params: LIFParameters, membrane: ir.DataType) -> None:
+        self._builder = builder
+        self._params = params
+        self._membrane = membrane
 
-def _reset(builder: GraphBuilder, name: str, charged: ir.Value, rests: ir.Value, params: LIFParameters) -> ir.Value:
-    if params.v_reset is None:
-        fired = builder.cast(builder.add("Not", [rests], f"{name}.fires"), ir.DataType.FLOAT, f"{name}.fired")
-        jump = builder.add("Mul", [fired, builder.scalar(params.v_threshold)], f"{name}.jump")
-        return builder.add("Sub", [charged, jump], f"{name}.v")
-    if params.v_reset:
-        return builder.add("Where", [rests, charged, builder.scalar(params.v_reset)], f"{name}.v")
-    kept = builder.cast(rests, ir.DataType.FLOAT, f"{name}.kept")
-    return builder.add("Mul", [charged, kept], f"{name}.v")
+    def number(self, number: float) -> ir.Value:
+        return self._builder.scalar(number, self._membrane)
+
+    def charged(self, name: str, current: ir.Value, state: ir.Value | None) -> ir.Value:
+        add, params = self._builder.add, self._params
+        if state is None:
+            if params.v_rest:
+                return add("Add", [current, self.number(params.v_rest)], f"{name}.h")
+            state = self.number(0.0)
+        kept = add("Mul", [state, self.number(params.decay)], f"{name}.decayed")
+        if params.v_rest:
+            kept = add("Add", [kept, self.number(params.v_rest * (1.0 - params.decay))], f"{name}.drawn")
+        return add("Add", [kept, current], f"{name}.h")
+
+    def reset(self, name: str, charged: ir.Value, rests: ir.Value) -> ir.Value:
+        builder, params = self._builder, self._params
+        if params.v_reset is None:
+            fired = builder.cast(builder.add("Not", [rests], f"{name}.fires"), self._membrane, f"{name}.fired")
+            jump = builder.add("Mul", [fired, self.number(params.v_threshold)], f"{name}.jump")
+            return builder.add("Sub", [charged, jump], f"{name}.v")
+        if params.v_reset:
+            return builder.add("Where", [rests, charged, self.number(params.v_reset)], f"{name}.v")
+        return builder.add("Mul", [charged, builder.cast(rests, self._membrane, f"{name}.kept")], f"{name}.v")

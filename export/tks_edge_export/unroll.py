@@ -1,157 +1,162 @@
-"""One captured timestep, laid out at T: a static graph without loops, each weight stored once.
+"""One captured timestep, laid out at T, or as one step: a static graph without loops, each weight stored once.
 
 What does not depend on a LIF layer is the same at every step of a still image and stays single. Of the rest, an
 operator that treats every sample alike runs once, with T merged into the batch axis; any other is repeated once a step.
-The readout is the mean of the T logit vectors.
+The readout is the mean of the T logit vectors. A step graph is the layout at T = 1 with the state of every LIF layer as an
+input and an output.
 """
 
 from __future__ import annotations
 
 import onnx_ir as ir
-from torch import Tensor, nn
-
 from tks_edge_export import batchwise
 from tks_edge_export.batchwise import is_constant
-from tks_edge_export.capture import OPSET, PATH, Capture, capture, is_lif
+from tks_edge_export.capture import OPSET, PATH, Capture, is_lif
 from tks_edge_export.errors import ExportError
 from tks_edge_export.graph_builder import GraphBuilder
-from tks_edge_export.lif_steps import emit_lif
+from tks_edge_export.lif_steps import emit_lif, state_name
 from tks_edge_export.over_time import OverTime, merged_shape
-from tks_edge_export.passes import CLEAN_UP, ONE_STEP, apply
+from tks_edge_export.options import Options
 from tks_edge_export.passes.reshape_chain import chain_origin
 from tks_edge_export.values import static_shape
-from tks_edge_runtime.artifact import MAX_TIMESTEPS
 
 INPUT, LOGITS, LOGITS_PER_STEP = "input", "logits", "logits_per_step"
 _IR_VERSION = 10
 
 
-def export_graph(
-    module: nn.Module, example: Tensor, timesteps: int, *, per_step: bool = False
-) -> tuple[ir.Model, tuple[str, ...]]:
-    """Capture `module` and unroll it; `OneStep` captures once for several T.
-
-    Args:
-        module: a network built of LIF layers and stateless ones, from `[N, ...]` to logits `[N, K]` or `[1, N, K]`.
-        example: one batch of still images, in the dtype that the device will feed.
-        timesteps: T, 1 to `MAX_TIMESTEPS`.
-        per_step: whether the graph also gives `logits_per_step`, `[T, N, K]`.
-
-    Returns:
-        The graph (`input` to `logits` `[N, K]`), and the names of the passes that were applied.
+def unroll(captured: Capture, options: Options) -> ir.Model:
+    """Lay out one captured timestep at T, or as one step with its states; see the module's docstring.
 
     Raises:
-        ExportError: the module cannot be captured, or T is out of range.
+        ExportError: the network has several inputs or outputs, or branches on data.
     """
-    _check_timesteps(timesteps)
-    return OneStep(module, example).at(timesteps, per_step=per_step)
-
-
-class OneStep:
-    """One captured timestep of a network, its passes applied, to be unrolled at any number of T.
-
-    Args:
-        module: as for `export_graph`.
-        example: as for `export_graph`.
-
-    Raises:
-        ExportError: the module cannot be captured.
-    """
-
-    def __init__(self, module: nn.Module, example: Tensor) -> None:
-        self._captured = capture(module, example)
-        self._passes = apply(self._captured.model, ONE_STEP)
-
-    def at(self, timesteps: int, *, per_step: bool = False) -> tuple[ir.Model, tuple[str, ...]]:
-        """Unroll at T; arguments, result and errors are those of `export_graph`."""
-        _check_timesteps(timesteps)
-        if not self._captured.neurons and timesteps != 1:
-            raise ExportError(
-                f"timesteps is {timesteps}, but the network has no LIF layer: it runs one pass. Use --timesteps 1."
-            )
-        model = unroll(self._captured, timesteps, per_step=per_step)
-        return model, (*self._passes, "unroll", *apply(model, CLEAN_UP))
-
-
-def _check_timesteps(timesteps: int) -> None:
-    if not 1 <= timesteps <= MAX_TIMESTEPS:
-        raise ExportError(f"timesteps is {timesteps}; a static graph is made for 1 to {MAX_TIMESTEPS}.")
-
-
-def unroll(captured: Capture, timesteps: int, *, per_step: bool = False) -> ir.Model:
-    """Lay out one captured timestep at T; see the module's docstring."""
-    builder = GraphBuilder(OPSET)
     source = captured.model.graph
     if len(source.inputs) != 1 or len(source.outputs) != 1:
         raise ExportError(
             f"the network has {len(source.inputs)} inputs and {len(source.outputs)} outputs; one of each is needed."
         )
-    (old_input,) = source.inputs
-    new_input = ir.Value(name=INPUT, shape=old_input.shape, type=old_input.type)
-    values = {old_input: OverTime.of_still(builder, timesteps, new_input)}
-    for node in source:
-        if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
-            raise ExportError(
-                f"operator {node.op_type} ({node.name}) branches or loops on data; a static graph cannot."
-            )
-        for value in node.inputs:
-            if value is not None and value not in values:
-                values[value] = OverTime.of_still(builder, timesteps, builder.weight(value))
-        if is_lif(node) and node.inputs[0] is not None:
-            path = node.attributes[PATH].as_string()
-            values[node.outputs[0]] = emit_lif(builder, path, values[node.inputs[0]], captured.neurons[path])
+    return _Layout(captured, options).model()
+
+
+class _Layout:
+    """A graph in the making: every value of the captured timestep with what stands for it over time."""
+
+    def __init__(self, captured: Capture, options: Options) -> None:
+        self._source = captured.model.graph
+        self._neurons = captured.neurons
+        self._options = options
+        self._timesteps = options.timesteps if options.form == "static" else 1
+        self._builder = GraphBuilder(OPSET)
+        self._values: dict[ir.Value, OverTime] = {}
+        self._inputs: list[ir.Value] = []
+        self._states: list[ir.Value] = []
+
+    def model(self) -> ir.Model:
+        """Lay out every node in turn."""
+        self._input()
+        for node in self._source:
+            if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
+                raise ExportError(
+                    f"operator {node.op_type} ({node.name}) branches or loops on data; a static graph cannot."
+                )
+            for value in node.inputs:
+                if value is not None and value not in self._values:
+                    self._values[value] = self._still(self._builder.weight(value))
+            if is_lif(node):
+                self._neuron(node)
+            else:
+                self._node(node)
+        outputs = self._readout()
+        graph = self._builder.graph(self._inputs, [*outputs, *self._states], "tks_edge")
+        return ir.Model(graph, ir_version=_IR_VERSION)
+
+    def _still(self, value: ir.Value) -> OverTime:
+        """A value that is the same at every step; one a step where `share_still` is skipped."""
+        if "share_still" in self._options.skip and value.producer() is not None:
+            return OverTime.of_steps(self._builder, [value] * self._timesteps, str(value.name))
+        return OverTime.of_still(self._builder, self._timesteps, value)
+
+    def _input(self) -> None:
+        (old,) = self._source.inputs
+        shape = static_shape(old)
+        if shape is None:
+            raise ExportError("the network's input has no static shape; export with images of one size.")
+        if not self._options.frames or self._options.form == "step":
+            self._inputs.append(ir.Value(name=INPUT, shape=old.shape, type=old.type))
+            self._values[old] = OverTime.of_still(self._builder, self._timesteps, self._inputs[0])
+            return
+        batch, *rest = shape
+        framed = (batch, self._timesteps, *rest)
+        self._inputs.append(ir.Value(name=INPUT, shape=ir.Shape(framed), type=old.type))
+        first = self._builder.shaped(
+            "Transpose",
+            self._inputs,
+            f"{INPUT}.by_step",
+            (self._timesteps, batch, *rest),
+            [ir.AttrInt64s("perm", [1, 0, *range(2, len(framed))])],
+        )
+        merged = (self._timesteps * batch, *rest)
+        flat = self._builder.shaped("Reshape", [first, self._builder.integers(merged)], f"{INPUT}.merged", merged)
+        self._values[old] = OverTime.of_merged(self._builder, self._timesteps, flat)
+
+    def _neuron(self, node: ir.Node) -> None:
+        path, (current,) = node.attributes[PATH].as_string(), node.inputs
+        if current is None:
+            raise ExportError(f"the LIF layer {path!r} has no input; this is a fault in tks-edge.")
+        state = None
+        if self._options.form == "step":
+            state = ir.Value(name=state_name(path), shape=current.shape, type=ir.TensorType(ir.DataType.FLOAT))
+            self._inputs.append(state)
+        spikes, membrane = emit_lif(
+            self._builder, path, self._values[current], self._neurons[path], state=state
+        )
+        self._values[node.outputs[0]] = spikes
+        if state is not None:
+            membrane.name = f"{state_name(path)}.out"
+            self._states.append(membrane)
+
+    def _node(self, node: ir.Node) -> None:
+        """Append a node for all timesteps: once where nothing changes, as one batch where it may, else once a step."""
+        inputs = [None if value is None else self._values[value] for value in node.inputs]
+        if all(value is None or value.still is not None for value in inputs):
+            copies = self._builder.copy(node, [None if value is None else value.still for value in inputs], "")
+            self._values |= {old: self._still(new) for old, new in zip(node.outputs, copies, strict=True)}
+        elif "merge_time" not in self._options.skip and batchwise.refusal(node) is None:
+            merged = self._batched(node)
+            self._values[node.outputs[0]] = OverTime.of_merged(self._builder, self._timesteps, merged)
         else:
-            values |= _laid_out(builder, values, node, timesteps)
-    outputs = _readout(builder, values, source.outputs[0], timesteps, per_step=per_step)
-    return ir.Model(builder.graph([new_input], outputs, "tks_edge"), ir_version=_IR_VERSION)
+            steps = [
+                self._builder.copy(node, [None if value is None else value.steps()[t] for value in inputs], f".t{t}")
+                for t in range(self._timesteps)
+            ]
+            for index, old in enumerate(node.outputs):
+                values = [outputs[index] for outputs in steps]
+                self._values[old] = OverTime.of_steps(self._builder, values, str(old.name))
 
+    def _batched(self, node: ir.Node) -> ir.Value:
+        """Append `node` once, on T times the batch; the caller has asked `batchwise.refusal`."""
+        shape = merged_shape(node.outputs[0], self._timesteps)
+        inputs = [
+            None if value is None else self._values[value].still if is_constant(value) else self._values[value].merged()
+            for value in node.inputs
+        ]
+        if node.op_type == "Reshape":
+            inputs[1] = self._builder.integers(shape)
+        (output,) = self._builder.copy(node, inputs, "")
+        output.shape = ir.Shape(shape)
+        return output
 
-def _laid_out(
-    builder: GraphBuilder, values: dict[ir.Value, OverTime], node: ir.Node, timesteps: int
-) -> dict[ir.Value, OverTime]:
-    """Append `node` for all timesteps: once where nothing changes, as one batch where it may, else once a step."""
-    inputs = [None if value is None else values[value] for value in node.inputs]
-    if all(value is None or value.still is not None for value in inputs):
-        copies = builder.copy(node, [None if value is None else value.still for value in inputs], "")
-        return {old: OverTime.of_still(builder, timesteps, new) for old, new in zip(node.outputs, copies, strict=True)}
-    if batchwise.refusal(node) is None:
-        return {node.outputs[0]: OverTime.of_merged(builder, timesteps, _batched(builder, values, node, timesteps))}
-    steps = [
-        builder.copy(node, [None if value is None else value.steps()[t] for value in inputs], f".t{t}")
-        for t in range(timesteps)
-    ]
-    return {
-        old: OverTime.of_steps(builder, [outputs[index] for outputs in steps], str(old.name))
-        for index, old in enumerate(node.outputs)
-    }
-
-
-def _batched(builder: GraphBuilder, values: dict[ir.Value, OverTime], node: ir.Node, timesteps: int) -> ir.Value:
-    """Append `node` once, on T times the batch; the caller has asked `batchwise.refusal`."""
-    shape = merged_shape(node.outputs[0], timesteps)
-    inputs = [
-        None if value is None else values[value].still if is_constant(value) else values[value].merged()
-        for value in node.inputs
-    ]
-    if node.op_type == "Reshape":
-        inputs[1] = builder.integers(shape)
-    (output,) = builder.copy(node, inputs, "")
-    output.shape = ir.Shape(shape)
-    return output
-
-
-def _readout(
-    builder: GraphBuilder, values: dict[ir.Value, OverTime], output: ir.Value, timesteps: int, *, per_step: bool
-) -> list[ir.Value]:
-    """The mean over the steps as `logits` `[N, K]`, and the steps themselves where asked for."""
-    shape = static_shape(output)
-    if shape is None or len(shape) < 2 or any(size != 1 for size in shape[:-2]):
-        raise ExportError(f"the network's output has shape {shape}; logits [N, K] of one timestep are needed.")
-    batch, classes = shape[-2:]
-    flat = values[chain_origin(output)].merged()
-    steps = builder.shaped(
-        "Reshape", [flat, builder.integers((timesteps, batch, classes))], LOGITS_PER_STEP, (timesteps, batch, classes)
-    )
-    no_axis = [ir.AttrInt64("keepdims", 0)]
-    logits = builder.shaped("ReduceMean", [steps, builder.integers([0])], LOGITS, (batch, classes), no_axis)
-    return [logits, steps] if per_step else [logits]
+    def _readout(self) -> list[ir.Value]:
+        """The mean over the steps as `logits` `[N, K]`, and the steps themselves where asked for."""
+        output = self._source.outputs[0]
+        shape = static_shape(output)
+        if shape is None or len(shape) < 2 or any(size != 1 for size in shape[:-2]):
+            raise ExportError(f"the network's output has shape {shape}; logits [N, K] of one timestep are needed.")
+        batch, classes = shape[-2:]
+        by_step = (self._timesteps, batch, classes)
+        flat = self._values[chain_origin(output)].merged()
+        steps = self._builder.shaped("Reshape", [flat, self._builder.integers(by_step)], LOGITS_PER_STEP, by_step)
+        no_axis = [ir.AttrInt64("keepdims", 0)]
+        mean = [steps, self._builder.integers([0])]
+        logits = self._builder.shaped("ReduceMean", mean, LOGITS, (batch, classes), no_axis)
+        return [logits, steps] if self._options.per_step else [logits]

@@ -42,7 +42,7 @@ def test_an_unrolled_layer_fires_the_same_spikes_to_the_bit(
     builder = GraphBuilder(18)
     current = ir.Value(name="x", shape=ir.Shape((count * 2, 33)), type=ir.TensorType(ir.DataType.FLOAT))
     form = OverTime.of_still if still else OverTime.of_merged
-    spikes = emit_lif(builder, "layer", form(builder, timesteps, current), params)
+    spikes, _ = emit_lif(builder, "layer", form(builder, timesteps, current), params)
     graph = ir.Model(builder.graph([current], [spikes.merged()], "g"), ir_version=10)
     session = onnxruntime.InferenceSession(ir.to_proto(graph).SerializeToString(), providers=["CPUExecutionProvider"])
 

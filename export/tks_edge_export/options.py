@@ -1,0 +1,76 @@
+"""What is asked of an export: T, form, precision, target, and what is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tks_edge_export.errors import ExportError
+from tks_edge_export.targets import Target, find_target
+from tks_edge_runtime.artifact import MAX_TIMESTEPS
+from tks_edge_runtime.errors import unknown
+
+FORMS = ("static", "step")
+PRECISIONS = ("fp32", "fp16", "int8")
+MEMBRANES = ("fp32", "fp16")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a network is lowered to a graph.
+
+    Attributes:
+        timesteps: T, 1 to `MAX_TIMESTEPS`; a step graph's T is the number of steps that it is verified at.
+        form: "static", all timesteps in one graph; or "step", one timestep with the states as inputs and outputs.
+        precision: "fp32"; "fp16": weights, spikes and currents; "int8": weights, and spikes as exact integers.
+        membrane: of fp16 graphs, "fp16" or "fp32".
+        target: a key of `TARGETS`.
+        frames: whether every timestep has an input of its own, `[N, T, ...]`, rather than one still image.
+        per_step: whether the graph also gives `logits_per_step`, `[T, N, K]`.
+        quantize_ends: whether int8 covers the first layers, whose inputs are no spikes, and the classifier.
+        keep_float: module paths of layers that int8 leaves alone.
+        skip: names of passes that are left out, for debugging.
+
+    Raises:
+        ExportError: a number out of range, or options that exclude each other.
+        InputError: a name that is not known.
+    """
+
+    timesteps: int
+    form: str = "static"
+    precision: str = "fp32"
+    membrane: str = "fp32"
+    target: str = "generic"
+    frames: bool = False
+    per_step: bool = False
+    quantize_ends: bool = False
+    keep_float: tuple[str, ...] = ()
+    skip: frozenset[str] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.timesteps <= MAX_TIMESTEPS:
+            raise ExportError(f"timesteps is {self.timesteps}; a static graph is made for 1 to {MAX_TIMESTEPS}.")
+        named = (
+            ("form", self.form, FORMS),
+            ("precision", self.precision, PRECISIONS),
+            ("membrane", self.membrane, MEMBRANES),
+        )
+        for kind, got, allowed in named:
+            if got not in allowed:
+                raise unknown(kind, got, allowed)
+        find_target(self.target)
+        if self.membrane == "fp16" and self.precision != "fp16":
+            raise ExportError(f"membranes in fp16 belong to --precision fp16; this is {self.precision}.")
+        if self.precision != "int8" and (self.quantize_ends or self.keep_float):
+            raise ExportError(f"the precision is {self.precision}; which layers are quantized is a choice of int8 alone.")
+        if self.form == "step" and self.per_step:
+            raise ExportError("a step graph gives the logits of every step anyway; leave --per-step out.")
+
+    @property
+    def lowering(self) -> Target:
+        """The target's forms."""
+        return find_target(self.target)
+
+    @property
+    def codes_currents(self) -> bool:
+        """Whether membranes are 8-bit codes."""
+        return self.precision == "int8" and self.lowering.codes_currents

@@ -1,0 +1,151 @@
+"""Take the mean over the timesteps before the classifier and the pooling, not after them.
+
+    mean_t(W x[t] + b) = W mean_t(x[t]) + b          mean_t(pool(x[t])) = pool(mean_t(x[t]))
+
+The mean commutes with every linear operator that treats each sample by itself, so these run on N samples rather than on
+T N. With T = 1 it is the value itself. Refused where the logits of every step are an output too, and where nothing linear
+stands before the mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from tks_edge_export.values import constant, static_shape
+
+_POOLING = frozenset({"GlobalAveragePool", "AveragePool"})
+_RESHAPES = frozenset({"Flatten", "Reshape"})
+
+
+class FoldReadout(ir.passes.InPlacePass):
+    """Move the mean over the timesteps towards the spikes."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite the main graph of `model` in place."""
+        readout = _find(model)
+        if readout is None or refusal(model) is not None:
+            return ir.passes.PassResult(model, modified=False)
+        _move(model.graph, readout)
+        return ir.passes.PassResult(model, modified=True)
+
+
+@dataclass(frozen=True)
+class _Readout:
+    """The mean over the timesteps of `logits`, `[T * N, K]`."""
+
+    mean: ir.Node
+    by_step: ir.Value
+    logits: ir.Value
+
+    @property
+    def timesteps(self) -> int:
+        return (static_shape(self.by_step) or (1,))[0]
+
+
+def refusal(model: ir.Model) -> str | None:
+    """Why the mean stays where it is, or None when it can be moved."""
+    readout = _find(model)
+    if readout is None:
+        return "the readout is no mean over the timesteps"
+    if readout.by_step.is_graph_output():
+        return "the logits of every step are an output too"
+    if readout.timesteps > 1 and not _linear_nodes(readout.logits):
+        return "nothing linear stands before the mean"
+    return None
+
+
+def _find(model: ir.Model) -> _Readout | None:
+    mean = model.graph.outputs[0].producer()
+    by_step = mean.inputs[0] if mean is not None and mean.op_type == "ReduceMean" else None
+    reshape = by_step.producer() if by_step is not None else None
+    logits = reshape.inputs[0] if reshape is not None and reshape.op_type == "Reshape" else None
+    return None if mean is None or by_step is None or logits is None else _Readout(mean, by_step, logits)
+
+
+def _linear_nodes(value: ir.Value) -> list[ir.Node]:
+    """The linear nodes between the last nonlinear value and `value`, the last first."""
+    found: list[ir.Node] = []
+    node = value.producer()
+    while node is not None and node.inputs[0] is not None and _is_linear(node):
+        found.append(node)
+        node = node.inputs[0].producer()
+    # A reshape alone is not worth moving the mean for.
+    while found and found[-1].op_type in _RESHAPES:
+        found.pop()
+    return found
+
+
+def _is_linear(node: ir.Node) -> bool:
+    """Whether the node is linear up to a constant, treats samples alike, and is used by the next one alone."""
+    value, output = node.inputs[0], node.outputs[0]
+    rows, old = static_shape(output), static_shape(value)
+    if not rows or not old or rows[0] != old[0] or len(output.uses()) != 1 or output.is_graph_output():
+        return False
+    if node.op_type in ("Gemm", "MatMul", "Add"):
+        shapes = [static_shape(weight) for weight in node.inputs[1:] if weight is not None]
+        if any(ir.convenience.get_const_tensor(weight) is None for weight in node.inputs[1:] if weight is not None):
+            return False
+        bias = shapes[-1] if node.op_type == "Add" or len(shapes) > 1 else ()
+        return bias is not None and (len(bias) < len(rows) or bias[0] == 1) and not _is_transposed(node)
+    return node.op_type in _POOLING or node.op_type in _RESHAPES
+
+
+def _is_transposed(node: ir.Node) -> bool:
+    return "transA" in node.attributes and bool(node.attributes["transA"].as_int())
+
+
+def _move(graph: ir.Graph, readout: _Readout) -> None:
+    old = readout.mean.outputs[0]
+    if readout.timesteps == 1:
+        graph.outputs[0], readout.logits.name = readout.logits, old.name
+        old.name = f"{old.name}.mean"
+        return
+    linear = _linear_nodes(readout.logits)
+    value = linear[-1].inputs[0]
+    batch = (static_shape(old) or (0,))[0]
+    new = _mean_over_time(graph, value, readout, batch)
+    for node in reversed(linear):
+        shape = (batch, *(static_shape(node.outputs[0]) or (0,))[1:])
+        inputs = [new[-1].outputs[0], *node.inputs[1:]]
+        if node.op_type == "Reshape":
+            inputs[1] = _integers(graph, f"{node.name}.shape", shape)
+        new.append(_node(node.op_type, inputs, shape, f"{node.name}.of_mean", tuple(node.attributes.values())))
+    name, result = old.name, new[-1].outputs[0]
+    ir.convenience.replace_nodes_and_values(graph, readout.mean, [readout.mean], new, [old], [result])
+    result.name = name
+
+
+def _mean_over_time(graph: ir.Graph, value: ir.Value | None, readout: _Readout, batch: int) -> list[ir.Node]:
+    """The mean over the steps of `value`, `[T * N, ...]`, as nodes."""
+    if value is None:
+        raise AssertionError("linear nodes have an input")
+    rest = (static_shape(value) or (0,))[1:]
+    shape = (readout.timesteps, batch, *rest)
+    split = _node("Reshape", [value, _integers(graph, f"{value.name}.over_time", shape)], shape, f"{value.name}.by_step")
+    axes = _integers(graph, f"{value.name}.time_axis", [0])
+    no_axis = (ir.AttrInt64("keepdims", 0),)
+    return [split, _node("ReduceMean", [split.outputs[0], axes], (batch, *rest), f"{value.name}.mean", no_axis)]
+
+
+def _node(
+    operator: str,
+    inputs: Sequence[ir.Value | None],
+    shape: Sequence[int],
+    name: str,
+    attributes: Sequence[ir.Attr] = (),
+) -> ir.Node:
+    node = ir.Node("", operator, inputs, attributes, name=name)
+    first = inputs[0]
+    node.outputs[0].name, node.outputs[0].shape = name, ir.Shape(shape)
+    node.outputs[0].type = None if first is None else first.type
+    return node
+
+
+def _integers(graph: ir.Graph, name: str, numbers: Sequence[int]) -> ir.Value:
+    value = constant(name, np.asarray(numbers, dtype=np.int64))
+    graph.register_initializer(value)
+    return value
