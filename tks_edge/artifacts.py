@@ -16,6 +16,7 @@ def source_of(
     timesteps: Sequence[int],
     *,
     samples: int,
+    calibration: int,
     name: str | None = None,
     data: Path | None = None,
     device: str = "cpu",
@@ -27,6 +28,7 @@ def source_of(
         run: the trained network; it is moved to the CPU.
         timesteps: each T that it will be unrolled at; the accuracy is taken at these and at T of the training.
         samples: how many test samples to take at most, evenly spaced over the split.
+        calibration: how many training samples to take at most, evenly spaced, for int8 to look at.
         name: what the artifacts are called after; the run's own name when not given.
         data: where the data set lies, if it was moved.
         device: where the accuracy is computed, a name that torch knows.
@@ -48,6 +50,7 @@ def source_of(
     )
     network.cpu()
     inputs, labels = split.stacked()
+    seen, _ = dataset.train.evenly_spaced(calibration).stacked()
     return Source(
         name=name,
         network=network,
@@ -57,4 +60,5 @@ def source_of(
         weights_sha256=run.weights_sha256(),
         samples=Samples(dataset.name, "test", inputs, labels),
         accuracies=tuple(evaluation.accuracies()),
+        calibration=seen,
     )

@@ -1,14 +1,23 @@
 """Trained networks to static ONNX graphs at a chosen T, verified against the network they came from."""
 
-from tks_edge_export.artifact import PRECISIONS, Exported, Exporter, Samples, Source, export, record_evaluation_set
+from tks_edge_export.any_module import export
+from tks_edge_export.artifact import Exported, Exporter, record_evaluation_set
+from tks_edge_export.codes import Calibration
 from tks_edge_export.compiler import Compiled, Compiler, export_graph
 from tks_edge_export.errors import ExportError, VerificationError
-from tks_edge_export.options import Options
-from tks_edge_export.replay import LayerComparison
+from tks_edge_export.options import FORMS, MEMBRANES, PRECISIONS, Options
+from tks_edge_export.reference import Reference
+from tks_edge_export.replay import LayerComparison, StepComparison
+from tks_edge_export.source import Samples, Source
+from tks_edge_export.targets import TARGETS
 from tks_edge_export.verify import Comparison, compare
 
 __all__ = [
+    "FORMS",
+    "MEMBRANES",
     "PRECISIONS",
+    "TARGETS",
+    "Calibration",
     "Comparison",
     "Compiled",
     "Compiler",
@@ -17,8 +26,10 @@ __all__ = [
     "Exporter",
     "LayerComparison",
     "Options",
+    "Reference",
     "Samples",
     "Source",
+    "StepComparison",
     "VerificationError",
     "compare",
     "export",

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
+import numpy.typing as npt
 import onnx_ir as ir
 from torch import Tensor, nn
 
-from tks_edge_export.capture import Capture, capture
+from tks_edge_export.calibrate import Wanted, calibrate
+from tks_edge_export.capture import PATH, Capture, capture, is_lif
+from tks_edge_export.codes import Calibration, Code
+from tks_edge_export.dependence import neurons_behind
 from tks_edge_export.errors import ExportError
+from tks_edge_export.layers import Layer, Place, weighted_layers
 from tks_edge_export.options import Options
-from tks_edge_export.passes import LAID_OUT, LAYOUT, ONE_STEP, apply, check_names
+from tks_edge_export.passes import CLEAN_UP, FOR_ONNXRUNTIME, LAID_OUT, LAYOUT, ONE_STEP, apply, check_skipped
+from tks_edge_export.passes.encode_int8 import EncodeInt8
+from tks_edge_export.passes.to_fp16 import ToFp16
+from tks_edge_export.quantization import as_module, covered_layers, fits, quantize_weights
+from tks_edge_export.reference import FLOAT16, Reference, holds_weights, reference_network
 from tks_edge_export.unroll import unroll
+
+Batches = Iterable[npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A graph, and the names of the passes that made it."""
+    """A graph, the names of the passes that made it, the network that it must equal, and what was found on samples."""
 
     model: ir.Model
     passes: tuple[str, ...]
+    reference: Reference
+    calibration: Calibration
 
 
 class Compiler:
@@ -34,26 +49,100 @@ class Compiler:
     """
 
     def __init__(self, module: nn.Module, example: Tensor) -> None:
+        self._module = module
         self._captured = capture(module, example)
 
-    def compile(self, options: Options) -> Compiled:
+    def compile(self, options: Options, calibration: Calibration | Batches | None = None) -> Compiled:
         """Lower the network; the graph goes from `input` to `logits`, `[N, K]`.
+
+        Args:
+            options: what is asked for.
+            calibration: what an earlier compilation found on samples, or batches of them; needed only where int8 has to
+                round what is no spike.
 
         Raises:
             ExportError: the network cannot be lowered so.
             InputError: a pass that is to be skipped does not exist.
         """
-        check_names(options.skip)
+        check_skipped(options)
         if not self._captured.neurons and (options.timesteps != 1 or options.form == "step"):
             raise ExportError(
                 f"timesteps is {options.timesteps} and the form {options.form}, but the network has no LIF layer: it "
                 "runs one pass. Use one timestep and the form static."
             )
-        one_step = Capture(self._captured.model.clone(), dict(self._captured.neurons))
-        passes = apply(one_step, ONE_STEP, options)
-        laid_out = replace(one_step, model=unroll(one_step, options))
-        layout = tuple(name for name in LAYOUT if name not in options.skip)
-        return Compiled(laid_out.model, (*passes, "unroll", *layout, *apply(laid_out, LAID_OUT, options)))
+        captured = Capture(self._captured.model.clone(), dict(self._captured.neurons))
+        passes = [*apply(captured, ONE_STEP, options.skip)]
+        reference, found = Reference(self._module), Calibration()
+        if options.precision == "int8":
+            reference, found = self._quantize(captured, options, calibration)
+            passes.append("quantize_weights")
+        if options.precision == "fp16":
+            reference = self._halved(captured)
+            passes.append("to_fp16")
+        codes = {path: Code.of_membrane(captured.neurons[path].v_threshold, zero) for path, zero in found.zeros.items()}
+        laid_out = Capture(unroll(captured, options, codes), captured.neurons)
+        passes += ["unroll", *(name for name in LAYOUT if name not in options.skip)]
+        passes += apply(laid_out, LAID_OUT, options.skip)
+        if options.precision == "int8":
+            EncodeInt8(options.lowering.spikes, found)(laid_out.model)
+            passes.append("encode_int8")
+        if options.precision == "fp32" and options.lowering.fuses_hard_sigmoid:
+            passes += apply(laid_out, FOR_ONNXRUNTIME, options.skip)
+        passes += apply(laid_out, CLEAN_UP, options.skip)
+        return Compiled(laid_out.model, tuple(passes), reference, found)
+
+    def _quantize(
+        self, captured: Capture, options: Options, calibration: Calibration | Batches | None
+    ) -> tuple[Reference, Calibration]:
+        """Round the weights of one captured timestep, in place; returns the network that has them."""
+        graph = captured.model.graph
+        layers = covered_layers(graph, options)
+        found = self._calibrated(_wanted(captured, layers, options), options, calibration)
+        rounded = quantize_weights(graph, layers, found, whole_biases=options.codes_currents)
+        network = reference_network(self._module, rounded, captured.neurons, found)
+        exact = neurons_behind(graph, [layer.path for layer in rounded if layer.exact]) - found.zeros.keys()
+        return Reference(network, exact=exact), found
+
+    def _halved(self, captured: Capture) -> Reference:
+        """Change one captured timestep to half precision, in place; returns the network with its weights rounded."""
+        layers = [layer for layer in weighted_layers(captured.model.graph) if holds_weights(self._module, layer.path)]
+        ToFp16()(captured.model)
+        rounded = [as_module(layer) for layer in layers]
+        return Reference(reference_network(self._module, rounded, captured.neurons, Calibration()), FLOAT16)
+
+    def _calibrated(self, wanted: Wanted, options: Options, calibration: Calibration | Batches | None) -> Calibration:
+        if not wanted:
+            return Calibration()
+        if isinstance(calibration, Calibration):
+            return calibration
+        if calibration is None:
+            what = [*wanted.inputs, *wanted.outputs, *wanted.neurons][0]
+            raise ExportError(
+                f"int8 for the target {options.target} rounds values at {what} whose range depends on the data. "
+                "Hand in samples to calibrate with."
+            )
+        return calibrate(self._module, calibration, options.timesteps, wanted, frames=options.frames)
+
+
+def _wanted(captured: Capture, layers: list[Layer], options: Options) -> Wanted:
+    """Where int8 rounds what is no spike."""
+    dtype = options.lowering.spikes
+    inputs = [layer.path for layer in layers if not fits(layer.grid, dtype)]
+    if not options.codes_currents:
+        return Wanted(inputs, {}, {}, signed=dtype == "int8")
+    coded = neurons_behind(captured.model.graph, [layer.path for layer in layers])
+    outputs = {
+        layer.path: layer.norms[-1] if layer.norms else layer.path
+        for layer in layers
+        if layer.place is not Place.CLASSIFIER and not _becomes_codes(layer.node, coded)
+    }
+    return Wanted(inputs, outputs if coded else {}, {path: captured.neurons[path] for path in coded}, signed=False)
+
+
+def _becomes_codes(node: ir.Node, coded: frozenset[str]) -> bool:
+    """Whether nothing but LIF layers with codes for membranes reads the node's output."""
+    users = [use.node for use in node.outputs[0].uses()]
+    return all(is_lif(user) and user.attributes[PATH].as_string() in coded for user in users)
 
 
 def export_graph(

@@ -41,6 +41,26 @@ class GraphBuilder:
         self._nodes.append(node)
         return output
 
+    def quantized(self, value: ir.Value, scale: float, zero: np.generic, name: str) -> ir.Value:
+        """Append the quantization of `value` to the type of `zero`, by one scale."""
+        point = self.constant(f"zero.{zero.dtype}.{zero}", np.asarray(zero))
+        codes = self.shaped("QuantizeLinear", [value, self.scalar(scale), point], name, static_shape(value) or ())
+        codes.type = point.type
+        return codes
+
+    def dequantized(self, codes: ir.Value, scale: float, zero: np.generic, name: str) -> ir.Value:
+        """Append what `codes` of the type of `zero` stand for, in float32."""
+        point = self.constant(f"zero.{zero.dtype}.{zero}", np.asarray(zero))
+        value = self.shaped("DequantizeLinear", [codes, self.scalar(scale), point], name, static_shape(codes) or ())
+        value.type = ir.TensorType(ir.DataType.FLOAT)
+        return value
+
+    def shift_right(self, codes: ir.Value, bits: int, name: str) -> ir.Value:
+        """Append the shift of unsigned `codes` by `bits`."""
+        count = self.constant(f"bits.{bits}", np.asarray(bits, np.uint8))
+        direction = [ir.AttrString("direction", "RIGHT")]
+        return self.shaped("BitShift", [codes, count], name, static_shape(codes) or (), direction)
+
     def cast(self, value: ir.Value, dtype: ir.DataType, name: str) -> ir.Value:
         """Append a cast of `value` to `dtype`."""
         node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", dtype.value)], name=name)
@@ -118,6 +138,7 @@ class GraphBuilder:
         if name not in self._initializers:
             copy = ir.Value(name=name, const_value=value.const_value)
             copy.shape, copy.type = value.shape, value.type
+            copy.meta.update(value.meta)
             self._initializers[name] = copy
         return self._initializers[name]
 

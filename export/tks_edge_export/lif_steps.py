@@ -8,9 +8,9 @@
 
 What the first and the last step make needless is left to the passes `first_step` and `remove_unused`. The scale k is
 applied to all steps at once, and the booleans of all steps become spikes at once. A product stands where a selection
-would, because on a CPU ONNX Runtime's `Where` takes several times as long. The order of the floating-point operations is
-that of `charge` and `reset`, so the spikes come out the same to the bit wherever the currents do. Only operators that
-TensorRT 10.3 parses are used.
+would, because on a CPU ONNX Runtime's `Where` takes several times as long. The order of the floating-point operations
+is that of `charge` and `reset`, so the spikes come out the same to the bit wherever the currents do. Only operators
+that TensorRT 10.3 parses are used.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from tks_edge_export.over_time import OverTime
 from tks_edge_models import LIFParameters
 
 _SPIKES = ".spikes"
+NEXT_STATE = ".out"
+"""What is added to the name of a state for the output that becomes it in the next step."""
 
 
 def spikes_name(path: str) -> str:

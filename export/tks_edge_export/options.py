@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 
 from tks_edge_export.errors import ExportError
 from tks_edge_export.targets import Target, find_target
-from tks_edge_runtime.artifact import MAX_TIMESTEPS
+from tks_edge_runtime.artifact import FORMS, MAX_TIMESTEPS
 from tks_edge_runtime.errors import unknown
 
-FORMS = ("static", "step")
 PRECISIONS = ("fp32", "fp16", "int8")
 MEMBRANES = ("fp32", "fp16")
 
@@ -61,7 +60,9 @@ class Options:
         if self.membrane == "fp16" and self.precision != "fp16":
             raise ExportError(f"membranes in fp16 belong to --precision fp16; this is {self.precision}.")
         if self.precision != "int8" and (self.quantize_ends or self.keep_float):
-            raise ExportError(f"the precision is {self.precision}; which layers are quantized is a choice of int8 alone.")
+            raise ExportError(
+                f"the precision is {self.precision}; which layers are quantized is a choice of int8 alone."
+            )
         if self.form == "step" and self.per_step:
             raise ExportError("a step graph gives the logits of every step anyway; leave --per-step out.")
 

@@ -4,69 +4,134 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from tks_edge_models import LIF, LIFParameters
+from tks_edge_export.codes import CodedLIF
+from tks_edge_export.reference import Reference, Rounding
+from tks_edge_models import LIF, LIFParameters, Network
 from tks_edge_models.lif import charge, reset
 
 Array = npt.NDArray[Any]
-EPSILON = float(np.finfo(np.float32).eps)
-ULPS = 32
-"""How far a borderline membrane may be from the threshold, in units in the last place of the layer's largest membrane.
 
-A sum of a few thousand products in another order differs by a few units in practice; a wrong constant, a lost state or
-a swapped step moves membranes by many thousands.
-"""
+
+@dataclass(frozen=True)
+class StepComparison:
+    """One LIF layer at one timestep, over all samples.
+
+    `differing` decisions differ, `faults` of them with the membrane further from the threshold than rounding explains.
+    `largest_distance` is the largest |membrane - threshold| of a differing decision; `smallest_margin` the smallest of
+    all decisions. `fired` counts the spikes.
+    """
+
+    decisions: int = 0
+    differing: int = 0
+    faults: int = 0
+    fired: int = 0
+    largest_distance: float = 0.0
+    smallest_margin: float = float("inf")
+
+    def __add__(self, other: StepComparison) -> StepComparison:
+        return StepComparison(
+            self.decisions + other.decisions,
+            self.differing + other.differing,
+            self.faults + other.faults,
+            self.fired + other.fired,
+            max(self.largest_distance, other.largest_distance),
+            min(self.smallest_margin, other.smallest_margin),
+        )
+
+    @property
+    def fire_rate(self) -> float:
+        """Spikes a decision."""
+        return self.fired / max(1, self.decisions)
 
 
 @dataclass(frozen=True)
 class LayerComparison:
-    """One LIF layer over all samples and timesteps.
-
-    `differing` decisions differ, `faults` of them with the membrane further from the threshold than rounding explains;
-    `first_fault` is the first timestep (from 0) with one. `largest_distance` is the largest |membrane - threshold| of a
-    differing decision; `smallest_margin` the smallest of all decisions. `fire_rate` is spikes a neuron and timestep.
-    """
+    """One LIF layer, timestep by timestep; `exact` where no decision may differ at all."""
 
     path: str
-    decisions: int
-    differing: int
-    faults: int
-    first_fault: int | None
-    largest_distance: float
-    smallest_margin: float
-    fire_rate: float
+    exact: bool
+    steps: tuple[StepComparison, ...]
+
+    @property
+    def total(self) -> StepComparison:
+        """All timesteps together."""
+        return sum(self.steps, StepComparison())
+
+    @property
+    def first_fault(self) -> int | None:
+        """The first timestep, from 0, with a fault."""
+        return next((t for t, found in enumerate(self.steps) if found.faults), None)
 
 
 class Replayed:
-    """A copy of a network whose LIF layers pass on given spikes and record where they would have decided otherwise."""
+    """A copy of a network whose LIF layers pass on given spikes and record where they would have decided otherwise.
 
-    def __init__(self, network: nn.Module) -> None:
-        self._network = copy.deepcopy(network).cpu().eval()
+    Args:
+        reference: the network, and how closely its decisions are judged.
+        timesteps: T.
+        frames: whether every timestep has an input of its own.
+    """
+
+    def __init__(self, reference: Reference, timesteps: int, *, frames: bool = False) -> None:
+        self.network = copy.deepcopy(reference.network).cpu().eval()
+        self._timesteps = timesteps
+        self._frames = frames
         self._layers: dict[str, _ReplayedLIF] = {}
         self._order: list[_ReplayedLIF] = []
-        for path, layer in list(self._network.named_modules()):
+        sequences = isinstance(self.network, Network)
+        for path, layer in list(self.network.named_modules()):
             if isinstance(layer, LIF):
-                self._layers[path] = _ReplayedLIF(path, layer.params, self._order)
-                self._network.set_submodule(path, self._layers[path])
+                neuron = layer if isinstance(layer, CodedLIF) else _FloatNeuron(layer.params, reference.rounding)
+                exact = path in reference.exact
+                self._layers[path] = _ReplayedLIF(path, neuron, exact, sequences, self._order)
+                self.network.set_submodule(path, self._layers[path])
 
     @property
     def paths(self) -> list[str]:
         """The module path of every LIF layer."""
         return list(self._layers)
 
-    def run(self, batch: Array, timesteps: int, spikes: dict[str, Array], real: int) -> Array:
-        """The logits `[T, real, K]` that follow from these spikes, once every layer has judged its own."""
+    def run(self, batch: Array, spikes: dict[str, Array], real: int) -> Array:
+        """The logits `[T, real, K]` that follow from these spikes, once every layer has judged its own.
+
+        Args:
+            batch: still images `[N, ...]`, or frames `[N, T, ...]`, of which the first `real` samples count.
+            spikes: `[T, N, ...]` of every layer.
+            real: how many samples are no filling.
+        """
         for path, layer in self._layers.items():
-            layer.expect(torch.from_numpy(spikes[path]), real)
+            layer.begin(torch.from_numpy(spikes[path]), real)
+        return self._logits(batch)[:, :real]
+
+    def run_freely(self, batch: Array) -> Array:
+        """The logits `[T, N, K]` of the network with the spikes that it fires itself."""
+        for layer in self._layers.values():
+            layer.begin(None, 0)
+        return self._logits(batch)
+
+    @property
+    def fired(self) -> dict[str, Array]:
+        """The spikes `[T, ...]` of every layer in the last free run."""
+        return {path: torch.stack(layer.fired).numpy() for path, layer in self._layers.items()}
+
+    def _logits(self, batch: Array) -> Array:
+        pixels = torch.from_numpy(batch)
+        frames = pixels.transpose(0, 1) if self._frames else pixels.expand(self._timesteps, *pixels.shape)
         with torch.inference_mode():
-            logits: Array = self._network(torch.from_numpy(batch), timesteps).numpy()[:, :real]
-        return logits
+            if not isinstance(self.network, Network):
+                # A module of one timestep: its LIF layers keep their state from call to call.
+                logits = torch.stack([self.network(frame).reshape(len(frame), -1) for frame in frames])
+            else:
+                logits = self.network(frames) if self._frames else self.network(pixels, self._timesteps)
+        result: Array = logits.numpy()
+        return result
 
     def borderline_samples(self) -> npt.NDArray[np.bool_]:
         """Which samples of the last run had a decision that differs."""
@@ -78,65 +143,109 @@ class Replayed:
         return [layer.result() for layer in self._order]
 
 
-class _ReplayedLIF(nn.Module):
-    """A LIF layer that judges the spikes it is given, and passes them on."""
+class _Neuron(Protocol):
+    """What a neuron does at one timestep, and how closely its decisions can be judged."""
 
-    def __init__(self, path: str, params: LIFParameters, order: list[_ReplayedLIF]) -> None:
+    def charge(self, x: Tensor, v: Tensor | None) -> Tensor: ...
+
+    def fires(self, h: Tensor) -> Tensor: ...
+
+    def reset(self, h: Tensor, spikes: Tensor) -> Tensor: ...
+
+    def distance(self, h: Tensor) -> Tensor: ...
+
+    def tolerance(self, h: Tensor) -> float: ...
+
+
+class _FloatNeuron:
+    """The equations of `tks_edge_models.lif`."""
+
+    def __init__(self, params: LIFParameters, rounding: Rounding) -> None:
+        self._params = params
+        self._rounding = rounding
+
+    def charge(self, x: Tensor, v: Tensor | None) -> Tensor:
+        return charge(x, v, self._params)
+
+    def fires(self, h: Tensor) -> Tensor:
+        return h >= self._params.v_threshold
+
+    def reset(self, h: Tensor, spikes: Tensor) -> Tensor:
+        return reset(h, spikes, self._params)
+
+    def distance(self, h: Tensor) -> Tensor:
+        return (h - self._params.v_threshold).abs()
+
+    def tolerance(self, h: Tensor) -> float:
+        largest = max(abs(self._params.v_threshold), float(h.abs().max()))
+        return self._rounding.membrane_ulps * self._rounding.epsilon * largest
+
+
+class _ReplayedLIF(nn.Module):
+    """A LIF layer that judges the spikes it is given, and passes them on; given none, it fires its own."""
+
+    def __init__(self, path: str, neuron: _Neuron, exact: bool, sequences: bool, order: list[_ReplayedLIF]) -> None:
         super().__init__()
         self.path = path
-        self.params = params
+        self._neuron = neuron
         self.differing_samples = torch.zeros(1, dtype=torch.bool)
+        self.fired: list[Tensor] = []
+        self._exact = exact
+        self._sequences = sequences
         self._order = order
-        self._given = torch.empty(0)
-        self._real = 0
-        self._decisions = self._differing = self._faults = self._fired = 0
-        self._first_fault: int | None = None
-        self._largest_distance = 0.0
-        self._smallest_margin = float("inf")
+        self._given: Tensor | None = None
+        self._state: Tensor | None = None
+        self._timestep = self._real = 0
+        self._found: list[StepComparison] = []
 
-    def expect(self, spikes: Tensor, real: int) -> None:
-        """Set the spikes `[T, N, ...]` of the next run, of which the first `real` samples count."""
+    def begin(self, spikes: Tensor | None, real: int) -> None:
+        """Start a run at rest, on the spikes `[T, N, ...]`, of which the first `real` samples count."""
         self._given, self._real = spikes, real
+        self._state, self._timestep, self.fired = None, 0, []
         self.differing_samples = torch.zeros(real, dtype=torch.bool)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge every timestep from the state that the given spikes lead to."""
+        """Run the next timestep, or, in a network over sequences, all that x has in front."""
+        if not self._sequences:
+            return self._step(x)
+        return torch.stack([self._step(current) for current in x.unbind(0)])
+
+    def _step(self, current: Tensor) -> Tensor:
+        if self._given is None:
+            h = self._neuron.charge(current, self._state)
+            spikes = self._neuron.fires(h).to(h.dtype)
+            self._state = self._neuron.reset(h, spikes)
+            self.fired.append(spikes)
+            return spikes
         if self not in self._order:
             self._order.append(self)
-        given = self._given.reshape(x.shape)
-        state: Tensor | None = None
-        for t, current in enumerate(x.unbind(0)):
-            h = charge(current, state, self.params)
-            self._judge(h[: self._real], given[t, : self._real], t)
-            state = reset(h, given[t], self.params)
+        given = self._given[self._timestep].reshape(current.shape)
+        h = self._neuron.charge(current, self._state)
+        rows = self._given.shape[1]
+        self._judge(h.reshape(rows, -1)[: self._real], given.reshape(rows, -1)[: self._real])
+        self._state = self._neuron.reset(h, given)
+        self._timestep += 1
         return given
 
-    def _judge(self, h: Tensor, given: Tensor, timestep: int) -> None:
-        distance = (h - self.params.v_threshold).abs()
-        differs = (h >= self.params.v_threshold) != (given == 1)
-        scale = max(abs(self.params.v_threshold), float(h.abs().max()))
+    def _judge(self, h: Tensor, given: Tensor) -> None:
+        """Record the decisions of one timestep; h and the spikes are `[real, neurons]`."""
+        distance = self._neuron.distance(h)
         impossible = ((given != 0) & (given != 1)) | ~torch.isfinite(h)
-        faults = int(((differs & (distance > ULPS * EPSILON * scale)) | impossible).sum())
-        self._decisions += h.numel()
-        self._differing += int((differs | impossible).sum())
-        self._faults += faults
-        self._fired += int((given != 0).sum())
-        if faults and (self._first_fault is None or timestep < self._first_fault):
-            self._first_fault = timestep
-        if bool(differs.any()):
-            self._largest_distance = max(self._largest_distance, float(distance[differs].max()))
-            self.differing_samples |= differs.flatten(1).any(1)
-        self._smallest_margin = min(self._smallest_margin, float(distance.min()))
+        differs = (self._neuron.fires(h) != (given == 1)) | impossible
+        allowed = 0.0 if self._exact else self._neuron.tolerance(h)
+        found = StepComparison(
+            decisions=h.numel(),
+            differing=int(differs.sum()),
+            faults=int(((differs & (distance > allowed)) | impossible).sum()),
+            fired=int((given != 0).sum()),
+            largest_distance=float(distance[differs].max()) if bool(differs.any()) else 0.0,
+            smallest_margin=float(distance.min()),
+        )
+        self.differing_samples |= differs.any(1)
+        if self._timestep == len(self._found):
+            self._found.append(StepComparison())
+        self._found[self._timestep] += found
 
     def result(self) -> LayerComparison:
         """What was found so far."""
-        return LayerComparison(
-            path=self.path,
-            decisions=self._decisions,
-            differing=self._differing,
-            faults=self._faults,
-            first_fault=self._first_fault,
-            largest_distance=self._largest_distance,
-            smallest_margin=self._smallest_margin,
-            fire_rate=self._fired / max(1, self._decisions),
-        )
+        return LayerComparison(self.path, self._exact, tuple(self._found))

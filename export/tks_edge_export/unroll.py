@@ -2,21 +2,26 @@
 
 What does not depend on a LIF layer is the same at every step of a still image and stays single. Of the rest, an
 operator that treats every sample alike runs once, with T merged into the batch axis; any other is repeated once a step.
-The readout is the mean of the T logit vectors. A step graph is the layout at T = 1 with the state of every LIF layer as an
-input and an output.
+The readout is the mean of the T logit vectors. A step graph is the layout at T = 1 with the state of every LIF layer as
+an input and an output.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx_ir as ir
+
 from tks_edge_export import batchwise
 from tks_edge_export.batchwise import is_constant
 from tks_edge_export.capture import OPSET, PATH, Capture, is_lif
+from tks_edge_export.codes import Code
 from tks_edge_export.errors import ExportError
 from tks_edge_export.graph_builder import GraphBuilder
-from tks_edge_export.lif_steps import emit_lif, state_name
-from tks_edge_export.over_time import OverTime, merged_shape
+from tks_edge_export.lif_codes import emit_coded_lif
+from tks_edge_export.lif_steps import NEXT_STATE, emit_lif, state_name
 from tks_edge_export.options import Options
+from tks_edge_export.over_time import OverTime, merged_shape
 from tks_edge_export.passes.reshape_chain import chain_origin
 from tks_edge_export.values import static_shape
 
@@ -24,8 +29,13 @@ INPUT, LOGITS, LOGITS_PER_STEP = "input", "logits", "logits_per_step"
 _IR_VERSION = 10
 
 
-def unroll(captured: Capture, options: Options) -> ir.Model:
+def unroll(captured: Capture, options: Options, codes: Mapping[str, Code] | None = None) -> ir.Model:
     """Lay out one captured timestep at T, or as one step with its states; see the module's docstring.
+
+    Args:
+        captured: the timestep.
+        options: what is asked for.
+        codes: of the membranes that are held in 8 bits, by the module path of their LIF layer.
 
     Raises:
         ExportError: the network has several inputs or outputs, or branches on data.
@@ -35,16 +45,17 @@ def unroll(captured: Capture, options: Options) -> ir.Model:
         raise ExportError(
             f"the network has {len(source.inputs)} inputs and {len(source.outputs)} outputs; one of each is needed."
         )
-    return _Layout(captured, options).model()
+    return _Layout(captured, options, codes or {}).model()
 
 
 class _Layout:
     """A graph in the making: every value of the captured timestep with what stands for it over time."""
 
-    def __init__(self, captured: Capture, options: Options) -> None:
+    def __init__(self, captured: Capture, options: Options, codes: Mapping[str, Code]) -> None:
         self._source = captured.model.graph
         self._neurons = captured.neurons
         self._options = options
+        self._codes = codes
         self._timesteps = options.timesteps if options.form == "static" else 1
         self._builder = GraphBuilder(OPSET)
         self._values: dict[ir.Value, OverTime] = {}
@@ -103,16 +114,20 @@ class _Layout:
         path, (current,) = node.attributes[PATH].as_string(), node.inputs
         if current is None:
             raise ExportError(f"the LIF layer {path!r} has no input; this is a fault in tks-edge.")
-        state = None
+        code, state = self._codes.get(path), None
+        membrane_type = ir.DataType.FLOAT16 if self._options.membrane == "fp16" else ir.DataType.FLOAT
         if self._options.form == "step":
-            state = ir.Value(name=state_name(path), shape=current.shape, type=ir.TensorType(ir.DataType.FLOAT))
+            dtype = membrane_type if code is None else ir.DataType.UINT8
+            state = ir.Value(name=state_name(path), shape=current.shape, type=ir.TensorType(dtype))
             self._inputs.append(state)
-        spikes, membrane = emit_lif(
-            self._builder, path, self._values[current], self._neurons[path], state=state
-        )
+        values, params = self._values[current], self._neurons[path]
+        if code is None:
+            spikes, membrane = emit_lif(self._builder, path, values, params, membrane=membrane_type, state=state)
+        else:
+            spikes, membrane = emit_coded_lif(self._builder, path, values, params, code, state)
         self._values[node.outputs[0]] = spikes
         if state is not None:
-            membrane.name = f"{state_name(path)}.out"
+            membrane.name = f"{state_name(path)}{NEXT_STATE}"
             self._states.append(membrane)
 
     def _node(self, node: ir.Node) -> None:

@@ -9,37 +9,32 @@ sum the products of a convolution in different orders.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
-import onnxruntime
-import torch
 from torch import nn
 
 from tks_edge_export.errors import VerificationError
-from tks_edge_export.lif_steps import is_spikes, spikes_name
-from tks_edge_export.replay import EPSILON, LayerComparison, Replayed
-from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP
-from tks_edge_export.values import static_shape
-from tks_edge_runtime.errors import ArtifactError
+from tks_edge_export.reference import Reference, Rounding
+from tks_edge_export.replay import LayerComparison, Replayed, StepComparison
+from tks_edge_export.watched import Outputs, WatchedGraph, batches
 
 Array = npt.NDArray[Any]
-
-LOGIT_ULPS = 128
-"""The bound on the difference of the logits, given the same spikes, in units in the last place of the largest one."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A graph against its network, over `samples` inputs.
+    """A graph against the network that it must equal, over `samples` inputs.
 
     `layers` are in the order of execution. `max_logit_difference` is to the network's logits for the same spikes, those
     of every step included; `max_watched_difference` between the graph as shipped and with its spikes as outputs.
+    `predictions_differing` are from that network's when both run freely, `predictions_unexplained` of them without a
+    borderline spike; `trained_differing` from the trained network's, whose weights may be finer. `flips` counts by
+    layer and timestep the spikes that differ from the trained network's, each running freely.
     """
 
     samples: int
@@ -49,25 +44,33 @@ class Comparison:
     logit_tolerance: float
     predictions_differing: int
     predictions_unexplained: int
+    trained_differing: int
+    flips: Mapping[str, tuple[int, ...]]
 
     @property
-    def decisions(self) -> int:
-        """How many spikes were judged."""
-        return sum(layer.decisions for layer in self.layers)
+    def total(self) -> StepComparison:
+        """All layers and timesteps together."""
+        return sum((layer.total for layer in self.layers), StepComparison())
 
     @property
-    def borderline(self) -> int:
-        """How many differ with the membrane within rounding of the threshold."""
-        return sum(layer.differing - layer.faults for layer in self.layers)
+    def agreement(self) -> float:
+        """The share of samples for which the trained network predicts the same class."""
+        return 1.0 - self.trained_differing / self.samples
+
+    @property
+    def first_fault(self) -> tuple[str, int] | None:
+        """The first layer in the order of execution with a fault, and its first such timestep, from 0."""
+        found = ((layer.path, layer.first_fault) for layer in self.layers)
+        return next(((path, t) for path, t in found if t is not None), None)
 
     def problem(self) -> str | None:
         """What does not hold, in one sentence that names the first layer and timestep; None when all holds."""
         for layer in self.layers:
-            if layer.faults:
-                timestep = (layer.first_fault or 0) + 1
+            if layer.first_fault is not None:
+                total = layer.total
                 return (
-                    f"the spikes differ first in layer {layer.path!r} at timestep {timestep}: {layer.faults} of "
-                    f"{layer.decisions} decisions, up to {layer.largest_distance:.3g} from the threshold"
+                    f"the spikes differ first in layer {layer.path!r} at timestep {layer.first_fault + 1}: "
+                    f"{total.faults} of {total.decisions} decisions, up to {total.largest_distance:.3g} from the threshold"
                 )
         if not self.max_logit_difference <= self.logit_tolerance:
             return (
@@ -91,51 +94,99 @@ class Comparison:
 
 
 def compare(
-    graph: Path, network: nn.Module, inputs: Array, timesteps: int, on_progress: Callable[[int], None] | None = None
+    graph: Path,
+    reference: Reference,
+    inputs: Array,
+    timesteps: int,
+    *,
+    trained: nn.Module | None = None,
+    frames: bool = False,
+    rest: Mapping[str, float] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Comparison:
-    """Compare the graph in an ONNX file with the network it was made from, on real samples.
+    """Compare the graph in an ONNX file with the network that it must equal, on real samples.
 
     Args:
-        graph: an unrolled graph, with the names that `unroll` gives.
-        network: called as `network(inputs, timesteps)`; it is not changed.
-        inputs: `[M, ...]`, in the dtype of the graph's input.
-        timesteps: T of the graph.
+        graph: a graph with the names that `unroll` gives, of all timesteps or of one.
+        reference: the network, and how closely; it is not changed.
+        inputs: `[M, ...]`, or `[M, T, ...]` where every timestep has a frame of its own; in the dtype of the graph's.
+        timesteps: T of the graph, or how many steps a step graph is driven.
+        trained: the network before its weights were rounded, where that is another.
+        frames: whether every timestep has a frame of its own.
+        rest: the state that a step graph starts from, by input name; zeros where it is not named.
         on_progress: called with the number of samples done.
 
     Raises:
         ArtifactError: the file is damaged, or ONNX Runtime cannot load it.
         VerificationError: the graph does not hold the network's LIF layers at this T.
     """
-    replayed = Replayed(network)
-    runner = _Graph(graph, replayed.paths, timesteps)
-    logit_difference = watched_difference = largest_logit = 0.0
-    differing = unexplained = done = 0
-    for batch, real in _batches(inputs, runner.batch_size):
-        outputs, spikes = runner.run(batch)
-        expected = replayed.run(batch, timesteps, spikes, real)
-        with torch.inference_mode():
-            free = network(torch.from_numpy(batch), timesteps).mean(0).numpy()[:real]
-        logits = outputs[LOGITS][:real]
-        logit_difference = max(logit_difference, _distance(logits, expected.mean(0)))
-        if LOGITS_PER_STEP in outputs:
-            logit_difference = max(logit_difference, _distance(outputs[LOGITS_PER_STEP][:, :real], expected))
-        watched_difference = max(watched_difference, _distance(logits, runner.run_as_shipped(batch)[:real]))
-        largest_logit = max(largest_logit, float(np.abs(expected).max()))
-        wrong = logits.argmax(1) != free.argmax(1)
-        differing += int(wrong.sum())
-        unexplained += int((wrong & ~replayed.borderline_samples()).sum())
-        done += real
+    replayed = Replayed(reference, timesteps, frames=frames)
+    original = replayed if trained is None else Replayed(Reference(trained), timesteps, frames=frames)
+    watched = WatchedGraph(graph, replayed.paths, timesteps, frames=frames, rest=rest)
+    found = _Found()
+    for batch, real in batches(inputs, watched.batch_size):
+        outputs = watched.run(batch)
+        shipped = watched.run_as_shipped(batch)
+        found.logits(outputs, replayed.run(batch, outputs.spikes, real), shipped, real)
+        borderline = replayed.borderline_samples()
+        free = replayed.run_freely(batch)
+        wanted = free if original is replayed else original.run_freely(batch)
+        found.predictions(outputs.logits, free, wanted, borderline, real)
+        found.flipped(outputs.spikes, original.fired, real)
         if on_progress is not None:
-            on_progress(done)
-    return Comparison(
-        samples=done,
-        layers=tuple(replayed.results()),
-        max_logit_difference=logit_difference,
-        max_watched_difference=watched_difference,
-        logit_tolerance=LOGIT_ULPS * EPSILON * max(1.0, largest_logit),
-        predictions_differing=differing,
-        predictions_unexplained=unexplained,
-    )
+            on_progress(found.samples)
+    return found.result(reference.rounding, tuple(replayed.results()))
+
+
+class _Found:
+    """What the batches so far showed."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._logit_difference = self._watched_difference = self._largest_logit = 0.0
+        self._differing = self._unexplained = self._trained_differing = 0
+        self._flips: dict[str, list[int]] = {}
+
+    def logits(self, outputs: Outputs, expected: Array, shipped: Array, real: int) -> None:
+        """Compare with the network's logits `[T, real, K]` for the same spikes, and with the graph as shipped."""
+        logits = outputs.logits[:real]
+        differences = [self._logit_difference, _distance(logits, expected.mean(0))]
+        if outputs.logits_per_step is not None:
+            differences.append(_distance(outputs.logits_per_step[:, :real], expected))
+        self._logit_difference = max(differences)
+        self._watched_difference = max(self._watched_difference, _distance(logits, shipped[:real]))
+        self._largest_logit = max(self._largest_logit, float(np.abs(expected).max()))
+
+    def predictions(self, logits: Array, free: Array, trained: Array, borderline: Array, real: int) -> None:
+        """Compare the predicted classes when everything runs freely."""
+        predicted = logits.argmax(1)[:real]
+        wrong = predicted != free.mean(0).argmax(1)[:real]
+        self._differing += int(wrong.sum())
+        self._unexplained += int((wrong & ~borderline).sum())
+        self._trained_differing += int((predicted != trained.mean(0).argmax(1)[:real]).sum())
+        self.samples += real
+
+    def flipped(self, spikes: dict[str, Array], trained: dict[str, Array], real: int) -> None:
+        """Count the spikes that the trained network, running freely, does not share."""
+        for path, own in spikes.items():
+            theirs = trained[path].reshape(own.shape)
+            counts = (own[:, :real] != theirs[:, :real]).reshape(len(own), -1).sum(1).tolist()
+            before = self._flips.get(path, [0] * len(own))
+            self._flips[path] = [a + b for a, b in zip(before, counts, strict=True)]
+
+    def result(self, rounding: Rounding, layers: tuple[LayerComparison, ...]) -> Comparison:
+        """Everything together."""
+        return Comparison(
+            samples=self.samples,
+            layers=layers,
+            max_logit_difference=self._logit_difference,
+            max_watched_difference=self._watched_difference,
+            logit_tolerance=rounding.logit_ulps * rounding.epsilon * max(1.0, self._largest_logit),
+            predictions_differing=self._differing,
+            predictions_unexplained=self._unexplained,
+            trained_differing=self._trained_differing,
+            flips={layer.path: tuple(self._flips[layer.path]) for layer in layers},
+        )
 
 
 def _distance(got: Array, expected: Array) -> float:
@@ -143,72 +194,3 @@ def _distance(got: Array, expected: Array) -> float:
     if not (np.isfinite(got).all() and np.isfinite(expected).all()):
         return float("inf")
     return float(np.abs(got - expected).max())
-
-
-def _batches(inputs: Array, size: int) -> Iterator[tuple[Array, int]]:
-    """Static batches of `size` samples and how many of each are real; the last is filled up with its last sample."""
-    for start in range(0, len(inputs), size):
-        batch = inputs[start : start + size]
-        real = len(batch)
-        if real < size:
-            batch = np.concatenate([batch, np.repeat(batch[-1:], size - real, axis=0)])
-        yield np.ascontiguousarray(batch), real
-
-
-class _Graph:
-    """A graph in ONNX Runtime, as it is shipped, and once more with the spikes of every LIF layer as extra outputs.
-
-    Refuses a graph that lacks one of the layers `paths`, has one too many, or is of another T.
-    """
-
-    def __init__(self, path: Path, paths: list[str], timesteps: int) -> None:
-        try:
-            model = ir.load(path)
-            self._shipped = _session(ir.to_proto(model).SerializeToString())
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ArtifactError(f"{path} cannot be loaded ({reason}). Copy or export it again.") from error
-        (graph_input,) = model.graph.inputs
-        self.batch_size = _rows(graph_input)
-        self._timesteps = timesteps
-        self._input = graph_input.name
-        self._outputs = [str(value.name) for value in model.graph.outputs]
-        spikes = {str(value.name): value for node in model.graph for value in node.outputs if is_spikes(value.name)}
-        self._names = {path: spikes_name(path) for path in paths}
-        for name in sorted(self._names.values() ^ spikes.keys()):
-            what = "has, and the network has not," if name in spikes else "lacks"
-            raise VerificationError(f"the graph {what} the LIF layer of {name!r}: it is of another network.")
-        for name, value in spikes.items():
-            if _rows(value) != timesteps * self.batch_size:
-                steps = _rows(value) // self.batch_size
-                raise VerificationError(f"{name!r} is laid out at T={steps}, not at T={timesteps}.")
-        model.graph.outputs.extend(value for name, value in spikes.items() if name not in self._outputs)
-        self._watched = _session(ir.to_proto(model).SerializeToString())
-
-    def run(self, batch: Array) -> tuple[dict[str, Array], dict[str, Array]]:
-        """The graph's own outputs by name, and the spikes `[T, N, ...]` of every layer by module path."""
-        names = [*self._outputs, *self._names.values()]
-        values = dict(zip(names, self._watched.run(names, {self._input: batch}), strict=True))
-        shape = (self._timesteps, self.batch_size)
-        spikes = {path: values[name].reshape(*shape, *values[name].shape[1:]) for path, name in self._names.items()}
-        return {name: values[name] for name in self._outputs}, spikes
-
-    def run_as_shipped(self, batch: Array) -> Array:
-        """The logits of the unchanged graph, which an engine may fuse across what `run` looks at."""
-        logits: Array = self._shipped.run([LOGITS], {self._input: batch})[0]
-        return logits
-
-
-def _session(graph: bytes) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    # PyTorch's threads take turns with these; spinning ones would keep the cores busy in between.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-
-def _rows(value: ir.Value) -> int:
-    shape = static_shape(value)
-    if not shape:
-        raise VerificationError(f"{value.name!r} has no static shape; this is no graph of tks-edge.")
-    return shape[0]

@@ -11,24 +11,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.manifest import (
+    DIRECT,
+    ENCODINGS,
+    FORMS,
+    FRAMES,
+    GENERIC,
     MAX_TIMESTEPS,
     SCHEMA_VERSION,
+    STATIC,
+    STEP,
+    TARGETS,
     Accuracy,
+    CalibrationSpec,
+    CodeSpec,
     EvaluationSpec,
     Manifest,
     NetworkSpec,
     NeuronSpec,
     Precision,
     Preprocessing,
+    StateSpec,
     TensorSpec,
     Verification,
-    parse_manifest,
 )
+from tks_edge_runtime.manifest_reading import parse_manifest
 from tks_edge_runtime.onnx_metadata import read_metadata
 
 if TYPE_CHECKING:
@@ -38,31 +49,57 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.generic]
 
 __all__ = [
+    "DIRECT",
+    "ENCODINGS",
+    "FORMS",
+    "FRAMES",
+    "GENERIC",
     "MAX_TIMESTEPS",
     "METADATA_KEY",
     "SCHEMA_VERSION",
+    "STATIC",
+    "STEP",
+    "TARGETS",
     "Accuracy",
     "Artifact",
+    "CalibrationSpec",
+    "CodeSpec",
     "EvaluationSpec",
     "Manifest",
     "NetworkSpec",
     "NeuronSpec",
     "Precision",
     "Preprocessing",
+    "StateSpec",
     "TensorSpec",
     "Verification",
     "artifact_stem",
     "find_artifacts",
     "parse_manifest",
+    "variant",
 ]
 
 METADATA_KEY = "tks_edge.manifest"
 """Where in the ONNX file's `metadata_props` the manifest is."""
 
 
-def artifact_stem(name: str, timesteps: int, precision: str) -> str:
-    """The file name without ending of an artifact: `digits-t2-fp32`."""
-    return f"{name}-t{timesteps}-{precision}"
+_PRECISIONS = ("fp32", "fp16", "int8")
+"""In the order in which a folder lists them."""
+
+
+def artifact_stem(name: str, timesteps: int, precision: str, *, form: str = STATIC, target: str = GENERIC) -> str:
+    """The file name without ending of an artifact: `digits-t2-fp32`, or `digits-t2-int8-openvino` for a target.
+
+    A step graph serves every T, so its file is there once and named without one: `digits-step-fp32`.
+    """
+    unrolled = f"t{timesteps}" if form == STATIC else form
+    lowered = "" if target == GENERIC else f"-{target}"
+    return f"{name}-{unrolled}-{precision}{lowered}"
+
+
+def variant(precision: str, form: str, target: str) -> str:
+    """What tells an artifact from others of its network and T, in words: `fp32`, `int8 openvino`, `fp32 step`."""
+    return " ".join((precision, *([] if form == STATIC else [form]), *([] if target == GENERIC else [target])))
 
 
 @dataclass(frozen=True)
@@ -99,7 +136,7 @@ class Artifact:
         return arrays["input"], arrays["logits"]
 
     def evaluation_set(self) -> tuple[Array, Array]:
-        """The evaluation set: inputs `[M, ...]` in the dtype of the graph's input, and labels `[M]` (int64).
+        """The evaluation set: samples `[M, ...]` as `Manifest.batch` has them, and labels `[M]` (int64).
 
         Raises:
             ArtifactError: there is none beside the artifact, or it is not the one the manifest names.
@@ -116,10 +153,10 @@ class Artifact:
                 f"{path} is not the evaluation set that {self.path.name} was exported with. Export again."
             )
         inputs, labels = arrays["inputs"], arrays["labels"]
-        if inputs.shape[1:] != self.manifest.input.shape[1:] or len(inputs) != len(labels):
+        if inputs.shape[1:] != self.manifest.batch.shape[1:] or len(inputs) != len(labels):
             raise ArtifactError(
                 f"{path} holds inputs {list(inputs.shape)} for labels {list(labels.shape)}; "
-                f"{self.path.name} takes {list(self.manifest.input.shape)}. Export again."
+                f"{self.path.name} takes {list(self.manifest.batch.shape)}. Export again."
             )
         return inputs.astype(self.manifest.input.dtype, copy=False), labels
 
@@ -139,7 +176,7 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
 
 
 def find_artifacts(folder: Path | str) -> list[Artifact]:
-    """Every artifact in `folder`, sorted by name, twin last and then by T.
+    """Every artifact in `folder`: by name, the twins last; of one name by precision, form, target and then T.
 
     Raises:
         InputError: the folder does not exist or holds no `.onnx` file.
@@ -152,4 +189,14 @@ def find_artifacts(folder: Path | str) -> list[Artifact]:
     artifacts = [Artifact.open(path) for path in sorted(folder.glob("*.onnx")) if not path.name.startswith(".")]
     if not artifacts:
         raise InputError(f"{folder} holds no .onnx file. Run `tks-edge export --output {folder}` first.")
-    return sorted(artifacts, key=lambda a: (a.manifest.is_twin, a.manifest.name, a.manifest.timesteps, a.path.name))
+    return sorted(artifacts, key=_place)
+
+
+def _place(artifact: Artifact) -> tuple[Any, ...]:
+    """What artifacts are sorted by."""
+    manifest = artifact.manifest
+    precision = manifest.precision.name
+    known = _PRECISIONS.index(precision) if precision in _PRECISIONS else len(_PRECISIONS)
+    form, target = FORMS.index(manifest.form), TARGETS.index(manifest.target)
+    place = (known, precision, form, target, manifest.timesteps)
+    return (manifest.is_twin, manifest.name, *place, artifact.path.name)

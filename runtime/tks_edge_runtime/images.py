@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 _PIXEL_DTYPES = ("uint8", "float32")
 
 
-def read_image(path: Path | str, preprocessing: Preprocessing, spec: TensorSpec) -> Array:
+def read_image(path: Path | str, preprocessing: Preprocessing | None, spec: TensorSpec) -> Array:
     """Read an image file as one sample of an artifact's input.
 
     The image is turned as its EXIF orientation says, converted to the mode, resized (bilinear, with antialiasing) so
@@ -29,7 +29,7 @@ def read_image(path: Path | str, preprocessing: Preprocessing, spec: TensorSpec)
 
     Args:
         path: the image file; of an animation, the first frame is taken.
-        preprocessing: mode, size and crop, from the manifest.
+        preprocessing: mode, size and crop, from the manifest; None where it has none.
         spec: the artifact's input, `[N, C, H, W]`, uint8 or float32.
 
     Returns:
@@ -39,7 +39,7 @@ def read_image(path: Path | str, preprocessing: Preprocessing, spec: TensorSpec)
         InputError: the file is missing, no image, truncated, or too large to be one; or the artifact takes no images.
         ArtifactError: what the preprocessing makes is not what the input takes.
     """
-    if len(spec.shape) != 4 or spec.dtype not in _PIXEL_DTYPES:
+    if preprocessing is None or len(spec.shape) != 4 or spec.dtype not in _PIXEL_DTYPES:
         raise InputError(
             f"this artifact takes {spec.dtype}{list(spec.shape)} ({spec.meaning}), not image files. "
             "Run it from Python: tks_edge_runtime.session.load(path).run(array)."

@@ -1,4 +1,4 @@
-"""The manifest: everything about an artifact that is not in its graph, as dataclasses, and their JSON.
+"""The manifest: everything about an artifact that is not in its graph, as dataclasses.
 
 Other packages import these names from `tks_edge_runtime.artifact`.
 """
@@ -8,15 +8,20 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from tks_edge_runtime.documents import parse
-from tks_edge_runtime.errors import ArtifactError
-
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_TIMESTEPS = 64
 """The largest T that is trained or unrolled: beyond it a static graph is no longer the right form."""
+STATIC, STEP = "static", "step"
+FORMS = (STATIC, STEP)
+"""All timesteps in one graph without states; or one timestep, whose states are inputs and outputs."""
+DIRECT, FRAMES = "direct", "frames"
+ENCODINGS = (DIRECT, FRAMES)
+"""The same image at every timestep; or a frame for each."""
+GENERIC = "generic"
+TARGETS = (GENERIC, "onnxruntime-cpu", "openvino", "tensorrt")
+"""What a graph may be lowered for: an engine, or none in particular."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,18 @@ class NeuronSpec:
 
 @dataclass(frozen=True)
 class Precision:
-    """The number formats in the graph. `name` is the short form used in file names ("fp32")."""
+    """The number formats in the graph, as NumPy dtype names. `name` is the short form used in file names ("fp32").
+
+    `ends` is the format of the weights of the first layer and the classifier; `kept_float` are the module paths of
+    other layers that int8 left in float32 on request.
+    """
 
     name: str
     weights: str
     spikes: str
     membrane: str
+    ends: str = "float32"
+    kept_float: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,23 @@ class TensorSpec:
     dtype: str
     layout: str
     meaning: str
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """The state of one LIF layer in a step graph: what `output` gives is `input` of the next step, and `zero` at first.
+
+    `name` is the layer's module path ("body.0"); input and output are `state.<name>` and `state.<name>.out`, since a
+    graph cannot have an input and an output of one name. Both have this static shape (batch axis first) and dtype.
+    `zero` is the integer that stands for 0 in it, other than 0 where the state is held in 8-bit codes.
+    """
+
+    name: str
+    input: str
+    output: str
+    shape: tuple[int, ...]
+    dtype: str
+    zero: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,7 +126,8 @@ class Verification:
     """What the comparison of this graph with its network found, over `samples` inputs.
 
     `spikes` decisions were compared one by one; `borderline` of them differ, each with its membrane within rounding of
-    the threshold. `max_logit_difference` is absolute.
+    the threshold; `exact` of them were of layers where none may. `max_logit_difference` is absolute. `agreement` is the
+    share of the inputs for which the trained network, in its own precision, predicts the same class.
     """
 
     samples: int
@@ -106,24 +135,53 @@ class Verification:
     borderline: int
     max_logit_difference: float
     logit_tolerance: float
+    exact: int = 0
+    agreement: float = 1.0
 
 
 @dataclass(frozen=True)
+class CodeSpec:
+    """How 8 bits hold a number: `round(x / scale) + zero`, in int8 where `signed`, else in uint8."""
+
+    scale: float
+    zero: int
+    signed: bool
+
+
+@dataclass(frozen=True)
+class CalibrationSpec:
+    """What int8 rounds that is no spike, by module path: a layer's input, its output, a membrane (its code of 0)."""
+
+    inputs: dict[str, CodeSpec]
+    currents: dict[str, CodeSpec]
+    zeros: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Everything about an artifact that is not in its graph. Stored as one line of JSON."""
+    """Everything about an artifact that is not in its graph. Stored as one line of JSON.
+
+    `form` is one of `FORMS`. A static graph is unrolled at T = `timesteps` and has no `states`. A step graph is one
+    timestep and serves every T; `timesteps` is the T that its golden pair was taken at, and that it is run at where
+    nothing else is asked for. `encoding` is one of `ENCODINGS`, `target` one of `TARGETS`. `outputs` are those that are
+    no states; `skipped_passes` were left out of `passes` on request.
+    """
 
     schema_version: int
     name: str
     network: NetworkSpec
     train_timesteps: int
     timesteps: int
+    form: str = STATIC
+    states: tuple[StateSpec, ...] = ()
+    target: str = GENERIC
     neuron: NeuronSpec | None
     encoding: str
     readout: str
     precision: Precision
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     classes: tuple[str, ...]
     accuracies: tuple[Accuracy, ...]
     evaluation: EvaluationSpec | None
@@ -132,6 +190,8 @@ class Manifest:
     opset: int
     tools: dict[str, str]
     passes: tuple[str, ...]
+    skipped_passes: tuple[str, ...] = ()
+    calibration: CalibrationSpec | None = None
     verification: Verification | None
     created: str
 
@@ -144,62 +204,15 @@ class Manifest:
         """Whether this is the plain ReLU network rather than a spiking one."""
         return self.network.neuron == "relu"
 
+    @property
+    def batch(self) -> TensorSpec:
+        """One batch of samples: the input; where a step graph takes frames one by one, T of them, `[N, T, ...]`."""
+        if self.form != STEP or self.encoding != FRAMES:
+            return self.input
+        size, *frame = self.input.shape
+        layout = self.input.layout.replace("N", "NT", 1)
+        return dataclasses.replace(self.input, shape=(size, self.timesteps, *frame), layout=layout)
+
     def accuracy_at(self, timesteps: int) -> Accuracy | None:
         """The trained network's accuracy at `timesteps`, if the export recorded it."""
         return next((a for a in self.accuracies if a.timesteps == timesteps), None)
-
-
-def parse_manifest(text: str, source: Path | str) -> Manifest:
-    """Read a manifest from its JSON.
-
-    Raises:
-        ArtifactError: it is not JSON, is of a newer schema, or a field is missing or of the wrong type.
-    """
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{source}: its manifest is not valid JSON ({error}). Export it again.") from error
-    if not isinstance(document, dict) or not isinstance(document.get("schema_version"), int):
-        raise ArtifactError(f"{source}: its manifest has no schema_version. Export it again.")
-    if document["schema_version"] != SCHEMA_VERSION:
-        found = document["schema_version"]
-        advice = "update tks-edge-runtime" if found > SCHEMA_VERSION else "export it again with this version"
-        raise ArtifactError(
-            f"{source} has manifest schema {found}; this version reads schema {SCHEMA_VERSION}: {advice}."
-        )
-    try:
-        manifest = parse(Manifest, document, "manifest", exact=False)
-        _check(manifest)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{source}: {error}. The file is damaged or was edited; export it again.") from error
-    return manifest
-
-
-def _check(manifest: Manifest) -> None:
-    """Refuse values that have the right type and no sense: a board may be handed any file."""
-    if not 1 <= manifest.timesteps <= MAX_TIMESTEPS:
-        raise ValueError(f"manifest.timesteps is {manifest.timesteps}, allowed are 1 to {MAX_TIMESTEPS}")
-    if manifest.network.neuron not in ("lif", "relu"):
-        raise ValueError(f"manifest.network.neuron is {manifest.network.neuron!r}, not 'lif' or 'relu'")
-    if not manifest.classes:
-        raise ValueError("manifest.classes is empty")
-    for accuracy in manifest.accuracies:
-        if not 0 <= accuracy.correct <= accuracy.total or accuracy.total < 1:
-            raise ValueError(f"the accuracy at T={accuracy.timesteps} is {accuracy.correct} of {accuracy.total}")
-    for spec in (manifest.input, *manifest.outputs):
-        if not spec.shape or any(size < 1 for size in spec.shape):
-            raise ValueError(f"the shape of {spec.name!r} is {list(spec.shape)}")
-    _check_preprocessing(manifest.preprocessing)
-    _check_file_name(manifest.golden_file)
-    if manifest.evaluation is not None and manifest.evaluation.file is not None:
-        _check_file_name(manifest.evaluation.file)
-
-
-def _check_preprocessing(steps: Preprocessing) -> None:
-    if steps.mode not in ("L", "RGB") or min(*steps.crop, 1 if steps.resize is None else steps.resize) < 1:
-        raise ValueError(f"manifest.preprocessing is {steps}")
-
-
-def _check_file_name(name: str) -> None:
-    if name in ("", "..") or Path(name).name != name:
-        raise ValueError(f"the manifest names the file {name!r}, which is not a plain file name")

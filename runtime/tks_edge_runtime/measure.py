@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tks_edge_runtime.artifact import Artifact
+from tks_edge_runtime.artifact import STEP, Artifact
 from tks_edge_runtime.device import Sampler, instabilities
 from tks_edge_runtime.errors import ArtifactError, InputError, unknown
 from tks_edge_runtime.measurement import ColdStart, Measurement, WarmUp, doubts
@@ -251,9 +251,15 @@ def method_text(sessions: Sequence[Session], seconds: float) -> list[str]:
         if len(sessions) > 1
         else "The artifact ran alone."
     )
+    steps = (
+        ["A step graph ran all its timesteps for each inference, from rest, its states staying where it computes."]
+        if any(session.manifest.form == STEP for session in sessions)
+        else []
+    )
     return [
         f"Single stream: one batch of {' or '.join(map(str, sizes))} at a time, the next one after the previous "
         "logits were on the host. Timed was wall time from the input array on the host to the logits on the host.",
+        *steps,
         f"Engine: {'; '.join(engines)}.",
         f"{kind}: at least {_WARM_UP_SECONDS * 1000:.0f} ms and {_WARM_UP_RUNS} runs, then until the medians of two "
         f"consecutive windows of {window:g} s differed by less than {_STEADY:.0%}, at most {limit:g} s. Loading and "

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tks_edge_runtime.artifact import Artifact, Manifest, TensorSpec
+from tks_edge_runtime.artifact import FRAMES, STEP, Artifact, Manifest
 from tks_edge_runtime.backends import Engine, find_backend, open_engine
+from tks_edge_runtime.contract import InputCheck, check_ports
 from tks_edge_runtime.errors import ArtifactError, InputError
+from tks_edge_runtime.stream import Stream
 
 Array = npt.NDArray[Any]
 DEFAULT_BACKEND = "onnxruntime"
@@ -52,7 +55,12 @@ class SelfTest:
 
 
 def load(
-    path: Path | str, backend: str = DEFAULT_BACKEND, *, threads: int | None = None, spinning: bool = True
+    path: Path | str,
+    backend: str = DEFAULT_BACKEND,
+    *,
+    threads: int | None = None,
+    spinning: bool = True,
+    steps: int | None = None,
 ) -> Session:
     """Open the artifact at `path`, ready to run.
 
@@ -61,40 +69,63 @@ def load(
         backend: what runs it; see `tks_edge_runtime.backends.BACKENDS`.
         threads: threads inside one operator; None leaves the number to the library.
         spinning: whether idle threads wait actively; switch it off for sessions that are measured in turns.
+        steps: the T that a step artifact is run at, at most the one it was exported for; None for that one.
 
     Raises:
         ArtifactError: the file is not an artifact, is damaged, or its graph is not the one its manifest describes.
-        InputError: there is no such backend.
+        InputError: there is no such backend, or the artifact cannot be run for so many steps.
         MissingError: the backend's library is not installed.
     """
     # The library's own import is no part of an artifact's loading time: only the first of several would pay for it.
     find_backend(backend).version()
     start = perf_counter_ns()
     artifact = Artifact.open(path)
+    timesteps = _timesteps(artifact, steps)
     engine = open_engine(artifact.path, backend, threads=threads, spinning=spinning)
     load_ms = (perf_counter_ns() - start) / 1e6
-    return Session(artifact, engine, backend=backend, load_ms=load_ms)
+    return Session(artifact, engine, backend=backend, timesteps=timesteps, load_ms=load_ms)
+
+
+def _timesteps(artifact: Artifact, steps: int | None) -> int:
+    """The T that is run: that of the manifest, or of a step artifact a smaller one."""
+    manifest = artifact.manifest
+    if steps is None or steps == manifest.timesteps:
+        return manifest.timesteps
+    if manifest.form != STEP:
+        raise InputError(
+            f"{artifact.path} is a static graph of T={manifest.timesteps} and cannot run at T={steps}. Export it with "
+            f"--timesteps {steps}, or with --form step."
+        )
+    if not 1 <= steps <= manifest.timesteps:
+        raise InputError(f"steps is {steps}; {artifact.path} was exported for 1 to {manifest.timesteps}.")
+    return steps
 
 
 class Session:
     """An artifact with an engine that runs it; a context manager. Made by `load`.
 
+    A step artifact is run for `timesteps` steps from rest, on a still image or as many frames, and gives the mean of
+    their logits, as a static one does; `stream` runs it step by step.
+
     Attributes:
         artifact: the file and its manifest.
         backend: the name of what runs it.
+        timesteps: the T that it is run at.
         load_ms: what opening it took, in ms, the backend's library already imported.
         first_ms: what the first inference took, in ms; NaN before it.
     """
 
-    def __init__(self, artifact: Artifact, engine: Engine, *, backend: str, load_ms: float) -> None:
-        _check_ports(artifact, engine)
+    def __init__(self, artifact: Artifact, engine: Engine, *, backend: str, timesteps: int, load_ms: float) -> None:
+        check_ports(artifact, engine)
         self.artifact = artifact
         self.backend = backend
+        self.timesteps = timesteps
         self.load_ms = load_ms
         self.first_ms = math.nan
         self._engine = engine
-        self._input = artifact.manifest.input
-        self._dtype = np.dtype(self._input.dtype)
+        self._check = InputCheck(artifact.manifest.batch)
+        self._stream: Stream | None = None
+        self._turn = Lock()
 
     @property
     def manifest(self) -> Manifest:
@@ -109,28 +140,56 @@ class Session:
         """Run exactly one static batch: this is what is timed.
 
         Args:
-            batch: the manifest's input shape and dtype, batch axis included.
+            batch: an array as `Manifest.batch` has it: of that shape, batch axis included, and dtype.
 
         Returns:
             logits `[N, K]`, float32.
 
         Raises:
-            InputError: `batch` is no array, or its shape or dtype is not the manifest's.
+            InputError: `batch` is no array, or of another shape or dtype.
         """
-        if not isinstance(batch, np.ndarray) or batch.shape != self._input.shape or batch.dtype != self._dtype:
-            raise _unfitting(batch, self._input, "one batch")
+        self._check.batch(batch)
+        return self._timed(batch, self.timesteps)
+
+    def _timed(self, batch: Array, timesteps: int) -> Array:
         if not math.isnan(self.first_ms):
-            return self._engine.run({self._input.name: batch})["logits"]
+            return self._logits(batch, timesteps)
         start = perf_counter_ns()
-        logits = self._engine.run({self._input.name: batch})["logits"]
+        logits = self._logits(batch, timesteps)
         self.first_ms = (perf_counter_ns() - start) / 1e6
         return logits
+
+    def _logits(self, batch: Array, timesteps: int) -> Array:
+        """What a static graph gives, or the mean of `timesteps` steps of a step graph, from rest."""
+        if self.manifest.form != STEP:
+            return self._engine.run({self.manifest.input.name: batch})["logits"]
+        with self._turn:
+            if self._stream is None:
+                self._stream = self.stream()
+            self._stream.reset()
+            frames = self.manifest.encoding == FRAMES
+            for t in range(timesteps):
+                self._stream.step(batch[:, t] if frames else batch if t == 0 else None)
+            return self._stream.mean
+
+    def stream(self) -> Stream:
+        """Open a stream: the step graph, one timestep a call, its states kept on the device from call to call.
+
+        Raises:
+            InputError: the artifact is a static graph.
+        """
+        if self.manifest.form != STEP:
+            raise InputError(
+                f"{self.artifact.path} is a static graph, unrolled at T={self.manifest.timesteps}: it has no state "
+                "that a stream could keep. Export it with --form step."
+            )
+        return Stream(self.manifest, self._engine)
 
     def run(self, images: Array, *, on_progress: Callable[[float], None] | None = None) -> Array:
         """Run any number of samples, in as many static batches as that takes.
 
         Args:
-            images: `[M, ...]`, M >= 1, with the dtype and the sample shape of the manifest's input (raw pixels).
+            images: `[M, ...]`, M >= 1, with the dtype and the sample shape of `Manifest.batch` (raw pixels).
             on_progress: told the fraction that is done, 0 to 1, after each batch.
 
         Returns:
@@ -139,22 +198,17 @@ class Session:
         Raises:
             InputError: `images` is no array, or its rank, shape or dtype does not fit.
         """
-        sample = self._input.shape[1:]
-        if (
-            not isinstance(images, np.ndarray)
-            or images.ndim != len(sample) + 1
-            or images.shape[1:] != sample
-            or len(images) < 1
-            or images.dtype != self._dtype
-        ):
-            raise _unfitting(images, self._input, "any number of samples")
-        size, total = self._input.shape[0], len(images)
+        return self._run(images, self.timesteps, on_progress)
+
+    def _run(self, images: Array, timesteps: int, on_progress: Callable[[float], None] | None = None) -> Array:
+        self._check.samples(images)
+        size, total = self.manifest.input.shape[0], len(images)
         results = []
         for start in range(0, total, size):
             chunk = images[start : start + size]
             # A static graph has no smaller batch: the last one is filled up with copies, whose logits are cut off.
             filled = np.concatenate([chunk, np.repeat(chunk[-1:], size - len(chunk), axis=0)])
-            results.append(self.run_batch(filled)[: len(chunk)])
+            results.append(self._timed(filled, timesteps)[: len(chunk)])
             if on_progress is not None:
                 on_progress((start + len(chunk)) / total)
         return np.concatenate(results)
@@ -198,13 +252,14 @@ class Session:
         """Compare the logits of the golden input with those of the trained network.
 
         The tolerance is that of the export's own comparison where the manifest records one that is wider, since a lower
-        precision differs by more; otherwise the one of float32 arithmetic.
+        precision differs by more; otherwise the one of float32 arithmetic. A step artifact is run at the T that its
+        golden logits were taken at, whatever `timesteps` is.
 
         Raises:
             ArtifactError: there is no golden pair beside the artifact, or it is damaged.
         """
         inputs, expected = self.artifact.golden()
-        logits = self.run(inputs)
+        logits = self._run(inputs, self.manifest.timesteps)
         if logits.shape != expected.shape:
             raise ArtifactError(
                 f"the golden pair of {self.artifact.path} holds logits {list(expected.shape)}, the graph gives "
@@ -218,7 +273,9 @@ class Session:
         return SelfTest(difference, tolerance, difference <= tolerance)
 
     def close(self) -> None:
-        """Free the engine. The session cannot run afterwards."""
+        """Free the engine. The session cannot run afterwards; a stream that is still open can, and keeps the graph."""
+        if self._stream is not None:
+            self._stream.close()
         self._engine.close()
 
     def __enter__(self) -> Session:
@@ -234,25 +291,3 @@ def _softmax(logits: Array) -> Array:
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     result: Array = shifted / shifted.sum(axis=1, keepdims=True)
     return result
-
-
-def _unfitting(got: object, spec: TensorSpec, what: str) -> InputError:
-    expected = f"{spec.dtype}{list(spec.shape)} ({spec.layout}: {spec.meaning})"
-    if isinstance(got, np.ndarray):
-        found = f"an array {got.dtype}{list(got.shape)}"
-    else:
-        found = f"{type(got).__name__}, not a NumPy array"
-    return InputError(f"the input is {found}; expected is {what} of {expected}.")
-
-
-def _check_ports(artifact: Artifact, engine: Engine) -> None:
-    """Refuse a graph that is not the one its manifest describes: from here on the manifest is believed."""
-    manifest = artifact.manifest
-    declared = {spec.name: (spec.shape, spec.dtype) for spec in (manifest.input, *manifest.outputs)}
-    found = {port.name: (port.shape, port.dtype) for port in (*engine.inputs, *engine.outputs)}
-    logits = ((manifest.input.shape[0], len(manifest.classes)), "float32")
-    if declared != found or found.get("logits") != logits or len(engine.inputs) != 1:
-        ports = ", ".join(map(str, (*engine.inputs, *engine.outputs)))
-        raise ArtifactError(
-            f"{artifact.path}: its graph has {ports}, which is not what its manifest says. Export it again."
-        )

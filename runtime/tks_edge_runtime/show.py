@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tks_edge_runtime.artifact import Artifact, Manifest, TensorSpec
+from tks_edge_runtime.artifact import STEP, Artifact, Manifest, Precision, StateSpec, TensorSpec
 
 _MANY_CLASSES = 12
 
@@ -35,20 +35,19 @@ def show_artifact(artifact: Artifact, console: Console) -> None:
 
 def _rows(artifact: Artifact) -> list[tuple[str, str]]:
     manifest = artifact.manifest
-    precision = manifest.precision
     return [
         ("name", manifest.name),
         ("network", _network(manifest)),
         ("timesteps", f"{manifest.timesteps} (trained at {manifest.train_timesteps})"),
+        ("form", _form(manifest)),
+        ("target", manifest.target),
         ("neuron", _neuron(manifest)),
         ("encoding", manifest.encoding),
         ("readout", manifest.readout),
-        (
-            "precision",
-            f"{precision.name}: {precision.weights} weights, {precision.spikes} spikes, {precision.membrane} membrane",
-        ),
+        ("precision", _precision(manifest.precision)),
         ("input", _tensor(manifest.input)),
         *(("output", _tensor(spec)) for spec in manifest.outputs),
+        *(("state", _state(spec)) for spec in manifest.states),
         ("image files", _preprocessing(manifest)),
         ("classes", _classes(manifest.classes)),
         *(
@@ -62,13 +61,15 @@ def _rows(artifact: Artifact) -> list[tuple[str, str]]:
         ("weights", f"sha256 {manifest.weights_sha256}"),
         ("opset", str(manifest.opset)),
         ("passes", ", ".join(manifest.passes) or "none"),
+        *([("passes skipped", ", ".join(manifest.skipped_passes))] if manifest.skipped_passes else []),
         ("made with", ", ".join(f"{name} {version}" for name, version in manifest.tools.items())),
         ("made", manifest.created),
     ]
 
 
 def _network(manifest: Manifest) -> str:
-    options = ", ".join(f"{name}={value}" for name, value in manifest.network.options.items())
+    # The neuron's constants have a row of their own.
+    options = ", ".join(f"{name}={value}" for name, value in manifest.network.options.items() if name != "lif")
     twin = ", the ReLU twin" if manifest.is_twin else ""
     return f"{manifest.network.name}({options}), {manifest.network.parameters:,} parameters{twin}"
 
@@ -82,12 +83,33 @@ def _neuron(manifest: Manifest) -> str:
     return f"LIF: tau {neuron.tau:g}, threshold {neuron.v_threshold:g}, reset {reset}, {decay}"
 
 
+def _precision(precision: Precision) -> str:
+    ends = "" if precision.ends == precision.weights else f" ({precision.ends} in the first layer and the classifier)"
+    kept = f"; in float: {', '.join(precision.kept_float)}" if precision.kept_float else ""
+    return (
+        f"{precision.name}: {precision.weights} weights{ends}, {precision.spikes} spikes, "
+        f"{precision.membrane} membrane{kept}"
+    )
+
+
+def _form(manifest: Manifest) -> str:
+    if manifest.form == STEP:
+        return f"step: one timestep, its {len(manifest.states)} states as inputs and outputs, for any number of steps"
+    return "static: all timesteps in one graph, without states"
+
+
+def _state(spec: StateSpec) -> str:
+    return f"{spec.input} to {spec.output}: {spec.dtype} {list(spec.shape)}, {spec.zero} at first"
+
+
 def _tensor(spec: TensorSpec) -> str:
     return f"{spec.name}: {spec.dtype} {list(spec.shape)}, {spec.layout}, {spec.meaning}"
 
 
 def _preprocessing(manifest: Manifest) -> str:
     steps = manifest.preprocessing
+    if steps is None:
+        return "none are taken"
     height, width = steps.crop
     if steps.resize is None:
         return f"{steps.mode}, resized to {width} x {height}"
@@ -115,7 +137,9 @@ def _verification(manifest: Manifest) -> str:
     found = manifest.verification
     if found is None:
         return "no"
+    exact = f", {found.exact:,} of them to the bit" if found.exact else ""
     return (
-        f"on {found.samples} samples: {found.spikes:,} spikes compared, {found.borderline} borderline; "
-        f"logits differ by at most {found.max_logit_difference:.1e} ({found.logit_tolerance:.1e} allowed)"
+        f"on {found.samples} samples: {found.spikes:,} spikes compared{exact}, {found.borderline} borderline; "
+        f"logits differ by at most {found.max_logit_difference:.1e} ({found.logit_tolerance:.1e} allowed); "
+        f"{found.agreement:.2%} predicted as the trained network does"
     )

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tks_edge_export import Samples, Source
+from tks_edge_export import Exported, Exporter, Options, Samples, Source
 from tks_edge_models import LIFParameters, Network, create
 from tks_edge_runtime.artifact import Accuracy, Preprocessing
 
 MakeSource = Callable[..., Source]
+
+
+def write(source: Source, timesteps: int, folder: Path, **options: Any) -> Exported:
+    """Write one artifact: `batch_size`, `input_dtype`, `verify_samples` and `evaluation`, and fields of `Options`."""
+    exporter = Exporter(source, **{key: options.pop(key) for key in ("batch_size", "input_dtype") if key in options})
+    how = {key: options.pop(key) for key in ("verify_samples", "evaluation") if key in options}
+    return exporter.write(Options(timesteps, **options), folder, **how)
 
 
 def calibrated(name: str, *, lif: LIFParameters | None = None, neuron: str = "lif", size: int = 16) -> Network:

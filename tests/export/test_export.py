@@ -11,8 +11,8 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from tests.export.conftest import MakeSource
-from tks_edge_export import ExportError, VerificationError, artifact, compare, export, record_evaluation_set
+from tests.export.conftest import MakeSource, write
+from tks_edge_export import ExportError, Reference, VerificationError, artifact, compare, record_evaluation_set
 from tks_edge_models import LIFParameters
 from tks_edge_runtime.artifact import Artifact
 from tks_edge_runtime.errors import InputError, MissingError
@@ -21,7 +21,7 @@ from tks_edge_runtime.errors import InputError, MissingError
 def test_an_artifact_says_all_about_itself(make_source: MakeSource, tmp_path: Path) -> None:
     source = make_source()
     evaluation = record_evaluation_set(source.samples, tmp_path)
-    export(source, 2, tmp_path, evaluation=evaluation, verify_samples=4, batch_size=3)
+    write(source, 2, tmp_path, evaluation=evaluation, verify_samples=4, batch_size=3)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "net-t2-fp32.golden.npz",
         "net-t2-fp32.onnx",
@@ -69,7 +69,7 @@ def test_a_full_disk_leaves_the_old_artifact_and_its_golden_pair(
     make_source: MakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_source()
-    export(source, 1, tmp_path, verify_samples=2)
+    write(source, 1, tmp_path, verify_samples=2)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def full(model: ir.Model, path: Path) -> None:
@@ -81,13 +81,13 @@ def test_a_full_disk_leaves_the_old_artifact_and_its_golden_pair(
     monkeypatch.setattr(ir, "save", full)
     other = make_source("tiny", lif=LIFParameters(tau=4.0))
     with pytest.raises(MissingError, match="no room left"):
-        export(other, 1, tmp_path, verify_samples=2)
+        write(other, 1, tmp_path, verify_samples=2)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_every_graph_is_small_and_whole(make_source: MakeSource, tmp_path: Path) -> None:
     source = make_source()
-    sizes = [export(source, t, tmp_path, verify_samples=2).artifact.path.stat().st_size for t in (1, 4)]
+    sizes = [write(source, t, tmp_path, verify_samples=2).artifact.path.stat().st_size for t in (1, 4)]
     weights = 4 * sum(p.numel() for p in source.network.parameters())
     assert sizes[1] - sizes[0] < weights / 2  # nodes, not weights
 
@@ -95,7 +95,7 @@ def test_every_graph_is_small_and_whole(make_source: MakeSource, tmp_path: Path)
 def test_float_pixels_on_request(make_source: MakeSource, tmp_path: Path) -> None:
     source = make_source()
     evaluation = record_evaluation_set(source.samples, tmp_path)
-    made = export(source, 2, tmp_path, input_dtype="float32", verify_samples=4, evaluation=evaluation).artifact
+    made = write(source, 2, tmp_path, input_dtype="float32", verify_samples=4, evaluation=evaluation).artifact
     assert made.manifest.input.dtype == "float32"
     assert made.evaluation_set()[0].dtype == np.float32
 
@@ -104,12 +104,16 @@ def test_a_rejected_graph_gets_no_name_and_harms_no_other(
     make_source: MakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_source()
-    good = export(source, 2, tmp_path, verify_samples=2).artifact.path
+    good = write(source, 2, tmp_path, verify_samples=2).artifact.path
     before = good.read_bytes()
     slower = make_source("tiny", lif=LIFParameters(tau=4.0)).network
-    monkeypatch.setattr(artifact, "compare", lambda graph, network, *arguments: compare(graph, slower, *arguments))
+    monkeypatch.setattr(
+        artifact,
+        "compare",
+        lambda graph, _, *arguments, **options: compare(graph, Reference(slower), *arguments, **options),
+    )
     with pytest.raises(VerificationError, match=r"first in layer 'body.0' at timestep 1"):
-        export(source, 2, tmp_path, verify_samples=2)
+        write(source, 2, tmp_path, verify_samples=2)
     assert good.read_bytes() == before
     onnx.checker.check_model(tmp_path / "net-t2-fp32.onnx.rejected")
     assert [path.name for path in tmp_path.glob(".*")] == []
@@ -128,6 +132,6 @@ def test_impossible_exports_are_refused(
     make_source: MakeSource, tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises((ExportError, InputError)) as error:
-        export(make_source(), **{"timesteps": 2, "folder": tmp_path, **options})  # type: ignore[arg-type]
+        write(make_source(), **{"timesteps": 2, "folder": tmp_path, **options})  # type: ignore[arg-type]
     assert message in str(error.value)
     assert list(tmp_path.iterdir()) == []

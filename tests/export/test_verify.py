@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.export.conftest import MakeSource
-from tks_edge_export import Source, VerificationError, compare, export
+from tests.export.conftest import MakeSource, write
+from tks_edge_export import Reference, Source, VerificationError, compare
 from tks_edge_models import LIFParameters
 from tks_edge_runtime.errors import TksEdgeError
 
@@ -22,30 +22,30 @@ def source(make_source: MakeSource) -> Source:
 
 @pytest.fixture(scope="module")
 def graph(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(source, 3, tmp_path_factory.mktemp("graph")).artifact.path
+    return write(source, 3, tmp_path_factory.mktemp("graph")).artifact.path
 
 
 def test_a_faithful_graph_passes_and_every_layer_fires(graph: Path, source: Source) -> None:
-    comparison = compare(graph, source.network, source.samples.inputs, 3)
+    comparison = compare(graph, Reference(source.network), source.samples.inputs, 3)
     assert comparison.problem() is None
     assert comparison.samples == 12
     assert [layer.path for layer in comparison.layers] == ["body.0", "body.2", "body.4", "body.6", "body.8"]
-    assert comparison.decisions == 12 * 3 * (2 * 16 * 256 + 2 * 32 * 64 + 64 * 16)
-    assert all(0.05 < layer.fire_rate < 0.5 for layer in comparison.layers)
+    assert comparison.total.decisions == 12 * 3 * (2 * 16 * 256 + 2 * 32 * 64 + 64 * 16)
+    assert all(0.05 < layer.total.fire_rate < 0.5 for layer in comparison.layers)
     assert comparison.predictions_differing == 0
 
 
 @pytest.mark.parametrize("name", ["sew_resnet18", "resnet19", "vggsnn"])
 def test_every_family_passes_at_other_constants(name: str, make_source: MakeSource, tmp_path: Path) -> None:
     lif = LIFParameters(tau=3.0, v_reset=None if name == "resnet19" else -0.1, decay_input=name != "vggsnn")
-    exported = export(make_source(name, lif=lif), 2, tmp_path, verify_samples=3, batch_size=2)
+    exported = write(make_source(name, lif=lif), 2, tmp_path, verify_samples=3, batch_size=2)
     assert exported.comparison.problem() is None
     assert exported.comparison.samples == 3
-    assert all(layer.fire_rate > 0.02 for layer in exported.comparison.layers)
+    assert all(layer.total.fire_rate > 0.02 for layer in exported.comparison.layers)
 
 
 def test_the_twin_passes(make_source: MakeSource, tmp_path: Path) -> None:
-    exported = export(make_source(neuron="relu"), 1, tmp_path, verify_samples=4)
+    exported = write(make_source(neuron="relu"), 1, tmp_path, verify_samples=4)
     assert exported.comparison.layers == ()
     assert exported.artifact.manifest.is_twin
     assert exported.artifact.manifest.neuron is None
@@ -63,10 +63,10 @@ def test_a_wrong_constant_is_found_where_it_is(
     (node,) = [n for n in model.graph.node if n.output[0] == output]
     node.input[1] = "wrong"
     onnx.save(model, tmp_path / "wrong.onnx")
-    comparison = compare(tmp_path / "wrong.onnx", source.network, source.samples.inputs, 3)
+    comparison = compare(tmp_path / "wrong.onnx", Reference(source.network), source.samples.inputs, 3)
     with pytest.raises(VerificationError, match=rf"first in layer '{layer}' at timestep {timestep}"):
         comparison.check("wrong.onnx")
-    assert [found.path for found in comparison.layers if found.faults] == [layer]
+    assert [found.path for found in comparison.layers if found.total.faults] == [layer]
 
 
 def test_a_lost_state_is_found(graph: Path, source: Source, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_lost_state_is_found(graph: Path, source: Source, tmp_path: Path) -> N
     del node.input[:]
     node.input.append(kept)
     onnx.save(model, tmp_path / "lost.onnx")
-    comparison = compare(tmp_path / "lost.onnx", source.network, source.samples.inputs, 3)
+    comparison = compare(tmp_path / "lost.onnx", Reference(source.network), source.samples.inputs, 3)
     assert "layer 'body.2' at timestep 2" in str(comparison.problem())
 
 
@@ -86,26 +86,26 @@ def test_a_wrong_classifier_is_found_behind_the_last_layer(graph: Path, source: 
         if weight.name.endswith("9.2.bias"):
             weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) + np.float32(1e-3), weight.name))
     onnx.save(model, tmp_path / "bias.onnx")
-    comparison = compare(tmp_path / "bias.onnx", source.network, source.samples.inputs, 3)
+    comparison = compare(tmp_path / "bias.onnx", Reference(source.network), source.samples.inputs, 3)
     assert "the fault lies behind the last LIF layer" in str(comparison.problem())
 
 
 def test_a_graph_of_another_t_is_refused(graph: Path, source: Source) -> None:
     with pytest.raises(VerificationError, match=r"'body.0.spikes' is laid out at T=3, not at T=4"):
-        compare(graph, source.network, source.samples.inputs, 4)
+        compare(graph, Reference(source.network), source.samples.inputs, 4)
 
 
 def test_a_graph_of_another_network_is_refused(graph: Path, make_source: MakeSource) -> None:
     resnet, twin = make_source("resnet19"), make_source(neuron="relu")
     with pytest.raises(VerificationError, match=r"lacks the LIF layer of 'body.1.branch.1.spikes'"):
-        compare(graph, resnet.network, resnet.samples.inputs, 3)
+        compare(graph, Reference(resnet.network), resnet.samples.inputs, 3)
     with pytest.raises(VerificationError, match=r"has, and the network has not, the LIF layer of 'body.0.spikes'"):
-        compare(graph, twin.network, twin.samples.inputs, 1)
+        compare(graph, Reference(twin.network), twin.samples.inputs, 1)
 
 
 @pytest.fixture(scope="module")
 def graph_with_steps(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(source, 2, tmp_path_factory.mktemp("steps"), per_step=True).artifact.path
+    return write(source, 2, tmp_path_factory.mktemp("steps"), per_step=True).artifact.path
 
 
 def behind(model: onnx.ModelProto, output: str, operator: str, *constants: float) -> None:
@@ -131,7 +131,7 @@ def test_wrong_logits_are_found_in_either_output(
     model = onnx.load(graph_with_steps)
     behind(model, output, operator, *constants)
     onnx.save(model, tmp_path / "wrong.onnx")
-    comparison = compare(tmp_path / "wrong.onnx", source.network, source.samples.inputs, 2)
+    comparison = compare(tmp_path / "wrong.onnx", Reference(source.network), source.samples.inputs, 2)
     assert "the fault lies behind the last LIF layer" in str(comparison.problem())
 
 
@@ -143,7 +143,7 @@ def test_a_spike_that_is_not_one_is_found(graph: Path, source: Source, tmp_path:
     position = list(model.graph.node).index(cast) + 1
     model.graph.node.insert(position, onnx.helper.make_node("Mul", ["body.8.exact", "amplitude"], ["body.8.spikes"]))
     onnx.save(model, tmp_path / "loud.onnx")
-    comparison = compare(tmp_path / "loud.onnx", source.network, source.samples.inputs, 3)
+    comparison = compare(tmp_path / "loud.onnx", Reference(source.network), source.samples.inputs, 3)
     assert "first in layer 'body.8' at timestep 1" in str(comparison.problem())
 
 
@@ -152,5 +152,7 @@ def test_a_damaged_file_is_refused(graph: Path, source: Source, tmp_path: Path) 
     for index in (2, 10, 30):
         (tmp_path / "damaged.onnx").write_bytes(content[:index] + b"\xff\xff" + content[index + 2 :])
         with pytest.raises(TksEdgeError) as error:
-            compare(tmp_path / "damaged.onnx", source.network, source.samples.inputs, 3).check("damaged.onnx")
+            compare(tmp_path / "damaged.onnx", Reference(source.network), source.samples.inputs, 3).check(
+                "damaged.onnx"
+            )
         assert len(str(error.value).splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Small real artifacts, built with the onnx package: one matrix multiplication over raw pixels."""
+"""Small real artifacts, built with the onnx package: one matrix multiplication over raw pixels, or two LIF layers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.runtime.spiking import SAMPLE, SpikingNetwork
 from tks_edge_runtime.artifact import (
+    DIRECT,
+    FRAMES,
     METADATA_KEY,
     SCHEMA_VERSION,
+    STATIC,
+    STEP,
     Accuracy,
     EvaluationSpec,
     Manifest,
@@ -31,8 +36,9 @@ from tks_edge_runtime.artifact import (
 from tks_edge_runtime.files import sha256_of
 
 Array = npt.NDArray[Any]
-SAMPLE = (1, 8, 8)
 CLASSES = ("zero", "one", "two", "three")
+LABELLED_AT = 4
+"""The T at which a spiking network makes no mistake on its evaluation set."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,27 @@ class BuiltArtifact:
 
 
 Build = Callable[..., BuiltArtifact]
+
+
+@dataclass(frozen=True)
+class SpikingArtifact:
+    """An artifact of a spiking network on disk, and what it was made from."""
+
+    path: Path
+    manifest: Manifest
+    network: SpikingNetwork
+    inputs: Array
+    labels: Array
+
+    def mean(self, samples: Array, timesteps: int) -> Array:
+        """The mean of the logits that NumPy gives for still images or frames: exact, see `SpikingNetwork`."""
+        frames = [samples[:, t] for t in range(timesteps)] if samples.ndim == 5 else [samples] * timesteps
+        logits = self.network.logits(frames)
+        result: Array = logits.sum(axis=0) / np.float32(timesteps)
+        return result
+
+
+BuildSpiking = Callable[..., SpikingArtifact]
 
 
 @pytest.fixture
@@ -88,6 +115,51 @@ def build(tmp_path: Path) -> Build:
         fields = {"golden_file": f"{stem}.golden.npz", "evaluation": evaluation, **changes}
         manifest = dataclasses.replace(built.manifest, **fields)
         onnx.save(_model(weights, batch, {METADATA_KEY: manifest.to_json()}), built.path)
+        return dataclasses.replace(built, manifest=manifest, labels=labels)
+
+    return build_artifact
+
+
+@pytest.fixture
+def build_spiking(tmp_path: Path) -> BuildSpiking:
+    """Writes the artifact of a spiking network in one of its forms; `changes` replace fields of its manifest."""
+
+    def build_artifact(
+        *,
+        folder: Path = tmp_path / "artifacts",
+        form: str = STEP,
+        timesteps: int = 4,
+        batch: int = 1,
+        samples: int = 12,
+        seed: int = 0,
+        encoding: str = DIRECT,
+        **changes: Any,
+    ) -> SpikingArtifact:
+        network = SpikingNetwork.random(seed)
+        manifest = dataclasses.replace(
+            _manifest("spiking", timesteps, batch, samples),
+            form=form,
+            encoding=encoding,
+            **{"states": network.states(batch) if form == STEP else (), **changes},
+        )
+        stem = artifact_stem("spiking", timesteps, manifest.precision.name, form=form, target=manifest.target)
+        shape = (samples, timesteps, *SAMPLE) if encoding == FRAMES else (samples, *SAMPLE)
+        inputs = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+        folder.mkdir(exist_ok=True)
+        built = SpikingArtifact(folder / f"{stem}.onnx", manifest, network, inputs, inputs)
+        labels = built.mean(inputs, LABELLED_AT).argmax(axis=1).astype(np.int64)
+        np.savez(folder / "spiking.eval.npz", inputs=inputs, labels=labels)
+        golden = inputs[np.arange(batch) % samples]
+        np.savez(folder / f"{stem}.golden.npz", input=golden, logits=built.mean(golden, timesteps))
+        sha256 = sha256_of(folder / "spiking.eval.npz")
+        evaluation = EvaluationSpec("digits", "test", samples, sha256, "spiking.eval.npz")
+        fields = {"golden_file": f"{stem}.golden.npz", "evaluation": evaluation, **changes}
+        manifest = dataclasses.replace(manifest, **fields)
+        metadata = {METADATA_KEY: manifest.to_json()}
+        graph = (
+            network.static_graph(batch, timesteps, metadata) if form == STATIC else network.step_graph(batch, metadata)
+        )
+        onnx.save(graph, built.path)
         return dataclasses.replace(built, manifest=manifest, labels=labels)
 
     return build_artifact

@@ -13,8 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.runtime.conftest import Build
-from tks_edge_runtime.artifact import Artifact, EvaluationSpec, NeuronSpec, find_artifacts, parse_manifest
+from tests.runtime.conftest import Build, BuildSpiking
+from tks_edge_runtime.artifact import (
+    FORMS,
+    MAX_TIMESTEPS,
+    STEP,
+    TARGETS,
+    Artifact,
+    EvaluationSpec,
+    NeuronSpec,
+    Precision,
+    artifact_stem,
+    find_artifacts,
+    parse_manifest,
+    variant,
+)
 from tks_edge_runtime.errors import ArtifactError, InputError
 
 
@@ -30,9 +43,22 @@ def test_a_hard_reset_and_an_empty_evaluation_come_back(build: Build) -> None:
     assert (manifest.neuron, manifest.evaluation, manifest.verification) == (neuron, None, None)
 
 
-def test_a_newer_schema_is_refused_by_name(build: Build) -> None:
-    with pytest.raises(ArtifactError, match=r"schema 7; this version reads schema 1: update tks-edge-runtime"):
-        Artifact.open(build(schema_version=7).path)
+def test_the_states_of_a_step_artifact_come_back(build_spiking: BuildSpiking) -> None:
+    built = build_spiking(target="openvino", skipped_passes=("fold_batch_norm",))
+    manifest = Artifact.open(built.path).manifest
+    assert manifest == built.manifest
+    assert [(state.name, state.input, state.output, state.shape, state.dtype) for state in manifest.states] == [
+        ("body.0", "state.body.0", "state.body.0.out", (1, 16), "float32"),
+        ("body.1", "state.body.1", "state.body.1.out", (1, 16), "float32"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "advice"), [(7, "update tks-edge-runtime"), (1, "export it again with this version")]
+)
+def test_another_schema_is_refused_by_name(build: Build, found: int, advice: str) -> None:
+    with pytest.raises(ArtifactError, match=rf"schema {found}; this version reads schema 2: {advice}"):
+        Artifact.open(build(schema_version=found).path)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +66,7 @@ def test_a_newer_schema_is_refused_by_name(build: Build) -> None:
     [
         ({"timesteps": 0}, "manifest.timesteps is 0, allowed are 1 to 64"),
         ({"timesteps": 1000}, "manifest.timesteps is 1000"),
+        ({"encoding": "rate"}, "manifest.encoding is 'rate', not one of direct, frames"),
         ({"timesteps": "2"}, "manifest.timesteps is '2', not int"),
         ({"timesteps": True}, "manifest.timesteps is True, not int"),
         ({"classes": []}, "manifest.classes is empty"),
@@ -61,11 +88,62 @@ def test_a_field_that_makes_no_sense_is_named(build: Build, change: dict[str, An
         parse_manifest(json.dumps(document), "some.onnx")
 
 
-def test_a_missing_field_is_named(build: Build) -> None:
-    document = json.loads(build().manifest.to_json())
-    del document["readout"], document["input"]["layout"]
-    with pytest.raises(ArtifactError, match="manifest lacks readout"):
+STATE = {"name": "a", "input": "state.a", "output": "state.a.out", "shape": [1, 2], "dtype": "float32", "zero": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"form": "stepped"}, "manifest.form is 'stepped', not one of static, step"),
+        ({"form": "static"}, "manifest.form is 'static', with 2 states"),
+        ({"states": []}, "manifest.form is 'step', with 0 states"),
+        ({"states": None}, "manifest.states is NoneType, not a list"),
+        ({"states": [STATE, STATE]}, "each needs names of its own"),
+        ({"states": [STATE, STATE | {"name": "a.out", "input": "state.a.out", "output": "state.a.out.out"}]}, "of its"),
+        ({"states": [STATE | {"input": "state.b"}]}, "the state 'a' goes from 'state.b' to 'state.a.out'"),
+        ({"states": [STATE | {"output": "state.a"}]}, "each needs names of its own"),
+        ({"states": [STATE | {"output": "v"}]}, "the state 'a' goes from 'state.a' to 'v'"),
+        ({"states": [STATE | {"name": "", "input": "state.", "output": "state..out"}]}, "the state '' goes from"),
+        ({"states": [STATE | {"shape": [1, 0]}]}, r"the shape of 'a' is \[1, 0\]"),
+        ({"states": [STATE | {"shape": []}]}, r"the shape of 'a' is \[\]"),
+        (
+            {"states": [STATE | {"dtype": "bfloat16"}]},
+            "the state 'a' is 'bfloat16', not one of float32, float16, int32",
+        ),
+        ({"states": [STATE | {"zero": 1}]}, "the zero of the state 'a' is 1, which is none of float32"),
+        ({"states": [STATE | {"dtype": "uint8", "zero": 256}]}, "the zero of the state 'a' is 256, which is none of"),
+        ({"states": [STATE | {"dtype": "int8", "zero": -129}]}, "is -129, which is none of int8"),
+        ({"target": "tensorflow"}, "manifest.target is 'tensorflow', not one of generic, onnxruntime-cpu, openvino"),
+        ({"skipped_passes": "unroll"}, "manifest.skipped_passes is str, not a list"),
+        ({"timesteps": MAX_TIMESTEPS + 1}, "manifest.timesteps is 65"),
+    ],
+)
+def test_a_step_manifest_that_makes_no_sense_is_refused(
+    build_spiking: BuildSpiking, change: dict[str, Any], message: str
+) -> None:
+    document = json.loads(build_spiking().manifest.to_json()) | change
+    with pytest.raises(ArtifactError, match=message) as caught:
         parse_manifest(json.dumps(document), "some.onnx")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("field", ["readout", "form", "states", "target", "skipped_passes"])
+def test_a_missing_field_is_named(build: Build, field: str) -> None:
+    document = json.loads(build().manifest.to_json())
+    del document[field], document["input"]["layout"]
+    with pytest.raises(ArtifactError, match=f"manifest lacks {field}"):
+        parse_manifest(json.dumps(document), "some.onnx")
+
+
+def test_no_two_artifacts_of_a_network_share_a_file() -> None:
+    assert artifact_stem("digits", 2, "fp32") == "digits-t2-fp32"
+    assert artifact_stem("digits", 2, "int8", target="onnxruntime-cpu") == "digits-t2-int8-onnxruntime-cpu"
+    assert artifact_stem("digits", 8, "fp32", form=STEP) == artifact_stem("digits", 4, "fp32", form=STEP)
+    wanted = [(form, target, precision) for form in FORMS for target in TARGETS for precision in ("fp32", "int8")]
+    stems = {artifact_stem("digits", 2, p, form=form, target=target) for form, target, p in wanted}
+    names = {variant(p, form, target) for form, target, p in wanted}
+    assert len(stems) == len(names) == len(wanted)
+    assert {"fp32", "fp32 step", "int8 openvino", "int8 step openvino"} <= names
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", "[" * 100_000, '{"schema_version": "1"}'])
@@ -74,9 +152,9 @@ def test_a_manifest_that_is_none_is_refused(text: str) -> None:
         parse_manifest(text, "some.onnx")
 
 
-def test_every_type_confusion_is_an_artifact_error(build: Build) -> None:
+def test_every_type_confusion_is_an_artifact_error(build_spiking: BuildSpiking) -> None:
     """Whatever value stands in whatever field, it is read or refused with this error."""
-    document = json.loads(build().manifest.to_json())
+    document = json.loads(build_spiking().manifest.to_json())
     values: list[Any] = [None, -1, 1.5, "x", [], {}, [[]], [None], {"a": None}]
     for name, value in itertools.product(document, values):
         with contextlib.suppress(ArtifactError):
@@ -178,6 +256,28 @@ def test_artifacts_of_a_folder_are_sorted_by_name_and_t_with_the_twin_last(build
         "small-t4-fp32.onnx",
         "a-relu-t1-fp32.onnx",
     ]
+
+
+def test_artifacts_of_one_name_are_sorted_by_precision_form_target_and_t(
+    build_spiking: BuildSpiking, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sorted"
+    expected = [
+        ("fp32", "static", "generic", 1),
+        ("fp32", "static", "generic", 4),
+        ("fp32", "static", "openvino", 2),
+        ("fp32", "step", "generic", 4),
+        ("fp16", "static", "generic", 1),
+        ("int8", "static", "generic", 1),
+        ("int4", "static", "generic", 1),
+    ]
+    for index, (precision, form, target, timesteps) in enumerate(reversed(expected)):
+        formats = Precision(precision, "any", "any", "any")
+        built = build_spiking(form=form, timesteps=timesteps, target=target, precision=formats)
+        folder.mkdir(exist_ok=True)
+        built.path.rename(folder / f"{index}.onnx")
+    found = [(m.precision.name, m.form, m.target, m.timesteps) for m in (a.manifest for a in find_artifacts(folder))]
+    assert found == expected
 
 
 def test_what_a_killed_export_left_behind_is_no_artifact(build: Build) -> None:

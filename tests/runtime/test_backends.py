@@ -15,7 +15,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.runtime.conftest import Build
-from tks_edge_runtime.backends import BACKENDS, open_engine
+from tks_edge_runtime.artifact import TARGETS
+from tks_edge_runtime.backends import BACKENDS, foreign_target, open_engine
 from tks_edge_runtime.errors import ArtifactError, InputError, MissingError
 
 Array = npt.NDArray[Any]
@@ -49,6 +50,16 @@ def save(tmp_path: Path) -> Callable[..., Path]:
 def test_an_unknown_backend_is_refused_with_the_closest_name(build: Build, got: str, meant: str) -> None:
     with pytest.raises(InputError, match=rf"unknown backend '{got}'. Did you mean '{meant}'\? Allowed: .*{meant}"):
         open_engine(build().path, got)
+
+
+def test_a_graph_for_another_engine_is_told_from_one_that_fits() -> None:
+    assert foreign_target("generic", "openvino") is None
+    assert foreign_target("onnxruntime-cpu", "onnxruntime") is None
+    assert foreign_target("openvino", "onnxruntime") == (
+        "lowered for openvino and run by onnxruntime, which may be slow at it or compute it differently"
+    )
+    for target in set(TARGETS) - {"generic"}:
+        assert sum(foreign_target(target, backend) is None for backend in (*BACKENDS, "tensorrt")) == 1
 
 
 def test_a_missing_library_names_the_command_that_installs_it(

@@ -14,7 +14,7 @@ from PIL import Image
 from typer import Typer
 from typer.testing import CliRunner, Result
 
-from tests.runtime.conftest import CLASSES, Build
+from tests.runtime.conftest import CLASSES, Build, BuildSpiking
 from tks_edge_runtime import cli
 from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.commands import options
@@ -139,6 +139,59 @@ def test_profile_measures_and_writes_the_trace(
     assert len(written["device_states"]) >= 2
     assert (written["engine"]["library"], written["engine"]["threads"]) == (backend, "1")
     assert document(invoke("profile", built.path, "--json"))["engine"]["library"] == "onnxruntime"
+
+
+def test_a_step_artifact_is_run_for_as_many_steps_as_asked(
+    build_spiking: BuildSpiking, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = build_spiking(timesteps=4)
+    pixels = np.arange(64, dtype=np.uint8).reshape(1, 1, 8, 8)
+    for asked, timesteps in (((), 4), (("--steps", "2"), 2)):
+        found = document(invoke("run", built.path, image, "--top-k", "4", "--json", *asked))
+        assert (found["form"], found["target"], found["timesteps"]) == ("step", "generic", timesteps)
+        shifted = np.exp(built.mean(pixels, timesteps)[0].astype(np.float64))
+        confidences = [entry["confidence"] for entry in found["predictions"][0]["classes"]]
+        assert confidences == pytest.approx(sorted(shifted / shifted.sum(), reverse=True))
+    fails(invoke("run", built.path, image, "--steps", "5"), 2, "steps is 5", "was exported for 1 to 4")
+    fails(invoke("run", built.path, image, "--steps", "0"), 2, "steps is 0")
+
+
+def test_a_static_artifact_is_not_run_for_other_steps(build: Build, image: Path) -> None:
+    path = build(timesteps=2).path
+    assert document(invoke("run", path, image, "--json", "--steps", "2"))["form"] == "static"
+    fails(invoke("run", path, image, "--steps", "1"), 2, "static graph of T=2", "--form step")
+    fails(invoke("profile", path, "--steps", "1"), 2, "static graph of T=2")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_step_artifact_is_profiled_over_all_its_steps(
+    build_spiking: BuildSpiking, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setitem(PRESETS, "quick", 0.001)
+    path = build_spiking(timesteps=4, target="openvino").path
+    text = invoke("profile", path, "--backend", backend, "--threads", "1").stdout
+    assert ("warning: lowered for openvino and run by onnxruntime" in text) == (backend == "onnxruntime")
+    assert "spiking, T=4, fp32 step openvino" in text
+    assert "A step graph ran all its timesteps for each inference" in text
+    found = document(invoke("profile", path, "--steps", "3", "--json", "--backend", backend))
+    assert (found["precision"], found["form"], found["target"], found["timesteps"]) == ("fp32", "step", "openvino", 3)
+
+
+def test_info_shows_the_states_of_a_step_artifact(build_spiking: BuildSpiking) -> None:
+    text = invoke("info", build_spiking(skipped_passes=("fold_batch_norm",)).path).stdout
+    for words in (
+        "step: one timestep, its 2 states as inputs and outputs",
+        "state.body.1 to state.body.1.out: float32 [1, 16], 0 at first",
+        "generic",
+        "fold_batch_norm",
+    ):
+        assert words in text
+
+
+def test_an_artifact_that_takes_no_images_says_so(build: Build, image: Path) -> None:
+    path = build(preprocessing=None).path
+    assert "none are taken" in invoke("info", path).stdout
+    fails(invoke("run", path, image), 2, "this artifact takes uint8[1, 1, 8, 8]", "not image files")
 
 
 def test_doctor_says_what_is_there() -> None:

@@ -10,14 +10,16 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from tests.runtime.conftest import Build
+from tests.runtime.conftest import Build, BuildSpiking
 from tests.runtime.recorded import record
 from tks_edge_runtime import measure as module
+from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.device import Sampler
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.measure import PRESETS, input_batches, measure, method_text, preset_seconds
 from tks_edge_runtime.measurement import Measurement
 from tks_edge_runtime.session import Session, load
+from tks_edge_runtime.stream import Stream
 
 
 class Clock:
@@ -211,6 +213,26 @@ def test_real_sessions_are_measured_on_their_real_inputs(build: Build) -> None:
     assert "A B B A" in text
     assert "spinning off" in text
     assert "p90 needs 64, p95 needs 130, p99 needs 662, p99.9 needs 6636" in text
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_step_artifact_is_timed_over_all_its_steps_with_its_states_kept(
+    build_spiking: BuildSpiking, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[bool] = []
+    step = Stream.step
+
+    def counted(stream: Stream, frame: Any = None) -> Any:
+        copied.append(frame is not None)
+        return step(stream, frame)
+
+    monkeypatch.setattr(Stream, "step", counted)
+    with load(build_spiking(timesteps=4).path, backend, threads=1, steps=3) as session:
+        (measured,) = measure([session], [input_batches(session)], seconds=0.05)
+        text = " ".join(method_text([session], 0.05))
+    runs = measured.warm_up.runs + measured.summary.n
+    assert copied == [True, False, False] * runs
+    assert "A step graph ran all its timesteps for each inference, from rest, its states staying" in text
 
 
 @pytest.mark.parametrize(

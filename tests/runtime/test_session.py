@@ -133,7 +133,7 @@ def test_a_manifest_of_another_graph_is_refused(build: Build, backend: str) -> N
         {"input": TensorSpec("input", (1, 1, 8, 8), "no dtype", "NCHW", "raw pixels")},
         {"outputs": ()},
     ):
-        with pytest.raises(ArtifactError, match="not what its manifest says"):
+        with pytest.raises(ArtifactError, match="its graph is not what its manifest says"):
             load(build(**changes).path, backend)
 
 

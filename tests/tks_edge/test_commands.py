@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -284,3 +285,56 @@ def test_resume_takes_the_settings_of_the_run(
     assert result.exit_code == 0, result.stderr
     assert "resuming runs/mine" in result.stdout
     assert "continuing after step 4 of 6" in result.stdout
+
+
+def test_info_shows_how_the_cost_grows_with_t(app: typer.Typer, in_folder: Path) -> None:
+    invoke(app, "train", "--timesteps", "3", "--epochs", "1", "--batch-size", "16")
+    result = invoke(app, "info", "runs/digits", "--json")
+    assert result.exit_code == 0, result.stderr
+    twin, *costs = json.loads(result.stdout)["costs"]
+    assert (twin["neuron"], [row["timesteps"] for row in costs]) == ("relu", [1, 2, 3])
+    assert twin["macs"] == costs[0]["macs"]
+    assert costs[2]["macs"] - costs[1]["macs"] == costs[1]["macs"] - costs[0]["macs"] > 0
+    assert {row["parameters"] for row in costs} == {costs[0]["parameters"]}
+    for fewer, more in itertools.pairwise(costs):
+        assert fewer["nodes"] < more["nodes"]
+        assert fewer["activation_bytes"] < more["activation_bytes"]
+    text = invoke(app, "info", "runs/digits").stdout
+    for shown in ("ReLU twin", "T=1", "T=2", "T=3", "MACs"):
+        assert shown in text
+
+
+def test_info_of_a_relu_run_shows_its_one_pass(app: typer.Typer, in_folder: Path) -> None:
+    invoke(app, "train", "--neuron", "relu", "--epochs", "1", "--batch-size", "16")
+    result = invoke(app, "info", "runs/digits-relu", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert [(row["neuron"], row["timesteps"]) for row in json.loads(result.stdout)["costs"]] == [("relu", 1)]
+
+
+def test_info_is_readable(app: typer.Typer, in_folder: Path) -> None:
+    invoke(app, "train", *QUICK)
+    result = invoke(app, "info", "runs/digits")
+    assert result.exit_code == 0, result.stderr
+    lines = [" ".join(line.replace("│", " ").split()) for line in result.stdout.splitlines()]
+    for shown in ("network lif tau 2", "network lif decay_input yes", "train loss_options tau 3", "dataset root -"):
+        assert shown in lines
+    assert not set("{}[]'") & set(result.stdout)
+
+
+def test_info_counts_the_cost_of_an_artifact(app: typer.Typer, in_folder: Path) -> None:
+    invoke(app, "train", *QUICK)
+    result = invoke(app, "export", "--timesteps", "1,2", "--verify-samples", "4", "--no-eval-set")
+    assert result.exit_code == 0, result.stderr
+    costs = []
+    for timesteps in (1, 2):
+        result = invoke(app, "info", f"artifacts/digits-t{timesteps}-fp32.onnx", "--json")
+        assert result.exit_code == 0, result.stderr
+        document = json.loads(result.stdout)
+        assert document["manifest"]["timesteps"] == timesteps
+        costs.append(document["cost"])
+    assert costs[0]["parameters"] == costs[1]["parameters"]
+    assert costs[0]["macs"] < costs[1]["macs"] < 2 * costs[0]["macs"]
+    assert costs[1]["operators"]["Conv"] > 0
+    text = invoke(app, "info", "artifacts/digits-t2-fp32.onnx").stdout
+    assert "one run of the graph, batch 1" in text
+    assert "operators: " in text

@@ -1,14 +1,17 @@
-"""`tks-edge export`: unroll a trained network at each T into a verified ONNX file."""
+"""`tks-edge export`: lower a trained network at each T, in each precision and form, to a verified ONNX file."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tks_edge.commands.export_rows import artifact_row, show_row
 from tks_edge.commands.options import DataOption, RunArgument, TimestepsOption
+from tks_edge.lists import parse_names
 from tks_edge.settings import RUNS
 from tks_edge.timesteps import parse_timesteps, powers_of_two
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
@@ -16,7 +19,7 @@ from tks_edge_runtime.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
-    from tks_edge_export import Exported, Source
+    from tks_edge_export import Options, Source
 
 _FORMATS = ("onnx",)
 
@@ -25,7 +28,27 @@ def export(
     run: RunArgument = None,
     timesteps: TimestepsOption = None,
     format_: Annotated[str, typer.Option("--format", help="What to write: onnx.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="Of weights, spikes and membranes: fp32.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or several: fp32,int8.")] = "fp32",
+    form: Annotated[
+        str,
+        typer.Option(help="static (all timesteps in one graph), step (one, with its states), or both: static,step."),
+    ] = "static",
+    target: Annotated[
+        str, typer.Option(help="What engine to lower for: generic, onnxruntime-cpu, openvino, tensorrt.")
+    ] = "generic",
+    membrane: Annotated[str, typer.Option(help="Of fp16 graphs, the membrane: fp32 or fp16.")] = "fp32",
+    quantize_ends: Annotated[
+        bool, typer.Option("--quantize-ends", help="int8 for the first layer and the classifier too; calibrated.")
+    ] = False,
+    keep_float: Annotated[
+        list[str] | None, typer.Option(help="The module path of a layer that int8 leaves in float. Repeatable.")
+    ] = None,
+    calibration_samples: Annotated[
+        int, typer.Option(min=1, help="Training samples that int8 may look at, where it needs to.")
+    ] = 128,
+    skip_pass: Annotated[
+        list[str] | None, typer.Option(help="Leave a pass of the exporter out, for debugging. Repeatable.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="The folder that the artifacts go to.")] = Path("artifacts"),
     batch_size: Annotated[int, typer.Option(min=1, help="Images a run of the graph; it is static.")] = 1,
     input_dtype: Annotated[str, typer.Option(help="Of the raw pixels, 0 to 255: uint8 or float32.")] = "uint8",
@@ -52,23 +75,40 @@ def export(
         from tks_edge.artifacts import source_of
         from tks_edge.checkpoint import latest_run, load_run
         from tks_edge.device import choose_device
-        from tks_edge_export import PRECISIONS, Exporter, record_evaluation_set
-        from tks_edge_runtime.artifact import artifact_stem
+        from tks_edge_export import FORMS, PRECISIONS, Exporter, Options, record_evaluation_set
+        from tks_edge_export.passes import check_names
 
-        if precision not in PRECISIONS:
-            raise unknown("precision", precision, PRECISIONS)
+        precisions = parse_names("precision", precision, PRECISIONS)
+        forms = parse_names("form", form, FORMS)
+        check_names(frozenset(skip_pass or ()))
         if run is None:
             # A twin runs one pass; asked for more, the newest network that has timesteps is meant.
             run = latest_run(RUNS, spiking=True if steps is not None and max(steps) > 1 else None)
             out.console.print(f"exporting {run}, the newest run that can be", highlight=False)
         trained = load_run(run)
-        steps = _steps(trained, steps)
+        steps = _steps(trained, steps, forms)
+        wanted = [
+            Options(
+                t,
+                form=shape,
+                precision=kind,
+                membrane=membrane if kind == "fp16" else "fp32",
+                target=target,
+                per_step=per_step and shape == "static",
+                quantize_ends=quantize_ends and kind == "int8",
+                keep_float=tuple(keep_float or ()) if kind == "int8" else (),
+                skip=frozenset(skip_pass or ()),
+            )
+            for kind in precisions
+            for shape, t in _shapes(forms, steps)
+        ]
         with out.progress() as bar:
             task = bar.add_task("accuracy in PyTorch", total=None)
             source = source_of(
                 trained,
                 steps,
                 samples=eval_samples,
+                calibration=calibration_samples,
                 name=name,
                 data=data,
                 device=choose_device(device),
@@ -77,39 +117,48 @@ def export(
         exporter = Exporter(source, batch_size=batch_size, input_dtype=input_dtype)
         evaluation = record_evaluation_set(source.samples, output, write=eval_set)
         written = []
-        for t in steps:
-            _say_what_is_replaced(output / f"{artifact_stem(source.name, t, precision)}.onnx", source, out)
+        for options in wanted:
+            _say_what_is_replaced(output, options, source, out)
             with out.progress() as bar:
-                task = bar.add_task(f"T={t}: comparing spikes", total=min(verify_samples, len(source.samples.labels)))
+                what = f"{options.precision} {options.form} T={options.timesteps}: comparing spikes"
+                task = bar.add_task(what, total=min(verify_samples, len(source.samples.labels)))
                 exported = exporter.write(
-                    t,
+                    options,
                     output,
-                    precision=precision,
-                    per_step=per_step,
                     verify_samples=verify_samples,
                     evaluation=evaluation,
                     on_progress=lambda done, bar=bar, task=task: bar.update(task, completed=done),  # type: ignore[misc]
                 )
-            written.append(_row(exported, source))
-            _show(written[-1], out)
+            written.append(artifact_row(exported, source))
+            show_row(written[-1], out)
         out.document({"run": str(run), "output": str(output), "artifacts": written})
         out.next("report", str(output))
 
 
-def _steps(run: Run, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
+def _steps(run: Run, wanted: tuple[int, ...] | None, forms: tuple[str, ...]) -> tuple[int, ...]:
     """The timesteps to unroll at; checked before anything is computed or written."""
     if run.network.is_spiking:
         return wanted if wanted is not None else powers_of_two(run.config.train.timesteps)
     if wanted not in (None, (1,)):
         raise InputError(f"{run.path} is a ReLU network: it has no state and runs one pass. Use --timesteps 1.")
+    if forms != ("static",):
+        raise InputError(f"{run.path} is a ReLU network: it has no state to hand from step to step. Use --form static.")
     return (1,)
 
 
-def _say_what_is_replaced(path: Path, source: Source, out: Output) -> None:
+def _shapes(forms: tuple[str, ...], steps: tuple[int, ...]) -> Iterator[tuple[str, int]]:
+    """Every graph to write: a static one for each T, and one step graph, which serves them all."""
+    for form in forms:
+        yield from ((form, t) for t in (steps if form == "static" else (max(steps),)))
+
+
+def _say_what_is_replaced(output: Path, options: Options, source: Source, out: Output) -> None:
     """Two runs of one name export to the same files; the second one's user should know."""
-    from tks_edge_runtime.artifact import Artifact
+    from tks_edge_runtime.artifact import Artifact, artifact_stem
     from tks_edge_runtime.errors import ArtifactError
 
+    stem = artifact_stem(source.name, options.timesteps, options.precision, form=options.form, target=options.target)
+    path = output / f"{stem}.onnx"
     if not path.is_file():
         return
     with contextlib.suppress(ArtifactError):
@@ -117,36 +166,3 @@ def _say_what_is_replaced(path: Path, source: Source, out: Output) -> None:
             out.console.print(
                 f"{path} was exported from other weights and is replaced (--name keeps both)", markup=False
             )
-
-
-def _row(exported: Exported, source: Source) -> dict[str, Any]:
-    artifact, comparison = exported.artifact, exported.comparison
-    accuracy = artifact.manifest.accuracy_at(artifact.manifest.timesteps)
-    return {
-        "file": str(artifact.path),
-        "timesteps": artifact.manifest.timesteps,
-        "precision": artifact.manifest.precision.name,
-        "bytes": artifact.path.stat().st_size,
-        "accuracy": accuracy.correct / accuracy.total if accuracy is not None else None,
-        "accuracy_samples": len(source.samples.labels),
-        "verified_samples": comparison.samples,
-        "spikes_compared": comparison.decisions,
-        "spikes_borderline": comparison.borderline,
-        "max_logit_difference": comparison.max_logit_difference,
-        "logit_tolerance": comparison.logit_tolerance,
-    }
-
-
-def _show(row: dict[str, Any], out: Output) -> None:
-    spikes = "no spikes to compare (ReLU)"
-    if row["spikes_compared"]:
-        spikes = f"{row['spikes_compared']:,} spikes equal"
-        if row["spikes_borderline"]:
-            spikes += f" except {row['spikes_borderline']} with the membrane within rounding of the threshold"
-    out.console.print(
-        f"[bold]{row['file']}[/]  accuracy in PyTorch {row['accuracy']:.2%} of {row['accuracy_samples']:,}; verified "
-        f"on {row['verified_samples']:,}: {spikes}, logits within {row['max_logit_difference']:.1e} "
-        f"(allowed {row['logit_tolerance']:.1e})",
-        highlight=False,
-        soft_wrap=True,
-    )

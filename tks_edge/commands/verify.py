@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from tks_edge.commands.options import DataOption
+from tks_edge.commands.verify_tables import comparison_document, show_comparison
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 from tks_edge_runtime.errors import CheckError
 
 if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
-    from tks_edge_export import Comparison
+    from tks_edge_export.bisect import Culprit
+    from tks_edge_export.recompile import Recompiled
+    from tks_edge_export.replay import Array
     from tks_edge_runtime.artifact import Artifact
 
 
 def verify(
     artifact: Annotated[Path, typer.Argument(help="An .onnx file written by `tks-edge export`.")],
     against: Annotated[Path, typer.Option(help="The run directory that it was exported from.")],
-    samples: Annotated[int, typer.Option(min=1, help="Test samples to compare on.")] = 128,
+    samples: Annotated[int, typer.Option(min=1, help="Test samples to compare on, spike by spike.")] = 128,
+    eval_samples: Annotated[
+        int, typer.Option(min=1, help="Test samples to compare the predicted classes on, at most.")
+    ] = 10_000,
+    bisect: Annotated[
+        bool, typer.Option("--bisect", help="Find the first pass after which the graph differs from the network.")
+    ] = False,
     data: DataOption = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
@@ -31,25 +38,47 @@ def verify(
     with running(as_json, debug) as out:
         from tks_edge.checkpoint import load_run
         from tks_edge_export import compare
+        from tks_edge_export.agreement import top1_agreement
+        from tks_edge_export.recompile import recompile
         from tks_edge_runtime.artifact import Artifact
 
         opened, run = Artifact.open(artifact), load_run(against)
         _check_origin(opened, run)
         manifest = opened.manifest
-        inputs, _ = run.dataset(data).test.evenly_spaced(samples).stacked()
+        test = run.dataset(data).test
+        inputs = test.evenly_spaced(samples).stacked()[0].astype(manifest.input.dtype)
+        everything = test.evenly_spaced(eval_samples).stacked()[0].astype(manifest.input.dtype)
+        made = recompile(manifest, run.network)
+        rest = {state.input: float(state.zero) for state in manifest.states}
         with out.progress() as bar:
             task = bar.add_task("comparing spikes", total=len(inputs))
             comparison = compare(
                 artifact,
-                run.network,
-                inputs.astype(manifest.input.dtype),
+                made.reference,
+                inputs,
                 manifest.timesteps,
-                lambda done: bar.update(task, completed=done),
+                trained=run.network,
+                rest=rest,
+                on_progress=lambda done: bar.update(task, completed=done),
             )
-        _show(comparison, out)
-        problem = comparison.problem()
+            task = bar.add_task("comparing predictions", total=len(everything))
+            agreement = top1_agreement(
+                artifact,
+                run.network,
+                everything,
+                manifest.timesteps,
+                rest=rest,
+                on_progress=lambda done: bar.update(task, completed=done),
+            )
+        show_comparison(comparison, agreement, out)
+        culprit = _bisected(made, run, inputs, out) if bisect else None
         out.document(
-            {"artifact": str(artifact), "run": str(against), "problem": problem, **dataclasses.asdict(comparison)}
+            {
+                "artifact": str(artifact),
+                "run": str(against),
+                **comparison_document(comparison, agreement),
+                "culprit": None if culprit is None else {"pass": culprit.name, "problem": culprit.problem},
+            }
         )
         comparison.check(artifact)
         out.console.print(f"{artifact} is the network of {against}.", highlight=False, soft_wrap=True)
@@ -65,25 +94,21 @@ def _check_origin(artifact: Artifact, run: Run) -> None:
         )
 
 
-def _show(comparison: Comparison, out: Output) -> None:
-    if comparison.layers:
-        table = Table(title=f"spikes over {comparison.samples:,} samples", title_justify="left")
-        for column in ("layer", "decisions", "fires", "borderline", "faults", "at T", "margin"):
-            table.add_column(column, justify="left" if column == "layer" else "right")
-        for layer in comparison.layers:
-            table.add_row(
-                layer.path,
-                f"{layer.decisions:,}",
-                f"{layer.fire_rate:.1%}",
-                str(layer.differing - layer.faults),
-                str(layer.faults),
-                "-" if layer.first_fault is None else str(layer.first_fault + 1),
-                f"{layer.smallest_margin:.1e}",
-            )
-        out.console.print(table)
-    out.console.print(
-        f"logits within {comparison.max_logit_difference:.1e} (allowed {comparison.logit_tolerance:.1e}); "
-        f"{comparison.predictions_differing} of {comparison.samples} predictions differ",
-        highlight=False,
-        soft_wrap=True,
-    )
+def _bisected(made: Recompiled, run: Run, inputs: Array, out: Output) -> Culprit | None:
+    """Lower the network anew with one more pass each time, and say which one breaks it."""
+    from tks_edge_export.bisect import bisect
+    from tks_edge_export.passes import PASSES
+
+    with out.progress() as bar:
+        task = bar.add_task("bisecting", total=len(PASSES) + 1)
+        culprit = bisect(
+            made.compiler, made.options, made.calibration, inputs, run.network, lambda _: bar.advance(task)
+        )
+    if culprit is None:
+        said = "every pass keeps the network: a graph that differs was changed after it was written, or by the engine"
+    elif culprit.name is None:
+        said = f"the graph differs without any pass: {culprit.problem}"
+    else:
+        said = f"the first pass after which the graph differs is {culprit.name}: {culprit.problem}"
+    out.console.print(said, highlight=False, soft_wrap=True)
+    return culprit

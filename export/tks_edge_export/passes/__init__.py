@@ -15,10 +15,12 @@ from onnx_ir.passes import common
 from onnxscript import optimizer
 
 from tks_edge_export.capture import Capture
+from tks_edge_export.errors import ExportError
 from tks_edge_export.options import Options
 from tks_edge_export.passes.first_step import FirstStep
 from tks_edge_export.passes.fold_batch_norm import FoldBatchNorm
 from tks_edge_export.passes.fold_readout import FoldReadout
+from tks_edge_export.passes.hard_sigmoid import HardSigmoid
 from tks_edge_export.passes.normalize_neurons import normalize_neurons
 from tks_edge_export.passes.remove_reshapes import RemoveReshapes
 from tks_edge_export.passes.sink_reshapes import SinkReshapes
@@ -27,14 +29,10 @@ from tks_edge_runtime.errors import unknown
 
 @dataclass(frozen=True)
 class Pass:
-    """A rewrite of a capture in place, under the name that the manifest and `--skip-pass` know it by.
-
-    `applies` says for which exports it is made.
-    """
+    """A rewrite of a capture in place, under the name that the manifest and `--skip-pass` know it by."""
 
     name: str
     rewrite: Callable[[Capture], object]
-    applies: Callable[[Options], bool] = lambda options: True
 
 
 def _on_graph(name: str, rewrite: Callable[[ir.Model], object]) -> Pass:
@@ -59,16 +57,30 @@ LAYOUT = ("share_still", "merge_time")
 
 LAID_OUT: tuple[Pass, ...] = (
     _on_graph("first_step", FirstStep()),
+    _REMOVE_UNUSED,
     _on_graph("fold_readout", FoldReadout()),
+)
+"""On the graph of all timesteps."""
+
+FOR_ONNXRUNTIME: tuple[Pass, ...] = (_on_graph("hard_sigmoid", HardSigmoid()),)
+"""In float32, for a target that computes it inside a convolution."""
+
+CLEAN_UP: tuple[Pass, ...] = (
     _on_graph("remove_reshapes", RemoveReshapes()),
     _on_graph("eliminate_common_subexpressions", common.CommonSubexpressionEliminationPass()),
     _REMOVE_UNUSED,
     _on_graph("deduplicate_initializers", common.DeduplicateInitializersPass()),
 )
-"""On the graph of all timesteps."""
+"""At the end, whatever was done before."""
 
-PASSES = tuple(dict.fromkeys([*(made.name for made in ONE_STEP), *LAYOUT, *(made.name for made in LAID_OUT)]))
+PASSES = tuple(
+    dict.fromkeys([*(p.name for p in ONE_STEP), *LAYOUT, *(p.name for p in (*LAID_OUT, *FOR_ONNXRUNTIME, *CLEAN_UP))])
+)
 """Every name that can be skipped, in the order of the first use."""
+
+
+_ROUNDING = frozenset({"fold_constants", "lift_constants"})
+_CODES = frozenset({"normalize_neurons"})
 
 
 def check_names(skip: frozenset[str]) -> None:
@@ -78,9 +90,28 @@ def check_names(skip: frozenset[str]) -> None:
             raise unknown("pass", name, PASSES)
 
 
-def apply(captured: Capture, passes: Sequence[Pass], options: Options) -> tuple[str, ...]:
-    """Apply the passes that these options ask for, in their order, in place; returns their names."""
-    applied = [made for made in passes if made.name not in options.skip and made.applies(options)]
+def needed(options: Options) -> frozenset[str]:
+    """The passes that this export cannot do without: weights that are rounded must be constants of the graph."""
+    return (_ROUNDING if options.precision != "fp32" else frozenset()) | (
+        _CODES if options.codes_currents else frozenset()
+    )
+
+
+def check_skipped(options: Options) -> None:
+    """Refuse to skip a pass that does not exist, or that this export cannot do without.
+
+    Raises:
+        InputError: there is no pass of that name.
+        ExportError: the pass is needed.
+    """
+    check_names(options.skip)
+    for name in sorted(options.skip & needed(options)):
+        raise ExportError(f"the pass {name} cannot be skipped: {options.precision} for {options.target} builds on it.")
+
+
+def apply(captured: Capture, passes: Sequence[Pass], skip: frozenset[str]) -> tuple[str, ...]:
+    """Apply the passes that are not to be skipped, in their order, in place; returns their names."""
+    applied = [made for made in passes if made.name not in skip]
     for made in applied:
         made.rewrite(captured)
     return tuple(made.name for made in applied)

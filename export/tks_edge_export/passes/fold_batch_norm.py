@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from tks_edge_export.provenance import inherit
 from tks_edge_export.values import constant
 
 Array = npt.NDArray[np.float64]
@@ -64,6 +65,7 @@ def _fold(graph: ir.Graph, norm: ir.Node) -> None:
         convolution.attributes.values(),
         name=convolution.name,
     )
+    inherit(folded, convolution, norm)
     folded.outputs[0].name = f"{name}.current"
     folded.outputs[0].shape, folded.outputs[0].type = norm.outputs[0].shape, norm.outputs[0].type
     ir.convenience.replace_nodes_and_values(

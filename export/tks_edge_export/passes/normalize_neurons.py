@@ -6,9 +6,9 @@ With u = (v - v_rest) / k, every potential measured from rest in units of the in
 
     u = d u + x,   fires at u >= (v_threshold - v_rest) / k,   hard reset to 0
 
-and a soft reset, which has v_rest = 0, subtracts that new threshold. So the multiplication by k = 1/tau and two additions
-vanish, whatever stands before the neuron, and no weight is touched; k in the convolution before it would do the same where
-there is one. For tau a power of two the spikes stay the same to the bit. Never refused.
+and a soft reset, which has v_rest = 0, subtracts that new threshold. So the multiplication by k = 1/tau and two
+additions vanish, whatever stands before the neuron, and no weight is touched; k in the convolution before it would do
+the same where there is one. For tau a power of two the spikes stay the same to the bit. Never refused.
 """
 
 from __future__ import annotations

@@ -5,10 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from tks_edge_runtime.backends import onnxruntime, openvino
-from tks_edge_runtime.backends.base import Backend, Engine, Port
+from tks_edge_runtime.backends.base import Backend, Engine, Port, Recurrence, Stepper
 from tks_edge_runtime.errors import InputError, unknown
 
-__all__ = ["BACKENDS", "Backend", "Engine", "Port", "find_backend", "open_engine"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Engine",
+    "Port",
+    "Recurrence",
+    "Stepper",
+    "find_backend",
+    "foreign_target",
+    "open_engine",
+]
 
 BACKENDS: dict[str, Backend] = {
     "onnxruntime": Backend(onnxruntime.version, onnxruntime.OnnxRuntimeEngine),
@@ -21,6 +31,16 @@ def find_backend(name: str) -> Backend:
     if name not in BACKENDS:
         raise unknown("backend", name, BACKENDS)
     return BACKENDS[name]
+
+
+_BACKEND_OF_TARGET = {"onnxruntime-cpu": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
+
+
+def foreign_target(target: str, backend: str) -> str | None:
+    """Say that a graph was lowered for another engine than the one that runs it; None where it fits."""
+    if _BACKEND_OF_TARGET.get(target, backend) == backend:
+        return None
+    return f"lowered for {target} and run by {backend}, which may be slow at it or compute it differently"
 
 
 def open_engine(path: Path | str, backend: str, *, threads: int | None = None, spinning: bool = True) -> Engine:

@@ -1,4 +1,4 @@
-"""What every backend gives: an engine that takes host arrays and returns host arrays."""
+"""What every backend gives: an engine that takes host arrays and returns host arrays, and keeps states in between."""
 
 from __future__ import annotations
 
@@ -41,6 +41,55 @@ def check_feeds(inputs: Sequence[Port], feeds: Mapping[str, Array]) -> None:
         raise InputError(f"the graph takes {', '.join(map(str, inputs))}; got {got or 'nothing'}.")
 
 
+@dataclass(frozen=True)
+class Recurrence:
+    """A state of a graph: its input, and the output that becomes its input in the next step.
+
+    Both ports have the same shape and dtype. `start` is what the input is filled with in the first step.
+    """
+
+    input: str
+    output: str
+    start: int = 0
+
+
+class Stepper(Protocol):
+    """A graph that is run step after step: what a state's output gave is that state's input in the next step.
+
+    The states stay where the engine computes, and are not copied between steps. One thread at a time may use a stepper;
+    several steppers of one engine do not disturb each other.
+    """
+
+    def feed(self, feeds: Mapping[str, Array]) -> None:
+        """Give the inputs that are no states, as host arrays by name; they stay until others are given.
+
+        Raises:
+            InputError: the names, shapes or dtypes are not those of these inputs.
+        """
+
+    def step(self) -> dict[str, Array]:
+        """Run once: the outputs that are no states, as host arrays by name, complete.
+
+        Raises:
+            ArtifactError: the graph was loaded and cannot be run all the same.
+        """
+
+    def reset(self) -> None:
+        """Start again: in the next step the states are what they were in the first."""
+
+    def close(self) -> None:
+        """Free the buffers. It cannot step afterwards."""
+
+
+def split_ports(engine: Engine, states: Sequence[Recurrence]) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """The inputs and the outputs of a graph that are no states; see `Engine.stepper`."""
+    held = {name for state in states for name in (state.input, state.output)}
+    return (
+        tuple(port for port in engine.inputs if port.name not in held),
+        tuple(port for port in engine.outputs if port.name not in held),
+    )
+
+
 class Engine(Protocol):
     """A graph that is loaded and ready to run."""
 
@@ -54,6 +103,9 @@ class Engine(Protocol):
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once: host arrays by input name in, host arrays by output name out; returns when these are complete."""
+
+    def stepper(self, states: Sequence[Recurrence]) -> Stepper:
+        """Make room for running the graph step after step; what was made keeps the graph alive after `close`."""
 
     def describe(self) -> dict[str, str]:
         """Name what runs the graph.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tks_edge_runtime.backends.base import Array, Port, check_feeds
+import numpy as np
+
+from tks_edge_runtime.backends.base import Array, Port, Recurrence, Stepper, check_feeds, split_ports
 from tks_edge_runtime.errors import ArtifactError, MissingError
 
 _PROVIDER = "CPUExecutionProvider"
+_DEVICE = "cpu"
 _ONLY_ERRORS = 3
 _LONGEST_REASON = 160
 _DTYPES = {
@@ -83,9 +86,12 @@ class OnnxRuntimeEngine:
         try:
             results = self._session.run(self._names, dict(feeds))
         except Exception as error:
-            reason = _reason(error, self._path)
-            raise ArtifactError(f"onnxruntime cannot run {self._path}: {reason}. Export it again.") from error
+            raise _not_run(error, self._path) from error
         return dict(zip(self._names, results, strict=True))
+
+    def stepper(self, states: Sequence[Recurrence]) -> Stepper:
+        """Make room for running the graph step after step; what was made keeps the graph alive after `close`."""
+        return _BoundStepper(self._session, self._path, self.inputs, *split_ports(self, states), states)
 
     def describe(self) -> dict[str, str]:
         """Name the library, its version, the device, and how it waits."""
@@ -96,11 +102,85 @@ class OnnxRuntimeEngine:
         del self._session
 
 
+class _BoundStepper:
+    """A session with three bindings of its ports to buffers on the device.
+
+    The first step reads its states from buffers that nothing writes to, and writes buffers A; the next reads A and
+    writes B, then B and A take turns. What is bound stays bound, so between two steps there is nothing to copy or to
+    call.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        path: Path,
+        ports: Sequence[Port],
+        inputs: tuple[Port, ...],
+        outputs: tuple[Port, ...],
+        states: Sequence[Recurrence],
+    ) -> None:
+        self._session = session
+        self._path = path
+        self._ports = inputs
+        self._inputs = {port.name: _buffer(port) for port in inputs}
+        self._outputs = {port.name: _buffer(port) for port in outputs}
+        held = {port.name: port for port in ports}
+        start, a, b = ([_buffer(held[state.input]) for state in states] for _ in range(3))
+        for state, value in zip(states, start, strict=True):
+            value.update_inplace(np.full(held[state.input].shape, state.start, held[state.input].dtype))
+        self._bindings = [self._bound(states, read, written) for read, written in ((start, a), (a, b), (b, a))]
+        self._next = 0
+
+    def _bound(self, states: Sequence[Recurrence], read: Sequence[Any], written: Sequence[Any]) -> Any:
+        binding = self._session.io_binding()
+        for name, value in self._inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in self._outputs.items():
+            binding.bind_ortvalue_output(name, value)
+        for state, old, new in zip(states, read, written, strict=True):
+            binding.bind_ortvalue_input(state.input, old)
+            binding.bind_ortvalue_output(state.output, new)
+        return binding
+
+    def feed(self, feeds: Mapping[str, Array]) -> None:
+        """Copy the inputs that are no states to the device; InputError where they do not fit."""
+        check_feeds(self._ports, feeds)
+        for name, value in self._inputs.items():
+            value.update_inplace(np.ascontiguousarray(feeds[name]))
+
+    def step(self) -> dict[str, Array]:
+        """Run once; ArtifactError where the graph cannot be run."""
+        try:
+            self._session.run_with_iobinding(self._bindings[self._next])
+        except Exception as error:
+            raise _not_run(error, self._path) from error
+        self._next = 2 if self._next == 1 else 1
+        # `numpy` gives a view of a buffer on the CPU, which the next step writes over.
+        return {name: np.array(value.numpy()) for name, value in self._outputs.items()}
+
+    def reset(self) -> None:
+        """Start again from the states of the first step."""
+        self._next = 0
+
+    def close(self) -> None:
+        """Free the buffers."""
+        del self._bindings, self._inputs, self._outputs, self._session
+
+
+def _buffer(port: Port) -> Any:
+    """A tensor on the device, of undefined content."""
+    return _library().OrtValue.ortvalue_from_shape_and_type(list(port.shape), np.dtype(port.dtype), _DEVICE)
+
+
 def _port(node: Any, path: Path) -> Port:
     shape = tuple(node.shape)
     if node.type not in _DTYPES or not all(isinstance(size, int) for size in shape):
         raise ArtifactError(f"{path}: {node.name!r} is {node.type}{list(shape)}; only static tensors can be run.")
     return Port(node.name, shape, _DTYPES[node.type])
+
+
+def _not_run(error: Exception, path: Path) -> ArtifactError:
+    return ArtifactError(f"onnxruntime cannot run {path}: {_reason(error, path)}. Export it again.")
 
 
 def _reason(error: Exception, path: Path) -> str:

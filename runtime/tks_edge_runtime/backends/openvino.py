@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from tks_edge_runtime.backends.base import Array, Port, check_feeds
+from tks_edge_runtime.backends.base import Array, Port, Recurrence, Stepper, check_feeds, split_ports
 from tks_edge_runtime.errors import ArtifactError, MissingError
 
 _DEVICE = "CPU"
@@ -88,13 +88,13 @@ class OpenVinoEngine:
 
     def __init__(self, path: Path, *, threads: int | None = None, spinning: bool = True) -> None:  # noqa: ARG002
         library = _library()
-        self._path = path
+        self._library, self._path = library, path
         self._lock = Lock()
         core = library.Core()
         options = dict(_OPTIONS) if threads is None else {**_OPTIONS, "INFERENCE_NUM_THREADS": str(threads)}
         try:
             reader = _reader(library)
-            compiled = core.compile_model(reader.convert(reader.load(str(path))), _DEVICE, options)
+            self._compiled = compiled = core.compile_model(reader.convert(reader.load(str(path))), _DEVICE, options)
             self._request = compiled.create_infer_request()
         except Exception as error:  # its exceptions have no root of their own
             raise ArtifactError(f"openvino cannot load {path}: {_reason(error)}. Copy or export it again.") from error
@@ -131,8 +131,12 @@ class OpenVinoEngine:
             try:
                 self._request.infer(share_outputs=True)
             except Exception as error:
-                raise ArtifactError(f"openvino cannot run {self._path}: {_reason(error)}. Export it again.") from error
+                raise _not_run(error, self._path) from error
             return {port.name: buffer.copy() for port, buffer in zip(self.outputs, self._results, strict=True)}
+
+    def stepper(self, states: Sequence[Recurrence]) -> Stepper:
+        """Make room for running the graph step after step; what was made keeps the graph alive after `close`."""
+        return _BoundStepper(self._library, self._compiled, self._path, *split_ports(self, states), states)
 
     def describe(self) -> dict[str, str]:
         """Name the library, its version, the processor, and the precision and threads it really uses."""
@@ -140,7 +144,73 @@ class OpenVinoEngine:
 
     def close(self) -> None:
         """Free the compiled graph and the buffers."""
-        del self._request, self._given, self._results
+        del self._request, self._given, self._results, self._compiled
+
+
+class _BoundStepper:
+    """Three requests of one compiled graph, each with tensors of its own for the states.
+
+    The first step reads its states from tensors that nothing writes to, and writes tensors A; the next reads A and
+    writes B, then B and A take turns. Requests whose tensors stay are faster than one whose tensors are swapped, and
+    cost no memory beyond these tensors: what lies between input and output belongs to the compiled graph.
+    """
+
+    def __init__(
+        self,
+        library: Any,
+        compiled: Any,
+        path: Path,
+        inputs: tuple[Port, ...],
+        outputs: tuple[Port, ...],
+        states: Sequence[Recurrence],
+    ) -> None:
+        self._path = path
+        self._ports = inputs
+        ports = {_name(node): node for node in (*compiled.inputs, *compiled.outputs)}
+
+        def tensor(name: str) -> Any:
+            # Memory of its own: a request does not keep an array alive that a tensor only shares.
+            return library.Tensor(ports[name].get_element_type(), ports[name].get_shape())
+
+        def bound(read: Sequence[Any], written: Sequence[Any]) -> Any:
+            request = compiled.create_infer_request()
+            for name, value in (self._inputs | self._outputs).items():
+                request.set_tensor(ports[name], value)
+            for state, old, new in zip(states, read, written, strict=True):
+                request.set_tensor(ports[state.input], old)
+                request.set_tensor(ports[state.output], new)
+            return request
+
+        self._inputs = {port.name: tensor(port.name) for port in inputs}
+        self._outputs = {port.name: tensor(port.name) for port in outputs}
+        start, a, b = ([tensor(state.input) for state in states] for _ in range(3))
+        for state, value in zip(states, start, strict=True):
+            value.data[...] = state.start
+        self._requests = [bound(start, a), bound(a, b), bound(b, a)]
+        self._next = 0
+
+    def feed(self, feeds: Mapping[str, Array]) -> None:
+        """Copy the inputs that are no states into the engine; InputError where they do not fit."""
+        check_feeds(self._ports, feeds)
+        for name, tensor in self._inputs.items():
+            np.copyto(tensor.data, feeds[name])
+
+    def step(self) -> dict[str, Array]:
+        """Run once; ArtifactError where the graph cannot be run."""
+        try:
+            self._requests[self._next].infer(share_outputs=True)
+        except Exception as error:
+            raise _not_run(error, self._path) from error
+        self._next = 2 if self._next == 1 else 1
+        return {name: tensor.data.copy() for name, tensor in self._outputs.items()}
+
+    def reset(self) -> None:
+        """Start again from the states of the first step."""
+        self._next = 0
+
+    def close(self) -> None:
+        """Free the requests and the tensors."""
+        del self._requests, self._inputs, self._outputs
 
 
 def _port(node: Any, path: Path) -> Port:
@@ -160,6 +230,10 @@ def _threads_text(used: int, asked: int | None) -> str:
     if asked is None:
         return f"{used} (the library's default)"
     return str(used) if used == asked else f"{used} (of {asked} asked for)"
+
+
+def _not_run(error: Exception, path: Path) -> ArtifactError:
+    return ArtifactError(f"openvino cannot run {path}: {_reason(error)}. Export it again.")
 
 
 def _reason(error: Exception) -> str:

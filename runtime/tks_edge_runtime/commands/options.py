@@ -17,6 +17,12 @@ BackendOption = Annotated[str, typer.Option("--backend", help="What runs the gra
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="Threads inside one operator.", show_default="the backend's own choice")
 ]
+StepsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--steps", help="Timesteps to run a step artifact for.", show_default="as many as it was exported for"
+    ),
+]
 PresetOption = Annotated[
     str,
     typer.Option("--preset", help="Measuring time per artifact: quick 3 s, standard 10 s, long 60 s, mlperf 600 s."),

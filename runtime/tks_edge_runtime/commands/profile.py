@@ -14,6 +14,7 @@ from tks_edge_runtime.commands.options import (
     ArtifactArgument,
     BackendOption,
     PresetOption,
+    StepsOption,
     ThreadsOption,
 )
 
@@ -26,6 +27,7 @@ def profile(
     preset: PresetOption = DEFAULT_PRESET,
     backend: BackendOption = DEFAULT_BACKEND,
     threads: ThreadsOption = None,
+    steps: StepsOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", help="Write everything, with the latency of every run, as JSON.", show_default=False),
@@ -36,12 +38,14 @@ def profile(
     """Measure the latency of an artifact on this machine."""
     with running(as_json, debug) as out:
         from tks_edge_runtime import device
+        from tks_edge_runtime.artifact import variant
+        from tks_edge_runtime.backends import foreign_target
         from tks_edge_runtime.files import write_json
         from tks_edge_runtime.measure import input_batches, measure, method_text, preset_seconds
         from tks_edge_runtime.session import load
 
         seconds = preset_seconds(preset)
-        with load(artifact, backend, threads=threads) as session, device.Sampler() as sampler:
+        with load(artifact, backend, threads=threads, steps=steps) as session, device.Sampler() as sampler:
             batches = input_batches(session)
             with out.progress() as progress:
                 bar = progress.add_task(f"measuring {artifact.name}", total=100)
@@ -53,9 +57,14 @@ def profile(
                     sampler=sampler,
                 )[0]
             method = method_text([session], seconds)
-            engine, size = session.describe(), session.manifest.input.shape[0]
+            engine, manifest, timesteps = session.describe(), session.manifest, session.timesteps
+        size = manifest.input.shape[0]
         document = {
             "artifact": str(artifact),
+            "precision": manifest.precision.name,
+            "form": manifest.form,
+            "target": manifest.target,
+            "timesteps": timesteps,
             "preset": preset,
             "batch_size": size,
             "engine": engine,
@@ -66,8 +75,11 @@ def profile(
         }
         if output is not None:
             write_json(output, document)
-        _show(measured, size, method, out)
-        for warning in measured.warnings:
+        pace = "ReLU twin" if manifest.is_twin else f"T={timesteps}"
+        title = f"{manifest.name}, {pace}, {variant(manifest.precision.name, manifest.form, manifest.target)}"
+        _show(measured, size, title, method, out)
+        foreign = foreign_target(manifest.target, backend)
+        for warning in (*measured.warnings, *([foreign] if foreign is not None else [])):
             out.warn(warning)
         if output is not None:
             out.console.print(f"written: {output}", markup=False, highlight=False, soft_wrap=True)
@@ -75,12 +87,14 @@ def profile(
         out.next("report", f"{artifact.parent}/")
 
 
-def _show(measured: Measurement, batch_size: int, method: list[str], out: Output) -> None:
+def _show(measured: Measurement, batch_size: int, title: str, method: list[str], out: Output) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     for sentence in method:
         out.console.print(sentence, style="dim", markup=False, highlight=False)
-    table = Table("latency of one batch" + (", UNSTABLE" if measured.unstable else ""))
+    batch = "latency of one batch" + (", UNSTABLE" if measured.unstable else "")
+    table = Table(batch, title=escape(title), title_justify="left")
     table.add_column("", justify="right")
     for name, value in _rows(measured, batch_size):
         table.add_row(name, value)

@@ -38,6 +38,7 @@ def report(
 ) -> None:
     """Measure latency and accuracy of every artifact in a folder, and write a report that opens in a browser."""
     with running(as_json, debug) as out:
+        from tks_edge_runtime.backends import foreign_target
         from tks_edge_runtime.errors import CheckError
         from tks_edge_runtime.report.build import FILES, build_report
         from tks_edge_runtime.report.table import print_report
@@ -73,7 +74,9 @@ def report(
         out.document(document.to_dict(traces=False))
         if document.failed:
             names = ", ".join(row.file for row in document.failed)
-            raise CheckError(f"the self-test failed for {names}; the report says by how much. Copy or export it again.")
+            foreign = all(foreign_target(row.target, row.backend) is not None for row in document.failed)
+            advice = "Give the --backend that it was lowered for." if foreign else "Copy or export it again."
+            raise CheckError(f"the self-test failed for {names}; the report says by how much. {advice}")
         out.next("run", str(folder / _shipped(document)), "IMAGE")
 
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
-from tks_edge_runtime.commands.options import DEFAULT_BACKEND, ArtifactArgument, BackendOption, ThreadsOption
+from tks_edge_runtime.commands.options import (
+    DEFAULT_BACKEND,
+    ArtifactArgument,
+    BackendOption,
+    StepsOption,
+    ThreadsOption,
+)
 
 if TYPE_CHECKING:
     from tks_edge_runtime.session import Prediction
@@ -20,6 +26,7 @@ def run(
     top_k: Annotated[int, typer.Option("--top-k", help="How many classes to show; all where there are fewer.")] = 3,
     backend: BackendOption = DEFAULT_BACKEND,
     threads: ThreadsOption = None,
+    steps: StepsOption = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -32,8 +39,8 @@ def run(
         from tks_edge_runtime.images import read_image
         from tks_edge_runtime.session import load
 
-        with load(artifact, backend, threads=threads) as session:
-            manifest = session.manifest
+        with load(artifact, backend, threads=threads, steps=steps) as session:
+            manifest, timesteps = session.manifest, session.timesteps
             samples = np.stack([read_image(path, manifest.preprocessing, manifest.input) for path in images])
             predictions = session.predict(samples, min(top_k, len(manifest.classes)))
         _show(images, predictions, out)
@@ -41,6 +48,9 @@ def run(
             {
                 "artifact": str(artifact),
                 "backend": backend,
+                "form": manifest.form,
+                "target": manifest.target,
+                "timesteps": timesteps,
                 "predictions": [
                     {"image": str(image), "classes": [dataclasses.asdict(prediction) for prediction in best]}
                     for image, best in zip(images, predictions, strict=True)

@@ -23,7 +23,8 @@ FILES = ("report.html", "report.json", "report.md", "plots")
 """What a report consists of, in its folder; plots is a folder of PNG and SVG files."""
 
 _TWIN_METHOD = (
-    "The ReLU twin is the same network with ReLU in place of LIF, in one pass. Ratios are of medians from this one run."
+    "The ReLU twin is the same network with ReLU in place of LIF, in one pass. Ratios are of medians from this one "
+    "run, to the fp32 twin where there is one; a verdict is against the twin of the same precision where there is one."
 )
 _ACCURACY_METHOD = (
     "Accuracy is top-1 over the whole evaluation set, from the very file that was timed, with a 95 % Wilson interval."

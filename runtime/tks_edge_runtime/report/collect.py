@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from tks_edge_runtime import device
 from tks_edge_runtime.artifact import Artifact
+from tks_edge_runtime.backends import foreign_target
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.measure import input_batches, measure, method_text
 from tks_edge_runtime.measurement import Measurement
@@ -72,19 +73,21 @@ def _fraction(on_progress: Progress, stage: str, index: int, count: int) -> Call
 def _examined(session: Session, on_progress: Callable[[float], None]) -> Row:
     """What is known of an artifact before it is timed: its manifest, its self-test, its accuracy."""
     row = _described(session)
+    foreign = foreign_target(row.target, row.backend)
+    if foreign is not None:
+        row = replace(row, warnings=(foreign,))
     test = session.self_test()
     if not test.passed:
         reason = (
             f"self-test failed: the logits of the golden input differ by {test.max_difference:.3g} from the trained "
-            f"network's (at most {test.tolerance:.3g} is allowed)"
+            f"network's (at most {test.tolerance:.3g} is allowed){f'; it was {foreign}' if foreign is not None else ''}"
         )
         return replace(row, status=FAILED, reason=reason, self_test=test)
     row = replace(row, self_test=test)
     evaluation = session.manifest.evaluation
     if evaluation is None or evaluation.file is None:
-        return replace(
-            row, warnings=("no evaluation set beside it, so its accuracy was not measured: export with one",)
-        )
+        unknown = "no evaluation set beside it, so its accuracy was not measured: export with one"
+        return replace(row, warnings=(*row.warnings, unknown))
     result = session.evaluate(on_progress)
     recorded = row.recorded_accuracy
     same = None
@@ -102,9 +105,11 @@ def _described(session: Session) -> Row:
         model=manifest.network.name,
         neuron=manifest.network.neuron,
         is_twin=manifest.is_twin,
-        timesteps=manifest.timesteps,
+        timesteps=session.timesteps,
         train_timesteps=manifest.train_timesteps,
         precision=manifest.precision.name,
+        form=manifest.form,
+        target=manifest.target,
         backend=session.backend,
         batch_size=manifest.input.shape[0],
         size_bytes=path.stat().st_size,
@@ -114,7 +119,7 @@ def _described(session: Session) -> Row:
         status=OK,
         reason=None,
         self_test=None,
-        recorded_accuracy=manifest.accuracy_at(manifest.timesteps),
+        recorded_accuracy=manifest.accuracy_at(session.timesteps),
         recorded_train_accuracy=manifest.accuracy_at(manifest.train_timesteps),
     )
 

@@ -1,10 +1,11 @@
-"""The columns of the table, once: the page and the Markdown show all of them, the terminal those that fit."""
+"""The columns of the table, once: the page and the Markdown show all of use, the terminal those that fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tks_edge_runtime.artifact import GENERIC, STATIC
 from tks_edge_runtime.report import wording
 from tks_edge_runtime.report.document import Row
 
@@ -13,7 +14,8 @@ from tks_edge_runtime.report.document import Row
 class Column:
     """One column: its key, header, what it means, how a row's cell is written, and whether it holds numbers.
 
-    `width` is the narrowest terminal, in characters, that shows it; None: never on a terminal.
+    `width` is the narrowest terminal, in characters, that shows it; None: never on a terminal. A column with a `usual`
+    cell is left out where every row has it.
     """
 
     key: str
@@ -22,6 +24,12 @@ class Column:
     cell: Callable[[Row], str]
     numeric: bool = True
     width: int | None = None
+    usual: str | None = None
+
+
+def _graph(row: Row) -> str:
+    special = [name for name in (row.form, row.target) if name not in (STATIC, GENERIC)]
+    return " ".join(special) or STATIC
 
 
 def _as_trained(row: Row) -> str:
@@ -60,11 +68,20 @@ COLUMNS = (
     Column(
         "timesteps",
         "T",
-        "Timesteps in the graph; the ReLU twin has none.",
+        "Timesteps of one inference; the ReLU twin has none.",
         lambda row: "ReLU" if row.is_twin else str(row.timesteps),
         width=0,
     ),
     Column("precision", "type", "Number format of the weights.", lambda row: row.precision, numeric=False, width=0),
+    Column(
+        "graph",
+        "graph",
+        "Static: all timesteps at once; step: one by one, states kept in between; and the target, where it has one.",
+        _graph,
+        numeric=False,
+        width=0,
+        usual=STATIC,
+    ),
     Column(
         "accuracy",
         "accuracy %",
@@ -75,11 +92,11 @@ COLUMNS = (
     Column("as_trained", "as trained", "Whether it equals the trained network's accuracy.", _as_trained, numeric=False),
     Column("p50", "p50 ms", "Median end-to-end latency.", _percentile("p50"), width=0),
     Column("p90", "p90 ms", "90th percentile.", _percentile("p90"), width=100),
-    Column("p99", "p99 ms", "99th percentile.", _percentile("p99"), width=0),
+    Column("p99", "p99 ms", "99th percentile.", _percentile("p99"), width=80),
     Column(
         "ratio",
         "\N{MULTIPLICATION SIGN} twin",
-        "Median latency in units of the twin's.",
+        "Median latency in units of the fp32 twin's, or of the one there is.",
         lambda row: wording.times(row.ratio_to_twin),
         width=0,
     ),
@@ -103,3 +120,11 @@ COLUMNS = (
     Column("first", "first ms", "Cold start: the first inference.", _first_run),
     Column("parameters", "parameters", "Weights of the network.", lambda row: f"{row.parameters:,}".replace(",", " ")),
 )
+
+
+def columns_of(rows: Iterable[Row]) -> tuple[Column, ...]:
+    """The columns that say something about these rows."""
+    rows = tuple(rows)
+    return tuple(
+        column for column in COLUMNS if column.usual is None or any(column.cell(row) != column.usual for row in rows)
+    )

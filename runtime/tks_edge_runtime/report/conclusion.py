@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tks_edge_runtime.artifact import STATIC, STEP
 from tks_edge_runtime.report.document import FAILED, Conclusion, MeasuredAccuracy, Row
-from tks_edge_runtime.report.ranking import TOLERATED_LOSS, Reference, groups, ratio, reference_of, twin_of
+from tks_edge_runtime.report.ranking import (
+    TOLERATED_LOSS,
+    Reference,
+    groups,
+    like_at_train,
+    ratio,
+    reference_of,
+    rival_of,
+    twin_of,
+)
 from tks_edge_runtime.report.wording import factor, interval, milliseconds
 
 SAME_SPEED = 0.02
@@ -25,17 +35,19 @@ def _conclusion(group: tuple[Row, ...], rows: tuple[Row, ...]) -> Conclusion:
     if reference is None or row is None or row.accuracy is None:
         headline = f"No timestep count can be recommended for {first.name} ({first.precision})"
         return Conclusion(first.name, first.precision, "none", None, None, headline, tuple(_why_none(group, reference)))
-    twin = twin_of(row, rows)
-    verdict, about_twin = _against_twin(row, twin)
+    twin, rival = twin_of(row, rows), rival_of(row, rows)
+    verdict, about_twin = _against_twin(row, twin, rival)
     sentences = [
         *_accuracy(row, row.accuracy, reference),
-        *_latency(row, reference.row),
+        *_latency(row, like_at_train(row, group, reference)),
+        *_other_targets(row, group),
+        *_step_by_step(group),
         *about_twin,
-        *_doubts(row, twin),
+        *_doubts(row, twin, rival),
     ]
-    headline = f"Ship {row.name} at T={row.timesteps} ({row.precision})"
+    headline = f"Ship {row.name} at T={row.timesteps} ({row.variant})"
     if verdict == "twin":
-        headline = f"{row.name} ({row.precision}): T={row.timesteps} holds its accuracy, but {_VERDICTS[verdict]}"
+        headline = f"{row.name} ({row.variant}): T={row.timesteps} holds its accuracy, but {_VERDICTS[verdict]}"
     return Conclusion(row.name, row.precision, verdict, row.file, row.timesteps, headline, tuple(sentences))
 
 
@@ -72,17 +84,16 @@ def _stated(accuracy: MeasuredAccuracy) -> str:
 def _accuracy(row: Row, accuracy: MeasuredAccuracy, reference: Reference) -> list[str]:
     """How accurate the recommended row is, against the accuracy at T_train."""
     train = row.train_timesteps
-    if reference.row is row:
-        return [
-            f"No smaller T in the folder is within {TOLERATED_LOSS:g} percentage point of T={train}, as trained.",
-            f"Accuracy {_stated(accuracy)}, {accuracy.total} samples.",
-        ]
-    stated, difference = _stated(reference.accuracy), _compared(accuracy, reference.accuracy)
-    return [
+    found = [
         f"T={row.timesteps} is the smallest T in the folder within {TOLERATED_LOSS:g} percentage point of T={train}"
-        f"{_source(reference)}.",
-        f"Accuracy {_stated(accuracy)}, against {stated}: {difference}.",
+        f"{_other_variant(reference.row, row)}{_source(reference)}."
+        if row.timesteps != train
+        else f"No smaller T in the folder is within {TOLERATED_LOSS:g} percentage point of T={train}, as trained."
     ]
+    if reference.row is row:
+        return [*found, f"Accuracy {_stated(accuracy)}, {accuracy.total} samples."]
+    stated, difference = _stated(reference.accuracy), _compared(accuracy, reference.accuracy)
+    return [*found, f"Accuracy {_stated(accuracy)}, against {stated}: {difference}."]
 
 
 def _compared(accuracy: MeasuredAccuracy, other: MeasuredAccuracy) -> str:
@@ -102,35 +113,71 @@ def _latency(row: Row, train: Row | None) -> list[str]:
     """How fast the recommended row is, against T_train."""
     stated = f"Latency {milliseconds(row.median)} ms (median, end to end, batch {row.batch_size})"
     relative = ratio(train, row)
-    if train is None or train is row or relative is None:
+    if train is None or train.timesteps == row.timesteps or relative is None:
         return [f"{stated}."]
-    return [f"{stated}, against {milliseconds(train.median)} ms at T={train.timesteps}: {_faster(relative)}."]
+    at_train = f"{milliseconds(train.median)} ms at T={train.timesteps}{_other_variant(train, row)}"
+    return [f"{stated}, against {at_train}: {_faster(relative)}."]
 
 
-def _faster(relative: float) -> str:
-    """`relative` is the other's latency in units of this one's."""
+def _other_variant(other: Row | None, row: Row) -> str:
+    return "" if other is None or other.variant == row.variant else f" ({other.variant})"
+
+
+def _other_targets(row: Row, group: tuple[Row, ...]) -> list[str]:
+    """The graphs of the recommended T for other targets, which are slower, or lose more accuracy."""
+    same = (row.timesteps, row.form)
+    others = [r for r in group if r is not row and (r.timesteps, r.form) == same and r.median is not None]
+    stated = ", ".join(f"{r.variant} {milliseconds(r.median)} ms" for r in others)
+    return [f"Also at T={row.timesteps}: {stated}."] if others else []
+
+
+def _step_by_step(group: tuple[Row, ...]) -> list[str]:
+    """What it costs to run step after step, so as to be able to stop after any, instead of one static graph."""
+    found = []
+    for stepped in (row for row in group if row.form == STEP):
+        same = (stepped.timesteps, stepped.target)
+        static = next((row for row in group if row.form == STATIC and (row.timesteps, row.target) == same), None)
+        relative = ratio(static, stepped)
+        if relative is not None:
+            found.append(
+                f"Step by step ({stepped.file}), T={stepped.timesteps} takes {milliseconds(stepped.median)} ms: "
+                f"{_faster(relative, 'one static graph')}."
+            )
+    return found
+
+
+def _faster(relative: float, than: str = "") -> str:
+    """How fast something is against another, whose latency in units of its own is `relative`."""
     if abs(relative - 1) < SAME_SPEED:
-        return "as fast"
-    return f"{factor(relative)} times faster" if relative > 1 else f"{factor(1 / relative)} times slower"
+        return f"as fast as {than}" if than else "as fast"
+    words = f"{factor(relative)} times faster" if relative > 1 else f"{factor(1 / relative)} times slower"
+    return f"{words} than {than}" if than else words
 
 
-def _against_twin(row: Row, twin: Row | None) -> tuple[str, list[str]]:
-    """The verdict, and what the ReLU twin does to it."""
-    if twin is None:
+def _against_twin(row: Row, twin: Row | None, rival: Row | None) -> tuple[str, list[str]]:
+    """The verdict, and what the ReLU twins do to it: `rival` decides, and `twin` is what ratios are taken to."""
+    if rival is None or twin is None:
         return "ship", [
             "No ReLU twin is in the folder, so whether spiking pays here is open. Train one on the same data with "
             f"`tks-edge train --neuron relu --model {row.model}`, and export it into this folder (--output) with "
             "`tks-edge export --timesteps 1`."
         ]
-    relative = ratio(twin, row)
-    if relative is None or row.accuracy is None or twin.accuracy is None:
-        return "ship", [f"The ReLU twin {twin.file} could not be compared: one of the two was not measured."]
-    verdict = _verdict(relative, row.accuracy, twin.accuracy)
-    return verdict, [
-        f"The ReLU twin takes {milliseconds(twin.median)} ms at {twin.accuracy.percent:.2f} %. "
-        f"Against it, T={row.timesteps} is {_faster(relative)}, with {_accuracy_words(row.accuracy, twin.accuracy)}: "
+    relative = ratio(rival, row)
+    if relative is None or row.accuracy is None or rival.accuracy is None:
+        return "ship", [f"The ReLU twin {rival.file} could not be compared: one of the two was not measured."]
+    verdict = _verdict(relative, row.accuracy, rival.accuracy)
+    named = "The ReLU twin" if rival.variant == row.variant == twin.variant else f"The {rival.variant} ReLU twin"
+    found = [
+        f"{named} takes {milliseconds(rival.median)} ms at {rival.accuracy.percent:.2f} %. "
+        f"Against it, T={row.timesteps} is {_faster(relative)}, with {_accuracy_words(row.accuracy, rival.accuracy)}: "
         f"{_VERDICTS[verdict]}."
     ]
+    yardstick = ratio(twin, row)
+    if twin is not rival and yardstick is not None:
+        found.append(
+            f"Against the {twin.variant} ReLU twin, at {milliseconds(twin.median)} ms, it is {_faster(yardstick)}."
+        )
+    return verdict, found
 
 
 def _accuracy_words(mine: MeasuredAccuracy, other: MeasuredAccuracy) -> str:
@@ -163,9 +210,9 @@ def _verdict(relative: float, mine: MeasuredAccuracy, other: MeasuredAccuracy) -
     return "ship" if speed + accuracy > 0 else "twin"
 
 
-def _doubts(row: Row, twin: Row | None) -> list[str]:
+def _doubts(row: Row, *twins: Row | None) -> list[str]:
     found = []
-    unstable = [r.file for r in (row, twin) if r is not None and r.unstable]
+    unstable = dict.fromkeys(r.file for r in (row, *twins) if r is not None and r.unstable)
     if unstable:
         found.append(
             f"Measured while UNSTABLE: {', '.join(unstable)}. Measure again before relying on these latencies."

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from tks_edge_runtime.artifact import Accuracy, EvaluationSpec
+from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, variant
 from tks_edge_runtime.measurement import ColdStart, WarmUp
 from tks_edge_runtime.session import SelfTest
 from tks_edge_runtime.statistics import LatencySummary
@@ -55,9 +55,10 @@ class Row:
     """One artifact on one backend: what it is, how accurate, how fast, and how it stands among the others.
 
     A row whose self-test failed has `status` "failed", the `reason`, and neither accuracy nor latency. `name` is the
-    run it was exported from, `model` the network's name in the registry. The recorded accuracies are the trained
-    network's own, from the manifest. `latency` is of one static batch, end to end: from the input array on the host to
-    the logits on the host. `trace_ms` is that of every timed run, in order.
+    run it was exported from, `model` the network's name in the registry; `form` ("static" or "step") and `target` are
+    the manifest's. The recorded accuracies are the trained network's own, from the manifest. `latency` is of one static
+    batch and all its timesteps, end to end: from the input array on the host to the logits on the host. `trace_ms` is
+    that of every timed run, in order.
     """
 
     file: str
@@ -69,6 +70,8 @@ class Row:
     timesteps: int
     train_timesteps: int
     precision: str
+    form: str
+    target: str
     backend: str
     batch_size: int
     size_bytes: int
@@ -106,9 +109,14 @@ class Row:
         return None if self.latency is None or self.accuracy is None else (self.latency.p50, self.accuracy.percent)
 
     @property
+    def variant(self) -> str:
+        """What tells it from other rows of its network and T, in words: `fp32`, `int8 openvino`, `fp32 step`."""
+        return variant(self.precision, self.form, self.target)
+
+    @property
     def title(self) -> str:
         """The row in words: `digits T=2 fp32`."""
-        return f"{self.name} {'ReLU twin' if self.is_twin else f'T={self.timesteps}'} {self.precision}"
+        return f"{self.name} {'ReLU twin' if self.is_twin else f'T={self.timesteps}'} {self.variant}"
 
 
 @dataclass(frozen=True)

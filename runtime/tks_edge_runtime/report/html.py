@@ -10,11 +10,11 @@ import jinja2
 from markupsafe import Markup
 
 from tks_edge_runtime.report import wording
-from tks_edge_runtime.report.columns import COLUMNS
+from tks_edge_runtime.report.columns import columns_of
 from tks_edge_runtime.report.document import Conclusion, ReportDocument, Row
 from tks_edge_runtime.report.facts import fact_table, state_table
 from tks_edge_runtime.report.plot_forms import Plot
-from tks_edge_runtime.report.ranking import groups, ratio, reference_of, twin_of
+from tks_edge_runtime.report.ranking import groups, like_at_train, ratio, reference_of, rival_of, twin_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
         style=Markup(style),  # noqa: S704 - a file of this package
         plots=[(plot, Markup(plot.inline)) for plot in plots],  # noqa: S704 - matplotlib escapes what it writes
         answers=[(conclusion, _figures(conclusion, document.rows)) for conclusion in document.conclusions],
-        columns=COLUMNS,
+        columns=columns_of(document.rows),
         remarks=[(row, text) for row in document.rows for text in (row.reason, *row.warnings) if text is not None],
         states=state_table(document.device_state),
         samples=len(document.device_state.during),
@@ -54,7 +54,7 @@ def _figures(conclusion: Conclusion, rows: tuple[Row, ...]) -> list[Figure]:
     if row is None or row.accuracy is None:
         return []
     figures = [
-        Figure("timesteps", f"T={row.timesteps}", f"trained at T={row.train_timesteps}"),
+        Figure("timesteps", f"T={row.timesteps}", f"{row.variant}, trained at T={row.train_timesteps}"),
         Figure("accuracy", f"{row.accuracy.percent:.2f} %", f"95 %: {wording.interval(row.accuracy)}"),
         Figure(
             "latency", f"{wording.milliseconds(row.median)} ms", f"median; p99 {wording.percentile(row.latency, 'p99')}"
@@ -62,15 +62,15 @@ def _figures(conclusion: Conclusion, rows: tuple[Row, ...]) -> list[Figure]:
     ]
     group = next(group for group in groups(rows) if row in group)
     reference = reference_of(group, rows)
-    train = reference.row if reference is not None else None
-    if train is not None and train is not row:
+    train = like_at_train(row, group, reference) if reference is not None else None
+    if train is not None and train.timesteps != row.timesteps:
         figures.append(_compared(f"latency / T={train.timesteps}", row, train))
-    twin = twin_of(row, rows)
-    if twin is None:
-        figures.append(Figure("latency / ReLU twin", wording.NONE, "no twin in the folder"))
-    else:
-        figures.append(_compared("latency / ReLU twin", row, twin))
-    return figures
+    twin, rival = twin_of(row, rows), rival_of(row, rows)
+    if twin is None or rival is None:
+        return [*figures, Figure("latency / ReLU twin", wording.NONE, "no twin in the folder")]
+    if twin is rival:
+        return [*figures, _compared("latency / ReLU twin", row, twin)]
+    return [*figures, *(_compared(f"latency / {one.variant} twin", row, one) for one in (twin, rival))]
 
 
 def _compared(label: str, row: Row, other: Row) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from tks_edge_runtime.report.columns import COLUMNS
+from tks_edge_runtime.report.columns import columns_of
 from tks_edge_runtime.report.document import ReportDocument
 from tks_edge_runtime.report.facts import fact_table, state_table
 from tks_edge_runtime.report.plot_forms import Plot
@@ -36,9 +36,10 @@ def _conclusions(document: ReportDocument) -> str:
 
 
 def _table(document: ReportDocument) -> str:
-    header = [column.header for column in COLUMNS]
-    aligned = [column.numeric for column in COLUMNS]
-    return _grid(header, ([column.cell(row) for column in COLUMNS] for row in document.rows), aligned)
+    columns = columns_of(document.rows)
+    header = [column.header for column in columns]
+    aligned = [column.numeric for column in columns]
+    return _grid(header, ([column.cell(row) for column in columns] for row in document.rows), aligned)
 
 
 def _remarks(document: ReportDocument) -> str:

@@ -1,11 +1,10 @@
-"""The plots of a report, drawn with matplotlib. Colours are the palette's; the twin has a marker of its own."""
+"""The plots of a report, drawn with matplotlib."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -19,9 +18,12 @@ from tks_edge_runtime.report import palette
 from tks_edge_runtime.report.document import ReportDocument, Row
 from tks_edge_runtime.report.labels import Box, place
 from tks_edge_runtime.report.plot_forms import Plot, saved
+from tks_edge_runtime.report.series import Series, series_of
 
 _WIDTH, _HEIGHT = 4.8, 3.5
 _FONT = 10.0
+_LONG_LABEL, _LEGEND_LINE = 30, 0.18
+"""Characters that fit into half of the width, and the height of a line in inches."""
 _LINEAR_SPAN = 16
 _STYLE: Any = {
     "font.size": _FONT,
@@ -57,24 +59,10 @@ _STAIRS: dict[str, Any] = {"color": palette.FRONT, "linewidth": 1.6, "linestyle"
 _MARKS = {"p50": ("|", "p50"), "p90": ("^", "p90"), "p99": ("s", "p99"), "max": ("o", "slowest")}
 
 
-@dataclass(frozen=True)
-class _Series:
-    """The measured rows of one network and precision (or of one twin), with the colour and marker they are drawn in."""
-
-    label: str
-    colour: str
-    marker: str
-    rows: tuple[Row, ...]
-
-    @property
-    def is_twin(self) -> bool:
-        return self.rows[0].is_twin
-
-
 def draw(document: ReportDocument) -> tuple[Plot, ...]:
     """Every plot that the rows have data for; the plots over T need a network that was measured at two T."""
     rows = [row for row in document.rows if row.latency is not None]
-    series = list(_series(rows))
+    series = list(series_of(rows))
     found: list[Plot] = []
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # A name may hold characters that the font lacks; the table and the JSON have it in full.
@@ -94,24 +82,10 @@ def draw(document: ReportDocument) -> tuple[Plot, ...]:
     return tuple(found)
 
 
-def _series(rows: Sequence[Row]) -> Iterator[_Series]:
-    grouped: dict[tuple[bool, str, str], list[Row]] = {}
-    for row in rows:
-        grouped.setdefault((row.is_twin, row.name, row.precision), []).append(row)
-    colours = cycle(palette.SERIES)
-    markers = cycle("os^vP")
-    for (is_twin, name, precision), group in sorted(grouped.items()):
-        label = f"{_short(name)} {precision}{' (ReLU twin)' if is_twin else ''}"
-        colour, marker = (palette.TWIN, "D") if is_twin else (next(colours), next(markers))
-        yield _Series(label, colour, marker, tuple(sorted(group, key=lambda row: row.timesteps)))
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 16 else f"{name[:15]}…"
-
-
-def _point_label(row: Row) -> str:
-    return "twin" if row.is_twin else f"T={row.timesteps}"
+def _point_labels(rows: Sequence[Row]) -> list[str]:
+    """T, and of several twins the precision; the series say the rest."""
+    several = sum(row.is_twin for row in rows) > 1
+    return [f"T={row.timesteps}" if not row.is_twin else f"twin {row.precision}" if several else "twin" for row in rows]
 
 
 def _figure(height: float = _HEIGHT) -> tuple[Figure, Axes]:
@@ -119,7 +93,7 @@ def _figure(height: float = _HEIGHT) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _accuracy_latency(series: Sequence[_Series]) -> Figure:
+def _accuracy_latency(series: Sequence[Series]) -> Figure:
     """Accuracy with its interval over the median latency with a bar to the 90th percentile, and the Pareto front."""
     figure, axes = _figure()
     shown = [(one, row) for one in series for row in one.rows if row.accuracy is not None]
@@ -142,7 +116,7 @@ def _accuracy_latency(series: Sequence[_Series]) -> Figure:
     return figure
 
 
-def _point(axes: Axes, one: _Series, row: Row) -> None:
+def _point(axes: Axes, one: Series, row: Row) -> None:
     if row.latency is None or row.accuracy is None:
         return
     x, y = row.latency.p50, row.accuracy.percent
@@ -177,7 +151,7 @@ def _name_points(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
     points = [
         (point, row) for row in sorted(rows, key=lambda row: not row.recommended) if (point := row.point) is not None
     ]
-    names = [_point_label(row) for _, row in points]
+    names = _point_labels([row for _, row in points])
     positions = [tuple(axes.transData.transform(point)) for point, _ in points]
     bars = [bar for _, row in points for bar in _bars(axes, row)]
     for (point, row), name, offset in zip(points, names, place(positions, names, _FONT, frame, bars), strict=True):
@@ -218,7 +192,7 @@ def _latency_bar(row: Row) -> tuple[float, float, float] | None:
     return None if latency is None else (latency.p50, latency.p50, latency.p90 or latency.p50)
 
 
-def _over_timesteps(series: Sequence[_Series], bar: Callable[[Row], tuple[float, float, float] | None]) -> Figure:
+def _over_timesteps(series: Sequence[Series], bar: Callable[[Row], tuple[float, float, float] | None]) -> Figure:
     """A value with its interval over T; the twin, which has no T, is a horizontal line."""
     figure, axes = _figure()
     shown = [one for one in series if any(bar(row) is not None for row in one.rows)]
@@ -227,7 +201,7 @@ def _over_timesteps(series: Sequence[_Series], bar: Callable[[Row], tuple[float,
     for one in shown:
         values = [(row.timesteps, value) for row in one.rows if (value := bar(row)) is not None]
         if one.is_twin:
-            axes.axhline(values[0][1][0], color=one.colour, linewidth=1.6, linestyle=(0, (4, 2)))
+            axes.axhline(values[0][1][0], color=one.colour, linewidth=1.6, linestyle=one.line)
             continue
         # Series that would lie upon each other stand side by side.
         shift = (spiking.index(one) - (len(spiking) - 1) / 2) * 0.012 * (every[-1] - every[0])
@@ -248,7 +222,7 @@ def _over_timesteps(series: Sequence[_Series], bar: Callable[[Row], tuple[float,
     return figure
 
 
-def _distributions(series: Sequence[_Series]) -> Figure:
+def _distributions(series: Sequence[Series]) -> Figure:
     """The whole trace of each row as a histogram over latency, with its percentiles and its slowest run."""
     shown = [(one, row) for one in series for row in one.rows if row.trace_ms][::-1]
     figure, axes = _figure(1.25 + 0.45 * len(shown))
@@ -265,7 +239,9 @@ def _distributions(series: Sequence[_Series]) -> Figure:
             if value is not None:
                 axes.plot([value], [index], zorder=5, **_mark(marker))
     several = len({one.label for one, _ in shown if not one.is_twin}) > 1
-    names = [f"{one.label}\n{_point_label(row)}" if several else _point_label(row) for one, row in shown]
+    names = _point_labels([row for _, row in shown])
+    if several:
+        names = [f"{one.label}\n{name}" for (one, _), name in zip(shown, names, strict=True)]
     axes.set_yticks(range(len(shown)), names, color=palette.INK)
     axes.tick_params(axis="y", length=0, labelsize=_FONT - 2 if several else _FONT)
     axes.set_ylim(-0.4, len(shown))
@@ -293,16 +269,21 @@ def _logarithmic(axes: Axes, latencies: Sequence[float]) -> bool:
     return True
 
 
-def _handle(one: _Series, *, line: bool = False) -> Line2D:
+def _handle(one: Series, *, line: bool = False) -> Line2D:
     style: dict[str, Any] = {"marker": one.marker, "markersize": 7, "linestyle": "-" if line else "none"}
     if line and one.is_twin:
-        style = {"linestyle": (0, (4, 2)), "linewidth": 1.6}
+        style = {"linestyle": one.line, "linewidth": 1.6}
     return Line2D([], [], color=one.colour, label=one.label, **style)
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D], *, columns: int = 2) -> None:
+    """Put a legend over the axes, in one column where the names are long; the figure grows by what it needs."""
     # Without explicit labels, one that starts with an underscore would be left out.
     labels = [str(handle.get_label()) for handle in handles]
+    if max(map(len, labels), default=0) > _LONG_LABEL:
+        columns = 1
+    lines = math.ceil(len(labels) / columns)
+    figure.set_figheight(figure.get_figheight() + _LEGEND_LINE * max(0, lines - 2))
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, handletextpad=0.5, columnspacing=1.2)
 
 

@@ -6,12 +6,15 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tks_edge_runtime.artifact import FORMS, GENERIC
 from tks_edge_runtime.report.document import OK, MeasuredAccuracy, Row
 from tks_edge_runtime.statistics import wilson
 
 TOLERATED_LOSS = 1.0
 """How far below the accuracy at T_train a recommended T may lie, in percentage points."""
 _ROUNDING = 1e-9
+_YARDSTICK = "fp32"
+"""The precision of the twin that every latency is given in units of."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def ranked(rows: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def groups(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
-    """The spiking rows, one group for each network and precision, each sorted by T."""
+    """The spiking rows, one group for each network and precision, in all forms and for all targets, sorted by T."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if not row.is_twin:
@@ -61,10 +64,24 @@ def comparable(row: Row) -> tuple[object, ...]:
 
 
 def twin_of(row: Row, rows: Iterable[Row]) -> Row | None:
-    """The measured ReLU twin of a spiking row: the same network on the same set, of the same precision if there is one.
+    """The measured ReLU twin that a spiking row's latency is given in units of: the fp32 one, where there is one.
 
-    Of several, the most accurate, then the fastest.
+    So the ratios of all precisions have one unit. Else the twin of the row's own precision goes before others; of
+    several, the most accurate, then the fastest. A twin is the same network, on the same evaluation set.
     """
+    return _twin(row, rows, (_YARDSTICK, row.precision))
+
+
+def rival_of(row: Row, rows: Iterable[Row]) -> Row | None:
+    """The measured ReLU twin that a spiking row has to be better than: that of its own precision, where there is one.
+
+    A network in int8 does not win by being faster than another in fp32. Else as `twin_of`.
+    """
+    return _twin(row, rows, (row.precision, _YARDSTICK))
+
+
+def _twin(row: Row, rows: Iterable[Row], precisions: tuple[str, ...]) -> Row | None:
+    """The best twin, of the first of `precisions` before the next, and of these before any other."""
     if row.is_twin:
         return None
     twins = [
@@ -73,7 +90,7 @@ def twin_of(row: Row, rows: Iterable[Row]) -> Row | None:
     return min(
         twins,
         key=lambda t: (
-            t.precision != row.precision,
+            precisions.index(t.precision) if t.precision in precisions else len(precisions),
             -t.accuracy.percent if t.accuracy is not None else 0.0,
             t.median if t.median is not None else float("inf"),
         ),
@@ -100,7 +117,8 @@ def on_front(row: Row, rows: Iterable[Row]) -> bool:
 def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | None:
     """The accuracy at T_train of a network: measured in this report where its artifact is here, else the recorded one.
 
-    An artifact of the same precision goes before one of another precision.
+    An artifact of the same precision goes before one of another, then a static one before a step one, and a generic one
+    before one that was lowered for a target.
     """
     first = group[0]
     at_train = [
@@ -112,17 +130,39 @@ def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | Non
         and row.timesteps == row.train_timesteps == first.train_timesteps
         and comparable(row) == comparable(first)
     ]
-    best = min(at_train, key=lambda row: (row.precision != first.precision, row.precision), default=None)
+    best = min(
+        at_train,
+        key=lambda row: (
+            row.precision != first.precision,
+            row.precision,
+            FORMS.index(row.form),
+            row.target != GENERIC,
+            row.target,
+        ),
+        default=None,
+    )
     if best is not None and best.accuracy is not None:
         return Reference(best.accuracy, best)
     recorded = first.recorded_train_accuracy
     return Reference(measured(recorded.correct, recorded.total), None) if recorded is not None else None
 
 
+def like_at_train(row: Row, group: tuple[Row, ...], reference: Reference) -> Row | None:
+    """The row at T_train to hold the latency of `row` against: of the same form and target, else the reference's."""
+    same = (r for r in group if r.timesteps == r.train_timesteps and (r.form, r.target) == (row.form, row.target))
+    return next((r for r in same if r.median is not None), reference.row)
+
+
 def recommended(group: tuple[Row, ...], rows: Iterable[Row]) -> Row | None:
-    """The row of the smallest T whose accuracy is at most `TOLERATED_LOSS` below the accuracy at T_train."""
+    """The row of the smallest T whose accuracy is at most `TOLERATED_LOSS` below that at T_train; the fastest of these.
+
+    At one T a group may hold several rows: of another form, or for another target.
+    """
     reference = reference_of(group, rows)
     if reference is None:
         return None
     floor = reference.accuracy.percent - TOLERATED_LOSS - _ROUNDING
-    return next((row for row in group if row.accuracy is not None and row.accuracy.percent >= floor), None)
+    held = [row for row in group if row.accuracy is not None and row.accuracy.percent >= floor]
+    return min(
+        held, key=lambda row: (row.timesteps, row.median if row.median is not None else float("inf")), default=None
+    )

@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from tks_edge_runtime.report.columns import COLUMNS
+from tks_edge_runtime.report.columns import columns_of
 from tks_edge_runtime.report.document import FAILED, ReportDocument, Row
 
-_WHOLE = ("timesteps", "precision", "accuracy", "p50")
+_WHOLE = ("timesteps", "precision", "graph", "accuracy", "p50", "ratio")
 """Columns that are never broken over two lines."""
 
 
@@ -31,7 +31,10 @@ def print_report(document: ReportDocument, console: Console) -> None:
 
 def _table(rows: tuple[Row, ...], width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    columns = [column for column in COLUMNS if column.width is not None and column.width <= width]
+    shown = columns_of(rows)
+    # What is not usual takes the room of what a terminal of this width otherwise has room for.
+    room = width - sum(max(len(column.cell(row)) for row in rows) for column in shown if column.usual is not None)
+    columns = [column for column in shown if column.width is not None and (column.width <= room or column.width == 0)]
     for column in columns:
         justify: JustifyMethod = "right" if column.numeric else "left"
         table.add_column(column.header, justify=justify, overflow="fold", no_wrap=column.key in _WHOLE)

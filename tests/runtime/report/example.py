@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from tks_edge_runtime.artifact import Accuracy, EvaluationSpec
+from tks_edge_runtime.artifact import GENERIC, STATIC, STEP, Accuracy, EvaluationSpec, artifact_stem
 from tks_edge_runtime.measurement import ColdStart, WarmUp
 from tks_edge_runtime.report.conclusion import conclude
 from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument, Row
@@ -30,8 +30,15 @@ def row(timesteps: int, correct: int | None, median: float, *, total: int = 597,
     """Build a spiking row of the network `digits`, trained at T=8; without `correct` it has no accuracy."""
     name = str(fields.get("name", "digits"))
     latencies = trace(median, fields.pop("samples", 2000))
+    stem = artifact_stem(
+        name,
+        timesteps,
+        str(fields.get("precision", "fp32")),
+        form=str(fields.get("form", STATIC)),
+        target=str(fields.get("target", GENERIC)),
+    )
     given: dict[str, Any] = {
-        "file": f"{name}-t{timesteps}-{fields.get('precision', 'fp32')}.onnx",
+        "file": f"{stem}.onnx",
         "sha256": "a" * 64,
         "name": name,
         "model": "tiny",
@@ -40,6 +47,8 @@ def row(timesteps: int, correct: int | None, median: float, *, total: int = 597,
         "timesteps": timesteps,
         "train_timesteps": 8,
         "precision": "fp32",
+        "form": STATIC,
+        "target": GENERIC,
         "backend": "onnxruntime",
         "batch_size": 1,
         "size_bytes": 123_456,
@@ -115,3 +124,17 @@ def sweep() -> list[Row]:
         row(8, 589, 0.402),
         twin(590, 0.049),
     ]
+
+
+def side_by_side() -> list[Row]:
+    """Build a folder of everything: three precisions, two forms, two targets, and a twin in each precision."""
+    rows = []
+    for precision, factor, lost in (("fp32", 1.0, 0), ("fp16", 0.9, 1), ("int8", 0.4, 3)):
+        rows += [
+            row(1, 579 - lost, 0.052 * factor, precision=precision),
+            row(2, 586 - lost, 0.101 * factor, precision=precision),
+            row(8, 589 - lost, 0.402 * factor, precision=precision),
+            row(8, 589 - lost, 0.423 * factor, precision=precision, form=STEP),
+        ]
+    rows += [row(2, 582, 0.036, precision="int8", target="openvino")]
+    return [*rows, twin(590, 0.049), twin(590, 0.044, precision="fp16"), twin(588, 0.015, precision="int8")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.runtime.conftest import Build, BuildSpiking
 from tks_edge_runtime import measure
-from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, NetworkSpec
+from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, NetworkSpec, Precision
 from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.commands.report import report
 from tks_edge_runtime.errors import ArtifactError, InputError
@@ -24,7 +24,6 @@ from tks_edge_runtime.report.columns import COLUMNS
 from tks_edge_runtime.report.document import ReportDocument, schema
 from tks_edge_runtime.report.wording import NONE
 
-Build = Callable[..., Any]
 SAMPLES = 20
 TWIN = {
     "network": NetworkSpec("tiny", "relu", {"num_classes": 4, "in_channels": 1}, 256),
@@ -116,6 +115,47 @@ def test_it_is_written_with_its_method_and_device_state(folder: Path, backend: s
     assert len(written["device_state"]["during"]) >= 2
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_forms_targets_and_precisions_stand_side_by_side(
+    build_spiking: BuildSpiking, tmp_path: Path, backend: str
+) -> None:
+    wanted: dict[str, Any] = {
+        "samples": SAMPLES,
+        "train_timesteps": 4,
+        "accuracies": tuple(Accuracy(timesteps, SAMPLES, SAMPLES) for timesteps in (2, 4)),
+    }
+    build_spiking(form="static", timesteps=2, target="onnxruntime-cpu", **wanted)
+    for form, timesteps in (("static", 2), ("static", 4), ("step", 4)):
+        build_spiking(form=form, timesteps=timesteps, **wanted)
+        built = build_spiking(
+            form=form, timesteps=timesteps, precision=Precision("int8", "int8", "uint8", "float32"), **wanted
+        )
+    folder, evaluation = built.path.parent, built.manifest.evaluation
+    document = measured(folder, threads=1, backend=backend)
+    found = [(row.precision, row.form, row.target, row.timesteps) for row in document.rows]
+    assert found == [
+        ("fp32", "static", "generic", 2),
+        ("fp32", "static", "generic", 4),
+        ("fp32", "static", "onnxruntime-cpu", 2),
+        ("fp32", "step", "generic", 4),
+        ("int8", "static", "generic", 2),
+        ("int8", "static", "generic", 4),
+        ("int8", "step", "generic", 4),
+    ]
+    for row in document.rows:
+        assert (row.status, row.evaluation) == ("ok", evaluation)
+        assert row.accuracy is not None
+        if row.timesteps == 4:
+            assert (row.accuracy.correct, row.accuracy_as_trained) == (SAMPLES, True)
+        foreign = any("lowered for onnxruntime-cpu and run by openvino" in warning for warning in row.warnings)
+        assert foreign == (row.target == "onnxruntime-cpu" and backend == "openvino")
+    assert [conclusion.precision for conclusion in document.conclusions] == ["fp32", "int8"]
+    assert "A step graph ran all its timesteps" in " ".join(document.method)
+    written = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    jsonschema.validate(written, schema())
+    assert [(row["form"], row["target"]) for row in written["rows"]] == [(form, target) for _, form, target, _ in found]
+
+
 def test_an_accuracy_that_is_not_the_recorded_one_is_flagged(build: Build, tmp_path: Path) -> None:
     build(samples=SAMPLES, accuracies=(Accuracy(2, 3, SAMPLES),))
     assert measured(tmp_path / "artifacts").rows[0].accuracy_as_trained is False
@@ -167,6 +207,19 @@ def test_a_failed_self_test_is_a_row_and_ends_the_command_with_1_after_everythin
     assert "self-test failed" in failed["reason"]
     assert [row["status"] for row in written["rows"]] == ["ok", "failed", "ok", "ok"]
     assert all((output / name).exists() for name in FILES)
+
+
+def test_a_graph_for_another_engine_that_fails_here_is_told_from_a_damaged_one(build: Build, tmp_path: Path) -> None:
+    build(target="openvino")
+    folder = tmp_path / "artifacts"
+    spoil_golden(folder)
+    code, stdout, stderr = invoke(folder, "--output", tmp_path / "report")
+    assert code == 1
+    assert "it was lowered for openvino and run by onnxruntime" in " ".join(stdout.split())
+    assert "Give the --backend that it was lowered for." in stderr
+    code, _, stderr = invoke(folder, "--output", tmp_path / "report", "--backend", "openvino")
+    assert code == 1
+    assert "Copy or export it again." in stderr
 
 
 def test_the_command_prints_one_json_document_without_traces(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.runtime.report.example import document, failed, row, sweep, twin
+from tests.runtime.report.example import document, failed, row, side_by_side, sweep, twin
 from tks_edge_runtime.artifact import Accuracy
 from tks_edge_runtime.report.document import Conclusion, Row
 
@@ -67,6 +67,47 @@ def test_without_a_twin_it_names_the_commands_that_make_one() -> None:
     found = text([row(2, 586, 1.0), row(8, 586, 4.0)])
     assert "`tks-edge train --neuron relu --model tiny`" in found
     assert "`tks-edge export --timesteps 1`" in found
+
+
+def test_each_precision_has_one_conclusion_with_its_forms_and_targets() -> None:
+    found = document(side_by_side()).conclusions
+    assert [(c.precision, c.file) for c in found] == [
+        ("fp32", "digits-t2-fp32.onnx"),
+        ("fp16", "digits-t2-fp16.onnx"),
+        ("int8", "digits-t2-int8-openvino.onnx"),
+    ]
+    assert "(int8 openvino)" in found[2].headline
+    texts = [" ".join(c.sentences) for c in found]
+    step = "Step by step (digits-step-fp32.onnx), T=8 takes 0.423 ms: 1.05 times slower than one static graph."
+    assert step in texts[0]
+    assert "Also at T=2: int8 0.0405 ms." in texts[2]
+    assert "against 0.161 ms at T=8 (int8): 4.4" in texts[2]
+    assert "Also at" not in texts[0]
+
+
+def test_a_verdict_is_against_the_twin_of_the_same_precision_and_the_fp32_one_is_named_too() -> None:
+    rows = [row(8, 590, 0.4, precision="int8"), twin(590, 1.0), twin(590, 0.2, precision="int8")]
+    found = conclusion(rows)
+    assert found.verdict == "twin"
+    assert "The int8 ReLU twin takes 0.200 ms at 98.83 %. Against it, T=8 is 2.00 times slower" in text(rows)
+    assert "Against the fp32 ReLU twin, at 1.00 ms, it is 2.5" in text(rows)
+    found = conclusion(rows[:2])
+    assert found.verdict == "ship"
+    assert "The fp32 ReLU twin takes 1.00 ms" in text(rows[:2])
+
+
+def test_a_reference_of_another_precision_is_named() -> None:
+    rows = [row(2, 588, 0.4, precision="int8"), row(8, 590, 4.0)]
+    found = " ".join(document(rows).conclusions[0].sentences)
+    assert "of T=8 (fp32)." in found
+    assert "ms at T=8 (fp32): " in found
+
+
+@pytest.mark.parametrize(
+    ("median", "words"), [(4.0, "as fast as one static graph"), (2.0, "2.00 times faster than one static graph")]
+)
+def test_step_by_step_may_cost_nothing(median: float, words: str) -> None:
+    assert words in text([row(2, 588, 1.0), row(8, 588, 4.0), row(8, 588, median, form="step")])
 
 
 def test_a_loss_that_is_more_than_noise_is_called_so() -> None:

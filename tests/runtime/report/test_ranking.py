@@ -9,7 +9,7 @@ import pytest
 from tests.runtime.report.example import EVALUATION, failed, row, sweep, twin
 from tks_edge_runtime.artifact import Accuracy
 from tks_edge_runtime.report.document import Row
-from tks_edge_runtime.report.ranking import measured, ranked
+from tks_edge_runtime.report.ranking import groups, like_at_train, measured, ranked, reference_of, rival_of
 
 
 def chosen(rows: list[Row]) -> list[str]:
@@ -87,14 +87,64 @@ def test_a_network_of_another_kind_or_on_another_set_is_no_twin(other: dict[str,
     assert ranked([row(2, 590, 1.0), twin(590, 0.5, **other)])[0].twin is None
 
 
-def test_of_several_twins_the_one_of_the_same_precision_counts_then_the_most_accurate() -> None:
+def test_ratios_of_every_precision_are_to_the_fp32_twin() -> None:
     rows = [
         row(2, 590, 1.0),
+        row(2, 590, 0.4, precision="int8"),
         twin(595, 0.2, precision="int8"),
         twin(580, 0.4, name="weak"),
         twin(590, 0.5, name="strong"),
     ]
-    assert ranked(rows)[0].twin == "strong-t1-fp32.onnx"
+    found = ranked(rows)
+    assert [row.twin for row in found[:2]] == ["strong-t1-fp32.onnx"] * 2
+    assert found[1].ratio_to_twin == pytest.approx(0.8, rel=0.01)
+
+
+def test_without_an_fp32_twin_ratios_are_to_that_of_the_rows_own_precision() -> None:
+    rows = [row(2, 590, 0.4, precision="int8"), twin(595, 0.3, precision="fp16"), twin(590, 0.2, precision="int8")]
+    assert ranked(rows)[0].twin == "digits-relu-t1-int8.onnx"
+    assert ranked(rows[:2])[0].twin == "digits-relu-t1-fp16.onnx"
+
+
+def test_the_rival_is_the_twin_of_the_rows_own_precision_then_the_fp32_one() -> None:
+    rows = [row(2, 590, 0.4, precision="int8"), twin(590, 0.5), twin(595, 0.3, precision="fp16")]
+    assert rival_of(rows[0], rows) == rows[1]
+    own = twin(500, 0.9, precision="int8")
+    assert rival_of(rows[0], [*rows, own]) == own
+    assert rival_of(own, rows) is None
+
+
+def test_of_the_graphs_of_the_smallest_t_that_holds_the_fastest_is_recommended() -> None:
+    rows = [
+        row(1, 500, 0.5),
+        row(2, 588, 1.0),
+        row(2, 588, 0.9, target="onnxruntime-cpu"),
+        row(2, 500, 0.8, target="openvino"),
+        row(2, 588, 1.1, form="step"),
+        row(8, 590, 4.0),
+        row(8, 589, 3.0, target="onnxruntime-cpu"),
+    ]
+    assert chosen(rows) == ["digits-t2-fp32-onnxruntime-cpu.onnx"]
+    assert len(groups(rows)) == 1
+
+
+def test_a_step_artifact_alone_is_judged_at_the_t_it_was_run_at() -> None:
+    assert chosen([row(8, 590, 4.0, form="step")]) == ["digits-step-fp32.onnx"]
+
+
+def test_the_accuracy_at_t_train_is_that_of_the_plain_static_graph_where_there_is_one() -> None:
+    rows = [
+        row(8, 570, 4.0, form="step"),
+        row(8, 575, 3.0, target="openvino"),
+        row(8, 590, 4.0),
+        row(2, 588, 1.0, target="openvino"),
+    ]
+    (group,) = groups(rows)
+    reference = reference_of(group, rows)
+    assert reference is not None
+    assert reference.row == rows[2]
+    assert like_at_train(rows[3], group, reference) == rows[1]
+    assert like_at_train(row(2, 588, 1.0, target="tensorrt"), group, reference) == rows[2]
 
 
 def test_a_failed_row_is_neither_twin_nor_reference_nor_on_the_front() -> None:

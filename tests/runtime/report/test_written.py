@@ -13,12 +13,14 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from tests.runtime.report.example import document, failed, row, sweep, trace, twin
+from tests.runtime.report.example import document, failed, row, side_by_side, sweep, trace, twin
+from tks_edge_runtime.artifact import FORMS
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.report.build import FILES, write_report
-from tks_edge_runtime.report.columns import COLUMNS
+from tks_edge_runtime.report.columns import COLUMNS, columns_of
 from tks_edge_runtime.report.document import ReportDocument, Row, schema
 from tks_edge_runtime.report.plots import draw
+from tks_edge_runtime.report.series import series_of
 from tks_edge_runtime.report.table import print_report
 from tks_edge_runtime.report.wording import NONE
 from tks_edge_runtime.statistics import summarize
@@ -107,7 +109,7 @@ def test_the_markdown_table_is_one_and_holds_every_row(report: tuple[ReportDocum
     text = (report[1] / "report.md").read_text(encoding="utf-8")
     table = text.split("## Every artifact\n\n")[1].split("\n\n")[0].splitlines()
     assert len(table) == 2 + len(report[0].rows)
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {len(COLUMNS) + 1}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {len(columns_of(report[0].rows)) + 1}
     assert "98.16 (96.73" in table[3]
     assert "FAILED" in text
     assert "UNSTABLE" in text
@@ -121,6 +123,21 @@ def test_the_tables_show_how_the_runs_spread_and_how_many_samples_a_second_pass(
     assert shown["CV %"] == f"{100 * made.latency.cv:.1f}"
     assert float(shown["samples/s"].replace(" ", "")) == pytest.approx(4000 / made.latency.mean, rel=5e-3)
     assert {column.cell(failed(2)) for column in COLUMNS if column.header in ("IQR ms", "CV %", "samples/s")} == {NONE}
+
+
+def test_a_form_or_a_target_has_a_column_where_there_is_more_than_the_usual_one(tmp_path: Path) -> None:
+    assert "graph" not in {column.key for column in columns_of(sweep())}
+    made = document(side_by_side())
+    write_report(made, tmp_path)
+    cells = [line.split(" | ")[4] for line in (tmp_path / "report.md").read_text().splitlines() if "| digits" in line]
+    assert cells == [{"step": "step"}.get(row.form, row.target.replace("generic", "static")) for row in made.rows]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r'data-key="graph">([^<]*)<', page) == cells
+    text = printed(made, 80)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert re.search(r"digits +8 +fp32 +step +98\.66 \(97\.38.99\.32\) +0\.423 +8\.6", text)
+    assert re.search(r"digits +2 +int8 +openvino +97\.49", text)
+    jsonschema.validate(made.to_dict(), schema())
 
 
 def test_no_name_becomes_markup(report: tuple[ReportDocument, Path]) -> None:
@@ -157,6 +174,19 @@ def test_the_plots_are_whole_and_the_same_each_time(report: tuple[ReportDocument
         assert plot.title in plot.description
         assert "#0072b2" not in plot.inline
         assert "var(--ink)" in plot.inline
+
+
+def test_no_two_series_are_drawn_alike() -> None:
+    names, forms, targets = [f"network {index}" for index in range(3)], FORMS, ("generic", "openvino")
+    kinds = [(n, p, f, t) for n in names for p in ("fp32", "int8") for f in forms for t in targets]
+    rows = [row(2, 586, 1.0, name=n, precision=p, form=f, target=t) for n, p, f, t in kinds]
+    rows += [twin(590, 1.0, precision=p) for p in ("fp32", "fp16", "int8")]
+    series = list(series_of(rows))
+    assert len(series) == len(rows)
+    assert len({(one.colour, one.marker) for one in series}) == len({one.label for one in series}) == len(series)
+    assert len({(one.colour, one.line) for one in series if one.is_twin}) == 3
+    networks = [row(2, 586, 1.0, name=f"network {index}") for index in range(20)]
+    assert len({(one.colour, one.marker) for one in series_of(networks)}) == 20
 
 
 def test_names_in_a_script_that_the_font_lacks_are_drawn_without_a_warning() -> None:

@@ -1,0 +1,62 @@
+"""Which LIF layers read nothing but spikes and the outputs of given layers: what holds for these, holds for them.
+
+Where the layers' outputs are the same to the bit in any order of summation, so is the current, and the spikes must be
+equal in every engine. Where they are integers, the current can be one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_ir as ir
+
+from tks_edge_export.capture import PATH, is_lif
+from tks_edge_export.grid import Grids, grids
+from tks_edge_export.layers import weighted_layers
+
+_ELEMENTWISE = frozenset(
+    {
+        "Add",
+        "Sub",
+        "Mul",
+        "Neg",
+        "Relu",
+        "Identity",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Concat",
+    }
+)
+"""Each output element is one rounding of given operands, the same on every processor."""
+
+
+def neurons_behind(graph: ir.Graph, layers: Iterable[str]) -> frozenset[str]:
+    """The paths of the LIF layers whose currents are made, element by element, of spikes and outputs of `layers`.
+
+    Args:
+        graph: one captured timestep, its weights rounded.
+        layers: module paths.
+    """
+    paths = set(layers)
+    known = grids(graph)
+    behind: set[ir.Value] = {
+        output for layer in weighted_layers(graph) if layer.path in paths for output in layer.node.outputs
+    }
+    found = set()
+    for node in graph:
+        operands = [value for value in node.inputs if value is not None]
+        if is_lif(node):
+            if all(_is_behind(value, behind, known) for value in operands):
+                found.add(node.attributes[PATH].as_string())
+        elif node.op_type in _ELEMENTWISE and all(_is_behind(value, behind, known) for value in operands):
+            behind.update(node.outputs)
+    return frozenset(found)
+
+
+def _is_behind(value: ir.Value, behind: set[ir.Value], known: Grids) -> bool:
+    grid = known.get(value)
+    dyadic = grid is not None and grid.step.denominator & (grid.step.denominator - 1) == 0
+    return value in behind or dyadic or ir.convenience.get_const_tensor(value) is not None

@@ -1,0 +1,121 @@
+"""The layers with weights of one captured timestep: which module they come from, and what they read."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from tks_edge_export.grid import Grid, grids
+from tks_edge_export.provenance import folded_into, module_path
+from tks_edge_export.values import static_shape
+
+Array = npt.NDArray[Any]
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+class Place(enum.Enum):
+    """Where a layer stands between the input and the logits."""
+
+    FIRST = "first"
+    """No layer with weights comes before it: it reads the normalised pixels."""
+    BETWEEN = "between"
+    CLASSIFIER = "classifier"
+    """No layer with weights comes after it."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A node whose second input is a constant weight.
+
+    Attributes:
+        node: in the captured graph.
+        path: the module that made it, with its parameters; empty where the tracer does not say.
+        norms: modules that were folded into it.
+        channel_axis: the axis of the weight that counts output channels.
+        grid: of its input, where that has one.
+        place: between input and logits.
+    """
+
+    node: ir.Node
+    path: str
+    norms: tuple[str, ...]
+    channel_axis: int
+    grid: Grid | None
+    place: Place
+
+    @property
+    def weight(self) -> Array:
+        """The weight, as the node holds it."""
+        return _array(self.node.inputs[1])
+
+    @property
+    def bias(self) -> Array | None:
+        """The bias `[channels]`, where it has one."""
+        value = self.node.inputs[2] if len(self.node.inputs) > 2 else None
+        return None if value is None else _array(value)
+
+
+def weighted_layers(graph: ir.Graph) -> Iterator[Layer]:
+    """Every layer with weights, in the order of execution."""
+    known = grids(graph)
+    nodes = [node for node in graph if _is_weighted(node)]
+    behind, before = _reached(nodes, _next), _reached(nodes, _previous)
+    for node in nodes:
+        value = node.inputs[0]
+        grid = known.get(value) if value is not None else None
+        place = Place.FIRST if node not in behind else Place.BETWEEN if node in before else Place.CLASSIFIER
+        yield Layer(node, module_path(node) or "", folded_into(node), _channel_axis(node), grid, place)
+
+
+def nodes_from_the_first_layer_on(graph: ir.Graph) -> set[ir.Node]:
+    """Every layer with weights, and everything computed from one."""
+    layers = [node for node in graph if _is_weighted(node)]
+    return {*layers, *_reached(layers, _next)}
+
+
+def _is_weighted(node: ir.Node) -> bool:
+    return node.domain == "" and node.op_type in _WEIGHTED and _is_constant(node.inputs[1])
+
+
+def _reached(nodes: list[ir.Node], neighbours: Callable[[ir.Node], Iterable[ir.Node]]) -> set[ir.Node]:
+    """Every node that can be reached from one of `nodes` in at least one step."""
+    found: set[ir.Node] = set()
+    pending = [neighbour for node in nodes for neighbour in neighbours(node)]
+    while pending:
+        node = pending.pop()
+        if node not in found:
+            found.add(node)
+            pending += neighbours(node)
+    return found
+
+
+def _next(node: ir.Node) -> Iterable[ir.Node]:
+    return node.successors()
+
+
+def _previous(node: ir.Node) -> Iterable[ir.Node]:
+    return node.predecessors()
+
+
+def _channel_axis(node: ir.Node) -> int:
+    rank = len(static_shape(node.inputs[1]) or ())
+    if node.op_type == "Gemm":
+        return 0 if "transB" in node.attributes and node.attributes["transB"].as_int() else 1
+    return {"Conv": 0, "ConvTranspose": 1, "MatMul": rank - 1}[node.op_type]
+
+
+def _is_constant(value: ir.Value | None) -> bool:
+    return value is not None and ir.convenience.get_const_tensor(value) is not None
+
+
+def _array(value: ir.Value | None) -> Array:
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    if tensor is None:
+        raise AssertionError("weighted_layers() gives layers with constant weights alone")
+    return np.asarray(tensor.numpy())

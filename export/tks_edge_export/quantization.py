@@ -1,0 +1,189 @@
+"""Weights of 8 bits: which layers get them, and what becomes of each.
+
+Every output channel has a scale of its own, a power of two,
+
+    w = 2^k q,   q whole, |q| <= 127,   k the least with |w| <= 127 x 2^k in that channel
+
+and the bias is rounded to a grid so fine that it hardly changes. Because 2^k is a power of two, every product of a
+weight with a spike, and every partial sum of them, is a whole multiple of 2^k below 2^24 of them: a float32 holds it
+without rounding. So the membrane current comes out the same to the bit in integers, in float32, in any order of
+summation, in every engine and in PyTorch. A scale that is free would save at most one bit of the weight's error and
+give this up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from tks_edge_export.codes import Calibration
+from tks_edge_export.errors import ExportError
+from tks_edge_export.grid import Grid
+from tks_edge_export.layers import Array, Layer, Place, weighted_layers
+from tks_edge_export.options import Options
+from tks_edge_export.values import constant
+
+INT8 = "int8"
+"""Under this key an initializer's `meta` holds its `Int8Weight`."""
+_LARGEST = 127
+_EXACT = 24
+"""Bits of a float32's significand: whole numbers up to 2^24 are exact."""
+_RESERVE = 4
+"""Bits that the bias leaves free, so that a few halvings of the membrane are exact too."""
+
+
+@dataclass(frozen=True)
+class Int8Weight:
+    """The weight of the layer at `path` as `codes * scale`, with one scale for each entry of `axis`.
+
+    `bias` holds the layer's bias in units of an integer accumulator, `unit`, where it is a whole multiple of these.
+    """
+
+    path: str
+    codes: npt.NDArray[np.int8]
+    scale: npt.NDArray[np.float32]
+    axis: int
+    bias: npt.NDArray[np.int32] | None
+    unit: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RoundedLayer:
+    """What a layer of the network became.
+
+    Attributes:
+        path: of its module.
+        norms: modules that are part of it now.
+        weight: in the shape of the module's own parameter, float32.
+        bias: `[channels]`, float32, or None.
+        exact: whether its output is the same to the bit in any order of summation.
+    """
+
+    path: str
+    norms: tuple[str, ...]
+    weight: Array
+    bias: Array | None
+    exact: bool
+
+
+def covered_layers(graph: ir.Graph, options: Options) -> list[Layer]:
+    """The layers of one captured timestep that int8 covers.
+
+    These are the ones between spikes, whose inputs 8 bits hold exactly; of a network without spikes, the ones between
+    the first layer and the classifier; and, with `quantize_ends`, all.
+
+    Raises:
+        ExportError: a layer's input can be larger than 8 bits hold, or a path in `keep_float` is none of the layers.
+    """
+    layers = [layer for layer in weighted_layers(graph) if layer.path]
+    unknown = sorted(set(options.keep_float) - {layer.path for layer in layers})
+    if unknown:
+        paths = ", ".join(layer.path for layer in layers)
+        raise ExportError(f"{unknown[0]!r} is no layer with weights. There are: {paths}.")
+    spiking = any(layer.grid is not None for layer in layers)
+    covered = [
+        layer
+        for layer in layers
+        if layer.path not in options.keep_float
+        and (options.quantize_ends or (layer.place is Place.BETWEEN and (layer.grid is not None or not spiking)))
+    ]
+    for layer in covered:
+        _check(layer, options.lowering.spikes)
+    return covered
+
+
+def _check(layer: Layer, dtype: str) -> None:
+    """Refuse a sum of spikes that overflows the integers."""
+    grid, limits = layer.grid, np.iinfo(dtype)
+    if layer.place is Place.BETWEEN and grid is not None and not fits(grid, dtype):
+        raise ExportError(
+            f"the input of {layer.path} can be {grid.low} to {grid.high} times {grid.step}; {dtype} holds {limits.min} "
+            f"to {limits.max}. Leave the layer in float: --keep-float {layer.path}"
+        )
+
+
+def fits(grid: Grid | None, dtype: str) -> bool:
+    """Whether 8 bits of this type hold every multiple."""
+    limits = np.iinfo(dtype)
+    return grid is not None and bool(limits.min <= grid.low and grid.high <= limits.max)
+
+
+def quantize_weights(
+    graph: ir.Graph, layers: Sequence[Layer], calibration: Calibration, *, whole_biases: bool
+) -> tuple[RoundedLayer, ...]:
+    """Round the weights of `layers`, in place.
+
+    Args:
+        graph: one captured timestep.
+        layers: of it.
+        calibration: its `inputs` name the layers whose input is rounded too.
+        whole_biases: whether biases are multiples of what one product counts, as an integer accumulator needs them.
+    """
+    return tuple(_quantize(graph, layer, calibration, whole_biases=whole_biases) for layer in layers)
+
+
+def _quantize(graph: ir.Graph, layer: Layer, calibration: Calibration, *, whole_biases: bool) -> RoundedLayer:
+    axis = layer.channel_axis
+    weight = np.moveaxis(layer.weight.astype(np.float64), axis, 0)
+    flat = weight.reshape(len(weight), -1)
+    largest = np.abs(flat).max(axis=1)
+    scale = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, _LARGEST) / _LARGEST)))
+    codes = np.rint(flat / scale[:, None])
+    grid = None if layer.path in calibration.inputs else layer.grid
+    unit = scale * (calibration.inputs[layer.path].scale if grid is None else float(grid.step))
+    step = unit if whole_biases or grid is None else _fine_step(layer, grid, codes, unit)
+    bias = None if layer.bias is None else np.rint(layer.bias.astype(np.float64) / step)
+    encoded = Int8Weight(
+        layer.path,
+        np.moveaxis(codes.reshape(weight.shape).astype(np.int8), 0, axis),
+        scale.astype(np.float32),
+        axis,
+        None if bias is None or not whole_biases else bias.astype(np.int32),
+        unit.astype(np.float32),
+    )
+    rounded = np.moveaxis((codes * scale[:, None]).reshape(weight.shape), 0, axis).astype(np.float32)
+    as_float = None if bias is None else (bias * step).astype(np.float32)
+    _replace(graph, layer, rounded, as_float, encoded)
+    return as_module(layer, exact=grid is not None and _is_exact(grid, codes, unit, bias, step))
+
+
+def as_module(layer: Layer, *, exact: bool = False) -> RoundedLayer:
+    """The layer with the constants that its node holds now, in the shapes of its module's parameters."""
+    weight, bias = layer.weight.astype(np.float32), layer.bias
+    # A matrix product holds the weight of a linear module transposed.
+    if layer.node.op_type in ("Gemm", "MatMul") and layer.channel_axis == weight.ndim - 1:
+        weight = weight.T
+    return RoundedLayer(layer.path, layer.norms, weight, None if bias is None else bias.astype(np.float32), exact)
+
+
+def _fine_step(layer: Layer, grid: Grid, codes: Array, unit: Array) -> Array:
+    """A step for the bias of each channel, so fine that it hardly changes, and on which all sums are still exact."""
+    bias = 0.0 if layer.bias is None else np.abs(layer.bias.astype(np.float64))
+    bound = np.abs(codes).sum(axis=1) * _largest(grid) * unit + bias
+    finest = np.exp2(np.ceil(np.log2(np.maximum(bound, unit))) - (_EXACT - _RESERVE))
+    step: Array = np.minimum(unit, finest)
+    return step
+
+
+def _is_exact(grid: Grid, codes: Array, unit: Array, bias: Array | None, step: Array) -> bool:
+    """Whether every partial sum is a whole multiple of `step` that a float32 holds."""
+    dyadic = grid.step.denominator & (grid.step.denominator - 1) == 0
+    steps = np.abs(codes).sum(axis=1) * _largest(grid) * unit / step + (0.0 if bias is None else np.abs(bias))
+    return dyadic and bool((steps <= 2**_EXACT).all())
+
+
+def _largest(grid: Grid) -> int:
+    return max(abs(grid.low), abs(grid.high))
+
+
+def _replace(graph: ir.Graph, layer: Layer, weight: Array, bias: Array | None, encoded: Int8Weight) -> None:
+    value = constant(f"{layer.path}.weight.rounded", weight)
+    value.meta[INT8] = encoded
+    for index, new in ((1, value), (2, None if bias is None else constant(f"{layer.path}.bias.rounded", bias))):
+        if new is not None:
+            graph.register_initializer(new)
+            layer.node.replace_input_with(index, new)

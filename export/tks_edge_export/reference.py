@@ -1,0 +1,131 @@
+"""The PyTorch network that a graph must equal, and how closely."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tks_edge_export.codes import Calibration, Code, CodedLIF
+from tks_edge_export.errors import ExportError
+from tks_edge_export.quantization import RoundedLayer
+from tks_edge_models import LIF, LIFParameters
+
+_MODULES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """The arithmetic of a graph: `epsilon` of its numbers, and how many units in the last place add up.
+
+    Attributes:
+        epsilon: the distance from 1 to the next number.
+        membrane_ulps: how far a borderline membrane may be from the threshold, in units in the last place of the
+            layer's largest membrane. A sum of a few thousand products in another order differs by a few units in
+            practice; a wrong constant, a lost state or a swapped step moves membranes by many thousands.
+        logit_ulps: the bound on the difference of the logits, given the same spikes, likewise of the largest one.
+    """
+
+    epsilon: float
+    membrane_ulps: int
+    logit_ulps: int
+
+
+FLOAT32 = Rounding(float(np.finfo(np.float32).eps), membrane_ulps=32, logit_ulps=128)
+FLOAT16 = Rounding(float(np.finfo(np.float16).eps), membrane_ulps=4, logit_ulps=16)
+"""Sums are taken in float32 and rounded once, so far fewer units add up."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a graph is compared with.
+
+    Attributes:
+        network: in PyTorch, with the weights that the graph holds.
+        rounding: of the graph's arithmetic.
+        exact: paths of the LIF layers whose spikes must be equal without exception.
+    """
+
+    network: nn.Module
+    rounding: Rounding = FLOAT32
+    exact: frozenset[str] = field(default_factory=frozenset)
+
+
+class CodedInput(nn.Module):
+    """A layer whose input is held as 8-bit codes."""
+
+    def __init__(self, layer: nn.Module, code: Code) -> None:
+        super().__init__()
+        self.layer = layer
+        self.code = code
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Round the input and run the layer on it."""
+        output: Tensor = self.layer(self.code.decode(self.code.encode(x)))
+        return output
+
+
+class CodedOutput(nn.Module):
+    """A layer whose output is held as 8-bit codes."""
+
+    def __init__(self, layer: nn.Module, code: Code) -> None:
+        super().__init__()
+        self.layer = layer
+        self.code = code
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the layer and round its output."""
+        return self.code.decode(self.code.encode(self.layer(x)))
+
+
+def holds_weights(network: nn.Module, path: str) -> bool:
+    """Whether the module at `path` is one whose weights can be replaced."""
+    return isinstance(network.get_submodule(path), _MODULES)
+
+
+def reference_network(
+    network: nn.Module,
+    layers: Iterable[RoundedLayer],
+    neurons: Mapping[str, LIFParameters],
+    calibration: Calibration,
+) -> nn.Module:
+    """A copy of `network` with rounded weights, the norms that are part of them left out, and these neurons.
+
+    Args:
+        network: the trained one.
+        layers: what became of its layers.
+        neurons: the constants of its LIF layers.
+        calibration: where inputs, currents and membranes are rounded too.
+
+    Raises:
+        ExportError: a layer's weights are not the parameters of one module that runs once.
+    """
+    reference = copy.deepcopy(network).cpu().eval()
+    seen: set[str] = set()
+    for layer in layers:
+        module = reference.get_submodule(layer.path)
+        if not holds_weights(reference, layer.path) or layer.path in seen:
+            raise ExportError(
+                f"{layer.path or 'the network itself'} multiplies by weights that are not those of one linear or "
+                "convolution module that runs once a timestep, so they cannot be rounded. Use such a module, or leave "
+                f"it in float: --keep-float {layer.path}"
+            )
+        seen.add(layer.path)
+        module.weight = nn.Parameter(torch.from_numpy(layer.weight.copy()), requires_grad=False)
+        if layer.bias is not None:
+            module.bias = nn.Parameter(torch.from_numpy(layer.bias.copy()), requires_grad=False)
+        for norm in layer.norms:
+            reference.set_submodule(norm, nn.Identity())
+    for path, params in neurons.items():
+        reference.set_submodule(path, LIF(params))
+    for path, code in calibration.inputs.items():
+        reference.set_submodule(path, CodedInput(reference.get_submodule(path), code))
+    for path, code in calibration.currents.items():
+        reference.set_submodule(path, CodedOutput(reference.get_submodule(path), code))
+    for path, zero in calibration.zeros.items():
+        reference.set_submodule(path, CodedLIF(neurons[path], zero))
+    return reference

@@ -1,0 +1,102 @@
+"""What is exported: a trained network, and what its artifacts say about it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from tks_edge_export.errors import ExportError
+from tks_edge_models import LIF, Network
+from tks_edge_runtime.artifact import Accuracy, NetworkSpec, NeuronSpec, Preprocessing
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Labelled samples of a split, raw: `inputs` `[M, ...]` (images: uint8 `[M, C, H, W]`), `labels` int64 `[M]`."""
+
+    dataset: str
+    split: str
+    inputs: Array
+    labels: Array
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained network and what its artifacts say about it.
+
+    Attributes:
+        name: what artifacts are called after.
+        network: with its trained weights: one of ours, or a module of one timestep, `[N, ...]` to logits `[N, K]`.
+        train_timesteps: T of the training.
+        classes: names, in the order of the logits.
+        preprocessing: how an image file becomes an input; None where the input is no image.
+        weights_sha256: of the checkpoint.
+        samples: what the accuracies were taken on; the golden pair and the comparison are drawn from them.
+        accuracies: of the network in PyTorch, over the whole of `samples`.
+        calibration: inputs, like those of `samples`, that int8 may look at; not the samples that accuracy is taken on.
+    """
+
+    name: str
+    network: nn.Module
+    train_timesteps: int
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing | None
+    weights_sha256: str
+    samples: Samples
+    accuracies: tuple[Accuracy, ...]
+    calibration: Array | None = None
+
+    def batches(self, size: int, dtype: str) -> Iterable[Array] | None:
+        """The calibration inputs in batches of `size`, or None where there are none."""
+        inputs = self.calibration
+        if inputs is None:
+            return None
+        return (inputs[start : start + size].astype(dtype) for start in range(0, len(inputs), size))
+
+
+def network_spec(network: nn.Module) -> NetworkSpec:
+    """Which network this is; one that is not of the registry goes by its class."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    if isinstance(network, Network):
+        return NetworkSpec(network.spec["name"], network.spec["neuron"], network.spec, parameters)
+    spiking = any(isinstance(module, LIF) for module in network.modules())
+    return NetworkSpec(type(network).__name__, "lif" if spiking else "relu", {}, parameters)
+
+
+def neuron_spec(network: nn.Module) -> NeuronSpec | None:
+    """The constants of the network's neurons; None where it has none, or several kinds."""
+    found = {
+        NeuronSpec(lif.params.tau, lif.params.v_threshold, lif.params.v_reset, lif.params.decay_input)
+        for lif in network.modules()
+        if isinstance(lif, LIF)
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """The SHA-256 of a network's parameters and buffers, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def first_batch(inputs: Array, size: int) -> Array:
+    """One static batch of real samples; too few are repeated."""
+    if size < 1:
+        raise ExportError(f"batch size is {size}; at least 1 is needed.")
+    return inputs[np.arange(size) % len(inputs)]
+
+
+def evenly_spaced(inputs: Array, count: int) -> Array:
+    """At most `count` samples: a set that is sorted by class would otherwise show its first classes alone."""
+    return inputs[np.linspace(0, len(inputs) - 1, min(count, len(inputs)), dtype=int)]

@@ -1,0 +1,145 @@
+"""A graph in ONNX Runtime, as it is shipped, and once more with the spikes of every LIF layer as extra outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import onnxruntime
+
+from tks_edge_export.errors import VerificationError
+from tks_edge_export.lif_steps import NEXT_STATE, is_spikes, spikes_name
+from tks_edge_export.unroll import INPUT, LOGITS, LOGITS_PER_STEP
+from tks_edge_export.values import static_shape
+from tks_edge_runtime.errors import ArtifactError
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The logits `[N, K]`, those of every step `[T, N, K]` where the graph gives them, and all spikes `[T, N, ...]`."""
+
+    logits: Array
+    logits_per_step: Array | None
+    spikes: dict[str, Array]
+
+
+def batches(inputs: Array, size: int) -> Iterator[tuple[Array, int]]:
+    """Static batches of `size` samples and how many of each are real; the last is filled up with its last sample."""
+    for start in range(0, len(inputs), size):
+        batch = inputs[start : start + size]
+        real = len(batch)
+        if real < size:
+            batch = np.concatenate([batch, np.repeat(batch[-1:], size - real, axis=0)])
+        yield np.ascontiguousarray(batch), real
+
+
+class WatchedGraph:
+    """Runs all timesteps of a static graph, or of a step graph from rest.
+
+    Args:
+        path: the ONNX file.
+        layers: the module paths of the network's LIF layers.
+        timesteps: T.
+        frames: whether every timestep has an input of its own, `[N, T, ...]`.
+        rest: the state that a step graph starts from, by input name; zeros where it is not named.
+
+    Raises:
+        ArtifactError: the file is damaged, or ONNX Runtime cannot load it.
+        VerificationError: the graph lacks one of the layers, has one too many, or is of another T.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        layers: list[str],
+        timesteps: int,
+        *,
+        frames: bool = False,
+        rest: Mapping[str, float] | None = None,
+    ) -> None:
+        try:
+            model = ir.load(path)
+            self._shipped = _session(model)
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ArtifactError(f"{path} cannot be loaded ({reason}). Copy or export it again.") from error
+        graph = model.graph
+        pixels, *states = graph.inputs
+        self.batch_size = _shape(pixels)[0]
+        self._timesteps = timesteps
+        self._frames = frames
+        self._outputs = [str(value.name) for value in graph.outputs]
+        self._rest = {str(state.name): _filled(state, (rest or {}).get(str(state.name), 0.0)) for state in states}
+        spikes = {str(value.name): value for node in graph for value in node.outputs if is_spikes(value.name)}
+        self._names = {layer: spikes_name(layer) for layer in layers}
+        self._check(spikes)
+        graph.outputs.extend(value for name, value in spikes.items() if name not in self._outputs)
+        self._watched = _session(model)
+
+    @property
+    def _is_step(self) -> bool:
+        return bool(self._rest)
+
+    def _check(self, spikes: dict[str, ir.Value]) -> None:
+        for name in sorted(self._names.values() ^ spikes.keys()):
+            what = "has, and the network has not," if name in spikes else "lacks"
+            raise VerificationError(f"the graph {what} the LIF layer of {name!r}: it is of another network.")
+        laid_out = 1 if self._is_step else self._timesteps
+        for name, value in spikes.items():
+            if _shape(value)[0] != laid_out * self.batch_size:
+                steps = _shape(value)[0] // self.batch_size
+                raise VerificationError(f"{name!r} is laid out at T={steps}, not at T={laid_out}.")
+
+    def run(self, batch: Array) -> Outputs:
+        """Run all timesteps, looking at the spikes."""
+        values = self._run(self._watched, batch, [*self._outputs, *self._names.values()])
+        spikes = {path: values[name].astype(np.float32) for path, name in self._names.items()}
+        if self._is_step:
+            return Outputs(values[LOGITS].mean(0), values[LOGITS], spikes)
+        shape = (self._timesteps, self.batch_size)
+        spikes = {path: array.reshape(*shape, *array.shape[1:]) for path, array in spikes.items()}
+        return Outputs(values[LOGITS], values.get(LOGITS_PER_STEP), spikes)
+
+    def run_as_shipped(self, batch: Array) -> Array:
+        """The logits of the unchanged graph, which an engine may fuse across what `run` looks at."""
+        logits = self._run(self._shipped, batch, self._outputs)[LOGITS]
+        return logits.mean(0) if self._is_step else logits
+
+    def _run(self, session: Any, batch: Array, names: list[str]) -> dict[str, Array]:
+        """The outputs by name; of a step graph those of every step, stacked."""
+        if not self._is_step:
+            return dict(zip(names, session.run(names, {INPUT: batch}), strict=True))
+        states, steps = self._rest, []
+        for t in range(self._timesteps):
+            frame = np.ascontiguousarray(batch[:, t]) if self._frames else batch
+            outputs = dict(zip(names, session.run(names, {INPUT: frame, **states}), strict=True))
+            states = {name: outputs[f"{name}{NEXT_STATE}"] for name in states}
+            steps.append(outputs)
+        return {name: np.stack([outputs[name] for outputs in steps]) for name in names}
+
+
+def _session(model: ir.Model) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    # PyTorch's threads take turns with these; spinning ones would keep the cores busy in between.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    graph = ir.to_proto(model).SerializeToString()
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _filled(value: ir.Value, number: float) -> Array:
+    return np.full(_shape(value), number, dtype=None if value.dtype is None else value.dtype.numpy())
+
+
+def _shape(value: ir.Value) -> tuple[int, ...]:
+    shape = static_shape(value)
+    if not shape:
+        raise VerificationError(f"{value.name!r} has no static shape; this is no graph of tks-edge.")
+    return shape

@@ -1,0 +1,116 @@
+"""JSON becomes a manifest, and one that makes no sense is refused: a board may be handed any file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tks_edge_runtime.documents import parse
+from tks_edge_runtime.errors import ArtifactError
+from tks_edge_runtime.manifest import (
+    ENCODINGS,
+    FORMS,
+    MAX_TIMESTEPS,
+    SCHEMA_VERSION,
+    STEP,
+    TARGETS,
+    Manifest,
+    Preprocessing,
+    StateSpec,
+    TensorSpec,
+)
+
+_NEURONS = ("lif", "relu")
+
+_STATE_DTYPES = {
+    "float32": (0, 0),
+    "float16": (0, 0),
+    "int32": (-(2**31), 2**31 - 1),
+    "int8": (-128, 127),
+    "uint8": (0, 255),
+}
+"""And the integers that may stand for 0: in a float, 0 alone."""
+
+
+def parse_manifest(text: str, source: Path | str) -> Manifest:
+    """Read a manifest from its JSON.
+
+    Raises:
+        ArtifactError: it is not JSON, is of a newer schema, or a field is missing or of the wrong type.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{source}: its manifest is not valid JSON ({error}). Export it again.") from error
+    if not isinstance(document, dict) or not isinstance(document.get("schema_version"), int):
+        raise ArtifactError(f"{source}: its manifest has no schema_version. Export it again.")
+    if document["schema_version"] != SCHEMA_VERSION:
+        found = document["schema_version"]
+        advice = "update tks-edge-runtime" if found > SCHEMA_VERSION else "export it again with this version"
+        raise ArtifactError(
+            f"{source} has manifest schema {found}; this version reads schema {SCHEMA_VERSION}: {advice}."
+        )
+    try:
+        manifest = parse(Manifest, document, "manifest", exact=False)
+        _check(manifest)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{source}: {error}. The file is damaged or was edited; export it again.") from error
+    return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    """Refuse values that have the right type and no sense: a board may be handed any file."""
+    if not 1 <= manifest.timesteps <= MAX_TIMESTEPS:
+        raise ValueError(f"manifest.timesteps is {manifest.timesteps}, allowed are 1 to {MAX_TIMESTEPS}")
+    _check_name("network.neuron", manifest.network.neuron, _NEURONS)
+    _check_name("form", manifest.form, FORMS)
+    _check_name("encoding", manifest.encoding, ENCODINGS)
+    _check_name("target", manifest.target, TARGETS)
+    if not manifest.classes:
+        raise ValueError("manifest.classes is empty")
+    for accuracy in manifest.accuracies:
+        if not 0 <= accuracy.correct <= accuracy.total or accuracy.total < 1:
+            raise ValueError(f"the accuracy at T={accuracy.timesteps} is {accuracy.correct} of {accuracy.total}")
+    tensors: tuple[TensorSpec | StateSpec, ...] = (manifest.input, *manifest.outputs, *manifest.states)
+    for spec in tensors:
+        if not spec.shape or any(size < 1 for size in spec.shape):
+            raise ValueError(f"the shape of {spec.name!r} is {list(spec.shape)}")
+    _check_states(manifest)
+    _check_preprocessing(manifest.preprocessing)
+    _check_file_name(manifest.golden_file)
+    if manifest.evaluation is not None and manifest.evaluation.file is not None:
+        _check_file_name(manifest.evaluation.file)
+
+
+def _check_name(field: str, got: str, allowed: tuple[str, ...]) -> None:
+    if got not in allowed:
+        raise ValueError(f"manifest.{field} is {got!r}, not one of {', '.join(allowed)}")
+
+
+def _check_states(manifest: Manifest) -> None:
+    """A step graph has the states that it names, each once; a static graph has none."""
+    if (manifest.form == STEP) != bool(manifest.states):
+        raise ValueError(f"manifest.form is {manifest.form!r}, with {len(manifest.states)} states")
+    ports = [port for state in manifest.states for port in (state.input, state.output)]
+    if len(set(ports)) < len(ports):
+        raise ValueError(f"manifest.states go by {', '.join(map(repr, ports))}: each needs names of its own")
+    for state in manifest.states:
+        if not state.name or (state.input, state.output) != (f"state.{state.name}", f"state.{state.name}.out"):
+            raise ValueError(f"the state {state.name!r} goes from {state.input!r} to {state.output!r}")
+        if state.dtype not in _STATE_DTYPES:
+            raise ValueError(f"the state {state.name!r} is {state.dtype!r}, not one of {', '.join(_STATE_DTYPES)}")
+        low, high = _STATE_DTYPES[state.dtype]
+        if not low <= state.zero <= high:
+            raise ValueError(f"the zero of the state {state.name!r} is {state.zero}, which is none of {state.dtype}")
+
+
+def _check_preprocessing(steps: Preprocessing | None) -> None:
+    if steps is None:
+        return
+    if steps.mode not in ("L", "RGB") or min(*steps.crop, 1 if steps.resize is None else steps.resize) < 1:
+        raise ValueError(f"manifest.preprocessing is {steps}")
+
+
+def _check_file_name(name: str) -> None:
+    if name in ("", "..") or Path(name).name != name:
+        raise ValueError(f"the manifest names the file {name!r}, which is not a plain file name")

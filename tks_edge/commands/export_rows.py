@@ -1,0 +1,50 @@
+"""What `tks-edge export` says of each artifact that it wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tks_edge_export import Exported, Source
+    from tks_edge_runtime.command import Output
+
+
+def artifact_row(exported: Exported, source: Source) -> dict[str, Any]:
+    """The artifact in the command's JSON document."""
+    artifact, comparison = exported.artifact, exported.comparison
+    manifest, total = artifact.manifest, comparison.total
+    accuracy = manifest.accuracy_at(manifest.timesteps)
+    return {
+        "file": str(artifact.path),
+        "timesteps": manifest.timesteps,
+        "form": manifest.form,
+        "precision": manifest.precision.name,
+        "target": manifest.target,
+        "bytes": artifact.path.stat().st_size,
+        "accuracy": accuracy.correct / accuracy.total if accuracy is not None else None,
+        "accuracy_samples": len(source.samples.labels),
+        "verified_samples": comparison.samples,
+        "agreement": comparison.agreement,
+        "spikes_compared": total.decisions,
+        "spikes_borderline": total.differing - total.faults,
+        "spikes_exact": sum(layer.total.decisions for layer in comparison.layers if layer.exact),
+        "max_logit_difference": comparison.max_logit_difference,
+        "logit_tolerance": comparison.logit_tolerance,
+    }
+
+
+def show_row(row: dict[str, Any], out: Output) -> None:
+    """One line on the artifact for people."""
+    spikes = "no spikes to compare (ReLU)"
+    if row["spikes_compared"]:
+        spikes = f"{row['spikes_compared']:,} spikes equal"
+        if row["spikes_borderline"]:
+            spikes += f" except {row['spikes_borderline']} with the membrane within rounding of the threshold"
+    rounded = "" if row["precision"] == "fp32" else f"; {row['agreement']:.1%} of predictions as in fp32"
+    out.console.print(
+        f"[bold]{row['file']}[/]  accuracy in PyTorch {row['accuracy']:.2%} of {row['accuracy_samples']:,}; verified "
+        f"on {row['verified_samples']:,}: {spikes}, logits within {row['max_logit_difference']:.1e} "
+        f"(allowed {row['logit_tolerance']:.1e}){rounded}",
+        highlight=False,
+        soft_wrap=True,
+    )
