@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from tks_edge_export.artifact import Exported, Exporter
+from tks_edge_export.artifact import INPUT_DTYPES, Exported, Exporter
 from tks_edge_export.errors import ExportError
 from tks_edge_export.options import Options
-from tks_edge_export.reference import Reference
-from tks_edge_export.replay import Replayed
 from tks_edge_export.source import Samples, Source, weights_sha256
 from tks_edge_models import LIF
+from tks_edge_runtime.errors import unknown
 
 Array = npt.NDArray[Any]
 
@@ -82,21 +81,20 @@ def export(
         keep_float=tuple(keep_float),
         skip=frozenset(skip_passes),
     )
-    example = _array(example_input)
-    inputs = example if samples is None else _array(samples)
-    if inputs.shape[1:] != example.shape[1:]:
-        raise ExportError(f"samples are {list(inputs.shape)}; the example input is {list(example.shape)}.")
+    _check_module(module)
+    example = _array("the example input", example_input)
+    inputs = example if samples is None else _like("samples", samples, example)
     exporter = Exporter(
         Source(
-            name=name if name is not None else type(module).__name__.lower(),
+            name=_file_name(name if name is not None else type(module).__name__.lower()),
             network=module,
             train_timesteps=timesteps,
-            classes=tuple(classes) if classes is not None else _numbered(module, example, timesteps, frames=frames),
+            classes=tuple(classes or ()),
             preprocessing=None,
             weights_sha256=weights_sha256(module),
             samples=Samples("samples", "test", inputs, np.zeros(len(inputs), np.int64)),
             accuracies=(),
-            calibration=inputs if calibration is None else _array(calibration),
+            calibration=inputs if calibration is None else _like("calibration", calibration, example),
         ),
         batch_size=len(example),
         input_dtype=example.dtype.name,
@@ -105,12 +103,36 @@ def export(
     return exporter.write(options, Path(output), verify_samples=len(inputs))
 
 
-def _array(tensor: Tensor) -> Array:
+def _check_module(module: object) -> None:
+    if not isinstance(module, nn.Module) or isinstance(module, LIF):
+        raise ExportError(
+            f"the network is a {type(module).__name__}; a torch.nn.Module from one timestep's input to logits is needed."
+        )
+
+
+def _file_name(name: str) -> str:
+    if not name or name.startswith(".") or Path(name).name != name:
+        raise ExportError(f"the name is {name!r}; a file is called after it, so give one without a slash.")
+    return name
+
+
+def _array(what: str, tensor: object) -> Array:
+    if not isinstance(tensor, Tensor) or tensor.ndim == 0:
+        got = "a number" if isinstance(tensor, Tensor) else f"a {type(tensor).__name__}"
+        raise ExportError(f"{what}: got {got}; a tensor [N, ...] is needed.")
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in INPUT_DTYPES:
+        raise unknown("input dtype", dtype, INPUT_DTYPES)
     array: Array = tensor.detach().cpu().numpy()
     return array
 
 
-def _numbered(module: nn.Module, example: Array, timesteps: int, *, frames: bool) -> tuple[str, ...]:
-    steps = timesteps if any(isinstance(layer, LIF) for layer in module.modules()) else 1
-    logits = Replayed(Reference(module), steps, frames=frames).run_freely(example)
-    return tuple(str(index) for index in range(logits.shape[-1]))
+def _like(what: str, tensor: object, example: Array) -> Array:
+    """At least one input like those of the example."""
+    array = _array(what, tensor)
+    if array.shape[1:] != example.shape[1:] or array.dtype != example.dtype or not len(array):
+        raise ExportError(
+            f"{what}: got {array.dtype}{list(array.shape)}; the example input is {example.dtype}{list(example.shape)}, "
+            "and one or more like it are needed."
+        )
+    return array

@@ -16,7 +16,7 @@ import torch
 
 from tks_edge_export import lint
 from tks_edge_export.compiler import Compiled, Compiler
-from tks_edge_export.errors import VerificationError
+from tks_edge_export.errors import ExportError, VerificationError
 from tks_edge_export.manifests import manifest_of, state_specs
 from tks_edge_export.options import Options
 from tks_edge_export.replay import Replayed
@@ -76,7 +76,7 @@ class Exporter:
         frames: whether every timestep has an input of its own: samples are `[M, T, ...]`.
 
     Raises:
-        ExportError: the network cannot be captured.
+        ExportError: the network cannot be captured, or has another number of logits than there are classes.
     """
 
     def __init__(
@@ -84,11 +84,13 @@ class Exporter:
     ) -> None:
         if input_dtype not in INPUT_DTYPES:
             raise unknown("input dtype", input_dtype, INPUT_DTYPES)
-        self._source = source
         self._frames = frames
         self._example = first_batch(source.samples.inputs, batch_size).astype(input_dtype)
+        if frames and self._example.ndim < 2:
+            raise ExportError(f"samples are {list(source.samples.inputs.shape)}; frames [M, T, ...] are needed.")
         one_step = self._example[:, 0] if frames else self._example
         self._compiler = Compiler(source.network, torch.from_numpy(np.ascontiguousarray(one_step)))
+        self._source = dataclasses.replace(source, classes=_class_names(source.classes, self._compiler.classes))
 
     def write(
         self,
@@ -116,6 +118,11 @@ class Exporter:
             VerificationError: the graph is not the network.
         """
         source, options = self._source, dataclasses.replace(options, frames=self._frames)
+        if options.frames and self._example.shape[1] != options.timesteps:
+            raise ExportError(
+                f"timesteps is {options.timesteps}, but every sample has {self._example.shape[1]} frames: there must be "
+                "one for each timestep."
+            )
         stem = artifact_stem(
             source.name, options.timesteps, options.precision, form=options.form, target=options.target
         )
@@ -161,6 +168,13 @@ class Exporter:
                 _save(compiled.model, rejected)
                 raise
         return comparison
+
+
+def _class_names(names: tuple[str, ...], logits: int) -> tuple[str, ...]:
+    """The names, or the numbers of the logits where there are no names."""
+    if names and len(names) != logits:
+        raise ExportError(f"there are {len(names)} names of classes, but the network gives {logits} logits.")
+    return names or tuple(map(str, range(logits)))
 
 
 def _save(model: ir.Model, path: Path) -> None:

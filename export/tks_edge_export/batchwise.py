@@ -1,34 +1,75 @@
-"""Which operators treat every sample of a batch alike, so that T timesteps may run as one batch of `T * N` samples.
+"""Which operators run T timesteps as one, and along which axis.
 
-f(concat(x[1], ..., x[T])) = concat(f(x[1]), ..., f(x[T]))          along axis 0, for weights that are constants
+f(concat(x[1], ..., x[T]; axis a)) = concat(f(x[1]), ..., f(x[T]); axis b)          for operands that never change
+
+A rule answers for one node by itself: that its output, cut along b, depends slice for slice on its operands cut along
+a. Whether that axis is the batch does not matter, so nothing is assumed of what an axis means or of how large it is,
+and joining the rules up along a graph stays right whatever reshapes and transposes lie between. What no rule covers is
+repeated once a step, which is always right.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
+from tks_edge_export.graph_builder import GraphBuilder
+from tks_edge_export.merge_rules import RULES
+from tks_edge_export.merging import Merging, Operands
+from tks_edge_export.over_time import OverTime, merged_shape
+from tks_edge_export.passes.reshape_chain import is_reshape
 from tks_edge_export.values import static_shape
 
-_SAMPLES = frozenset({"Conv", "ConvTranspose", "AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool"})
-_ELEMENTWISE = frozenset(
-    {"Abs", "Add", "Cast", "Div", "Erf", "Identity", "Max", "Min", "Mul", "Neg", "Relu", "Sigmoid", "Sub", "Tanh"}
-)
 
+def merging(node: ir.Node, axes: Sequence[int | None]) -> Merging | str:
+    """How T timesteps of `node` run as one, or why they cannot.
 
-def refusal(node: ir.Node) -> str | None:
-    """Why T timesteps of `node` cannot run as one batch, or None when they can."""
-    if node.domain != "" or len(node.outputs) != 1:
+    Args:
+        node: of one captured timestep.
+        axes: for every input the axis along which its timesteps are joined; None where it is the same at every step.
+    """
+    rule = RULES.get(node.op_type) if node.domain == "" else None
+    if rule is None:
         return f"nothing is known about {node.op_type}"
-    shapes = [None if is_constant(value) else static_shape(value) for value in node.inputs]
-    batch, output = shapes[0] if shapes else None, static_shape(node.outputs[0])
-    if not batch or not output or batch[0] != output[0]:
-        return "axis 0 is not the batch on both sides"
-    if node.op_type in _SAMPLES:
-        return None
-    if node.op_type in _ELEMENTWISE:
-        return None if all(_aligned(value, output) for value in node.inputs) else "an operand has its own axis 0"
-    checks = {"Gemm": _gemm, "MatMul": _matmul, "ReduceMean": _reduction, "Reshape": _reshape, "Flatten": _flatten}
-    return checks[node.op_type](node) if node.op_type in checks else f"nothing is known about {node.op_type}"
+    shapes = tuple(_shape(value) for value in node.inputs)
+    outputs = tuple(static_shape(value) for value in node.outputs)
+    for value, axis, shape in zip(node.inputs, axes, shapes, strict=True):
+        if value is not None and (shape is None or (axis is not None and axis >= len(shape))):
+            return "an operand has no such axis, or no static shape"
+    if not all(outputs):
+        return "an output has no axis, or no static shape"
+    return rule(Operands(node, tuple(axes), shapes, tuple(shape or () for shape in outputs)))
+
+
+def _shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    """The static shape of a value, that of a constant where none is noted."""
+    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    return static_shape(value) if tensor is None else tuple(tensor.shape.numpy())
+
+
+def append_merged(
+    builder: GraphBuilder, node: ir.Node, inputs: Sequence[OverTime | None], timesteps: int, merged: Merging
+) -> dict[ir.Value, OverTime]:
+    """Append `node` once for all timesteps, as `merging` says; returns its outputs over time."""
+    shapes = [merged_shape(old, timesteps, axis) for old, axis in zip(node.outputs, merged.outputs, strict=True)]
+    operands = [
+        None if value is None else value.still if axis is None else value.merged(axis)
+        for value, axis in zip(inputs, merged.inputs, strict=True)
+    ]
+    if is_reshape(node) and operands[0] is not None:
+        operand, name = operands[0], str(node.outputs[0].name)
+        copies = [builder.shaped("Reshape", [operand, builder.integers(shapes[0])], name, shapes[0])]
+    else:
+        if merged.target is not None:
+            operands[merged.target] = builder.integers(shapes[0])
+        copies = list(builder.copy(node, operands, ""))
+    for copy, shape in zip(copies, shapes, strict=True):
+        copy.shape = ir.Shape(shape)
+    return {
+        old: OverTime.of_merged(builder, timesteps, copy, axis)
+        for old, copy, axis in zip(node.outputs, copies, merged.outputs, strict=True)
+    }
 
 
 def is_constant(value: ir.Value | None) -> bool:
@@ -36,45 +77,11 @@ def is_constant(value: ir.Value | None) -> bool:
     return value is None or ir.convenience.get_const_tensor(value) is not None
 
 
-def _aligned(value: ir.Value | None, output: tuple[int, ...]) -> bool:
-    """Whether an operand is the batch itself, or a constant that broadcasts over its samples."""
-    shape = static_shape(value)
-    if value is None or shape is None:
-        return False
-    if is_constant(value):
-        return len(shape) < len(output) or shape[0] == 1
-    return len(shape) == len(output) and shape[0] == output[0]
-
-
-def _gemm(node: ir.Node) -> str | None:
-    if "transA" in node.attributes and node.attributes["transA"].as_int():
-        return "the batch is transposed"
-    bias = static_shape(node.inputs[2]) if len(node.inputs) > 2 else ()
-    if not is_constant(node.inputs[1]) or (bias and len(bias) > 1 and bias[0] != 1):
-        return "a weight is not a constant"
-    return None
-
-
-def _matmul(node: ir.Node) -> str | None:
-    if not is_constant(node.inputs[1]):
-        return "both operands vary"
-    weight = static_shape(node.inputs[1])
-    return None if weight is not None and len(weight) <= 2 else "the weight has a batch of its own"
-
-
-def _reduction(node: ir.Node) -> str | None:
-    axes = ir.convenience.get_const_tensor(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] else None
-    shape = static_shape(node.inputs[0])
-    if axes is None or shape is None:
-        return "the axes are not constants"
-    return "it reduces the batch" if any(axis % len(shape) == 0 for axis in axes.numpy().tolist()) else None
-
-
-def _reshape(node: ir.Node) -> str | None:
-    # Equal first axes (checked before) make it a reshape of each sample by itself.
-    return None if is_constant(node.inputs[1]) else "the shape is not a constant"
-
-
-def _flatten(node: ir.Node) -> str | None:
-    axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 1
-    return None if axis == 1 else "it flattens the batch"
+def refusal(node: ir.Node) -> str | None:
+    """Why T timesteps of `node` cannot run as one batch, or None when they can."""
+    axes = [None if is_constant(value) else 0 for value in node.inputs]
+    merged = merging(node, axes)
+    if isinstance(merged, str):
+        return merged
+    simple = merged.inputs == tuple(axes) and merged.outputs == (0,) and merged.target is None
+    return None if simple and node.op_type not in ("Squeeze", "Unsqueeze") else "the batch is not axis 0 throughout"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tks_edge_export.codes import Calibration, Code, CodedLIF
+from tks_edge_export.errors import ExportError
 from tks_edge_export.reference import Reference
 from tks_edge_export.replay import Replayed
 from tks_edge_models import LIF, LIFParameters, Network
@@ -19,7 +20,7 @@ Array = npt.NDArray[Any]
 _ZEROS = (16, 32, 48, 64, 72, 80, 88, 96, 100, 104, 108, 112, 116, 120)
 """The codes of 0 that are tried: from a range of 0.14 thresholds below rest to 16, ever more coarsely."""
 _OBSERVED = 4096
-"""How many neurons of a layer are looked at in a sample."""
+"""How many neurons of a layer are looked at in a batch."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ def calibrate(
         timesteps: T.
         wanted: where to look.
         frames: whether every timestep has an input of its own.
+
+    Raises:
+        ExportError: there are no samples.
     """
     running = Replayed(Reference(network), timesteps, frames=frames)
     inputs, outputs = {path: _Range() for path in wanted.inputs}, {path: _Range() for path in wanted.outputs}
@@ -65,8 +69,12 @@ def calibrate(
         module(wanted.outputs[path]).register_forward_hook(_look_at_output(found.widen))
     for path, seen in currents.items():
         module(path).register_forward_pre_hook(_look_at_input(_collect(seen, sequences=sequences)))
+    seen = 0
     for batch in batches:
         running.run_freely(batch)
+        seen += len(batch)
+    if not seen:
+        raise ExportError("there are no samples to calibrate with; hand in at least one.")
     return Calibration(
         {path: Code.of_range(found.low, found.high, signed=wanted.signed) for path, found in inputs.items()},
         {path: Code.of_range(found.low, found.high) for path, found in outputs.items()},
@@ -110,4 +118,6 @@ def _best_zero(currents: Tensor, params: LIFParameters) -> int:
 
 def _by_step(observed: list[Tensor], timesteps: int) -> Tensor:
     """What was seen batch by batch, all steps at once or one after the other, as `[T, n]`."""
-    return torch.cat(torch.split(torch.cat(observed), timesteps), dim=1)
+    at_once = timesteps // len(observed[0])
+    batches = [torch.cat(observed[start : start + at_once]) for start in range(0, len(observed), at_once)]
+    return torch.cat(batches, dim=1)

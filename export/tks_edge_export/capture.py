@@ -2,30 +2,39 @@
 
 The node `tks_edge::LIF(x) -> spikes` carries the module path of its layer; what it computes is decided later, when
 `unroll` lays out the timesteps. So a network is captured once, whatever T it is shipped at, and everything that does
-not depend on time stays visible as such.
+not depend on time stays visible as such. What one timestep cannot show is refused here, before anything is written.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
+import functools
+import io
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import FunctionType
 
 import onnx_ir as ir
 import torch
+from onnx_ir.passes.common import ShapeInferencePass
 from torch import Tensor, nn
 
 from tks_edge_export.errors import ExportError
-from tks_edge_models import LIF, LIFParameters
+from tks_edge_export.one_timestep import check_one_timestep
+from tks_edge_export.probe import TIMESTEPS, Probe, named, probing_input, raised_in, reason
+from tks_edge_export.provenance import module_path
+from tks_edge_export.recurrence import check_recurrence
+from tks_edge_export.statefulness import check_stateless
+from tks_edge_models import LIFParameters
 
 OPSET = 18
 LIF_DOMAIN = "tks_edge"
 LIF_OPERATOR = "LIF"
 PATH = "path"
 """The attribute of a LIF node that holds its layer's module path."""
+_RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 
 
 @dataclass(frozen=True)
@@ -41,38 +50,32 @@ class Capture:
     neurons: dict[str, LIFParameters]
 
 
-class _LIFNode(nn.Module):
-    """Stands in for a LIF layer while the network is captured."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self.path = path
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.onnx.ops.symbolic(
-            f"{LIF_DOMAIN}::{LIF_OPERATOR}", (x,), {PATH: self.path}, dtype=x.dtype, shape=x.shape, version=1
-        )
-
-
+@torch.inference_mode(mode=False)
 def capture(module: nn.Module, example: Tensor) -> Capture:
     """Capture one timestep of `module`.
 
     Args:
-        module: a network whose only state is in LIF layers; it is not changed.
+        module: a network whose only state is in LIF layers, in evaluation mode; it is not changed. Its layers get one
+            timestep, as `[N, ...]` or as `[1, N, ...]`; where its forward takes `timesteps`, it is called with 1.
         example: one batch of its input, as it will be fed on the device: shapes become static.
 
     Raises:
-        ExportError: the module cannot be traced, or runs one LIF layer several times.
+        ExportError: the module cannot be traced, runs one LIF layer several times, is in training mode, or does what
+            a graph of one timestep does not show: keeps a state elsewhere, draws random numbers, looks across time.
     """
-    prepared = copy.deepcopy(module).cpu().eval()
-    parameters = {}
-    for path, layer in list(prepared.named_modules()):
-        if isinstance(layer, LIF):
-            parameters[path] = layer.params
-            prepared.set_submodule(path, _LIFNode(path))
-    model = _traced(prepared, example)
+    _check_example(example)
+    probe = Probe(module)
+    _check_mode(probe.network)
+    x = probing_input(example)
+    _check_output(probe.run(x))
+    check_stateless(probe, x)
+    check_recurrence(probe, x)
+    check_one_timestep(probe, x)
+    model = _traced(probe, example.detach().cpu())
     neurons: dict[str, LIFParameters] = {}
     for node in model.graph:
+        if node.op_type in _RANDOM:
+            raise ExportError(f"{probe.name(module_path(node) or '')} draws random numbers; leave them out.")
         if is_lif(node):
             path = node.attributes[PATH].as_string()
             if path in neurons:
@@ -80,7 +83,7 @@ def capture(module: nn.Module, example: Tensor) -> Capture:
                     f"the LIF layer {path!r} runs more than once a timestep, so its state is ambiguous; "
                     "use one layer for each place."
                 )
-            neurons[path] = parameters[path]
+            neurons[path] = probe.layers[path].params
     return Capture(model, neurons)
 
 
@@ -89,36 +92,93 @@ def is_lif(node: ir.Node) -> bool:
     return node.domain == LIF_DOMAIN and node.op_type == LIF_OPERATOR
 
 
-def _traced(module: nn.Module, example: Tensor) -> ir.Model:
+def _check_example(example: object) -> None:
+    """Refuse what cannot be one batch of a network's input."""
+    if not isinstance(example, Tensor):
+        raise ExportError(f"the example input is a {type(example).__name__}; one tensor is needed, a batch [N, ...].")
+    if example.ndim == 0 or example.numel() == 0:
+        raise ExportError(
+            f"the example input has shape {list(example.shape)}; a batch [N, ...] of real inputs is needed."
+        )
+    if example.is_complex() or example.is_meta or example.layout != torch.strided:
+        raise ExportError(
+            f"the example input is {example.dtype} on {example.device}, laid out as {example.layout}; a dense tensor "
+            "of real numbers is needed."
+        )
+
+
+def _check_mode(network: nn.Module) -> None:
+    """Refuse a module in training mode that computes something else in evaluation mode."""
+    for path, layer in network.named_modules():
+        if layer.training and _reads_mode(type(layer)):
+            raise ExportError(
+                f"{named(path, layer)} is in training mode, where it need not compute what it does when deployed; "
+                "call eval() on the network first."
+            )
+
+
+def _reads_mode(kind: type) -> bool:
+    """Whether a method that this class or its bases define reads `training`."""
+    methods = [
+        method
+        for base in kind.__mro__
+        if base not in (nn.Module, object)
+        for name, method in vars(base).items()
+        if isinstance(method, FunctionType) and name not in ("train", "eval")
+    ]
+    return any("training" in method.__code__.co_names for method in methods)
+
+
+def _check_output(output: object) -> None:
+    if not isinstance(output, Tensor):
+        raise ExportError(f"the network gives a {type(output).__name__}; one tensor is needed, the logits [N, K].")
+    if output.dtype != torch.float32:
+        raise ExportError(f"the network gives {output.dtype}; logits in float32 are needed.")
+
+
+def _traced(probe: Probe, example: Tensor) -> ir.Model:
+    probe.replace_layers(_node)
+    if probe.takes_timesteps:
+        probe.network.forward = functools.partial(probe.network.forward, **{TIMESTEPS: 1})
     try:
-        with _quiet():
+        with _quiet(), torch.no_grad():
+            exported = torch.export.export(probe.network, (example,), strict=False)
             program = torch.onnx.export(
-                module,
-                (example,),
-                dynamo=True,
-                opset_version=OPSET,
-                optimize=False,
-                verbose=False,
-                input_names=["input"],
+                exported, (), dynamo=True, opset_version=OPSET, optimize=False, verbose=False, input_names=["input"]
             )
     except Exception as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise ExportError(f"the network cannot be captured as a static graph: {reason}") from error
+        where = probe.name(raised_in(error, probe.network))
+        what = reason(error)
+        if "data-dependent" in what:
+            what = "it branches on the values of a tensor, which a graph cannot; use torch.where"
+        raise ExportError(f"{where} cannot be captured as a static graph: {what}") from error
     if program is None:
         raise ExportError("the network cannot be captured as a static graph: the tracer returned nothing.")
     model: ir.Model = program.model
+    with _quiet():
+        ShapeInferencePass()(model)
     return model
 
 
-@contextmanager
+def _node(path: str) -> Callable[[Tensor], Tensor]:
+    """What a LIF layer does while the network is captured."""
+
+    def forward(x: Tensor) -> Tensor:
+        return torch.onnx.ops.symbolic(
+            f"{LIF_DOMAIN}::{LIF_OPERATOR}", (x,), {PATH: path}, dtype=x.dtype, shape=x.shape, version=1
+        )
+
+    return forward
+
+
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the tracer's own warnings and log lines from the user: what matters comes back as an error."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(disabled)

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from torch import Tensor, nn
 
 from tks_edge_export.calibrate import Wanted, calibrate
-from tks_edge_export.capture import PATH, Capture, capture, is_lif
+from tks_edge_export.capture import Capture, capture, is_lif
 from tks_edge_export.codes import Calibration, Code
 from tks_edge_export.dependence import neurons_behind
 from tks_edge_export.errors import ExportError
@@ -20,9 +20,10 @@ from tks_edge_export.options import Options
 from tks_edge_export.passes import CLEAN_UP, FOR_ONNXRUNTIME, LAID_OUT, LAYOUT, ONE_STEP, apply, check_skipped
 from tks_edge_export.passes.encode_int8 import EncodeInt8
 from tks_edge_export.passes.to_fp16 import ToFp16
+from tks_edge_export.provenance import module_path
 from tks_edge_export.quantization import as_module, covered_layers, fits, quantize_weights
-from tks_edge_export.reference import FLOAT16, Reference, holds_weights, reference_network
-from tks_edge_export.unroll import unroll
+from tks_edge_export.reference import CODED_VALUES, FLOAT16, FLOAT32, Reference, holds_weights, reference_network
+from tks_edge_export.unroll import logits_shape, unroll
 
 Batches = Iterable[npt.NDArray[Any]]
 
@@ -44,6 +45,9 @@ class Compiler:
         module: a network built of LIF layers and stateless ones, from `[N, ...]` to logits `[N, K]` or `[1, N, K]`.
         example: one batch of one timestep's input, in the dtype that the device will feed.
 
+    Attributes:
+        classes: K, how many logits the network gives.
+
     Raises:
         ExportError: the module cannot be captured.
     """
@@ -51,6 +55,7 @@ class Compiler:
     def __init__(self, module: nn.Module, example: Tensor) -> None:
         self._module = module
         self._captured = capture(module, example)
+        _, self.classes = logits_shape(self._captured.model.graph)
 
     def compile(self, options: Options, calibration: Calibration | Batches | None = None) -> Compiled:
         """Lower the network; the graph goes from `input` to `logits`, `[N, K]`.
@@ -84,7 +89,7 @@ class Compiler:
         passes += ["unroll", *(name for name in LAYOUT if name not in options.skip)]
         passes += apply(laid_out, LAID_OUT, options.skip)
         if options.precision == "int8":
-            EncodeInt8(options.lowering.spikes, found)(laid_out.model)
+            EncodeInt8(options.lowering, found)(laid_out.model)
             passes.append("encode_int8")
         if options.precision == "fp32" and options.lowering.fuses_hard_sigmoid:
             passes += apply(laid_out, FOR_ONNXRUNTIME, options.skip)
@@ -97,11 +102,12 @@ class Compiler:
         """Round the weights of one captured timestep, in place; returns the network that has them."""
         graph = captured.model.graph
         layers = covered_layers(graph, options)
-        found = self._calibrated(_wanted(captured, layers, options), options, calibration)
+        wanted = _wanted(captured, layers, options)
+        found = self._calibrated(wanted, options, calibration)
         rounded = quantize_weights(graph, layers, found, whole_biases=options.codes_currents)
-        network = reference_network(self._module, rounded, captured.neurons, found)
+        network = reference_network(self._module, rounded, captured.neurons, found, wanted.outputs)
         exact = neurons_behind(graph, [layer.path for layer in rounded if layer.exact]) - found.zeros.keys()
-        return Reference(network, exact=exact), found
+        return Reference(network, CODED_VALUES if found.inputs or found.currents else FLOAT32, exact), found
 
     def _halved(self, captured: Capture) -> Reference:
         """Change one captured timestep to half precision, in place; returns the network with its weights rounded."""
@@ -132,17 +138,22 @@ def _wanted(captured: Capture, layers: list[Layer], options: Options) -> Wanted:
         return Wanted(inputs, {}, {}, signed=dtype == "int8")
     coded = neurons_behind(captured.model.graph, [layer.path for layer in layers])
     outputs = {
-        layer.path: layer.norms[-1] if layer.norms else layer.path
+        layer.path: _giver(layer)
         for layer in layers
-        if layer.place is not Place.CLASSIFIER and not _becomes_codes(layer.node, coded)
+        if layer.place is not Place.CLASSIFIER and not _is_read_by_neurons_alone(layer.node)
     }
-    return Wanted(inputs, outputs if coded else {}, {path: captured.neurons[path] for path in coded}, signed=False)
+    return Wanted(inputs, outputs, {path: captured.neurons[path] for path in coded}, signed=False)
 
 
-def _becomes_codes(node: ir.Node, coded: frozenset[str]) -> bool:
-    """Whether nothing but LIF layers with codes for membranes reads the node's output."""
-    users = [use.node for use in node.outputs[0].uses()]
-    return all(is_lif(user) and user.attributes[PATH].as_string() in coded for user in users)
+def _is_read_by_neurons_alone(node: ir.Node) -> bool:
+    return all(is_lif(use.node) for use in node.outputs[0].uses())
+
+
+def _giver(layer: Layer) -> str:
+    """The module whose output is held in 8 bits: the ReLU that is part of the layer, its norm, or the layer itself."""
+    users = [use.node for use in layer.node.outputs[0].uses()]
+    relu = module_path(users[0]) if [user.op_type for user in users] == ["Relu"] else None
+    return relu or (layer.norms[-1] if layer.norms else layer.path)
 
 
 def export_graph(

@@ -46,8 +46,8 @@ class Options:
     skip: frozenset[str] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.timesteps <= MAX_TIMESTEPS:
-            raise ExportError(f"timesteps is {self.timesteps}; a static graph is made for 1 to {MAX_TIMESTEPS}.")
+        if not isinstance(self.timesteps, int) or not 1 <= self.timesteps <= MAX_TIMESTEPS:
+            raise ExportError(f"timesteps is {self.timesteps!r}; a static graph is made for 1 to {MAX_TIMESTEPS}.")
         named = (
             ("form", self.form, FORMS),
             ("precision", self.precision, PRECISIONS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import onnx_ir as ir
 
@@ -12,10 +13,10 @@ from tks_edge_export.values import static_shape
 
 
 class OverTime:
-    """A value at T timesteps: `still` (one that never changes), one a step, or `merged` into the batch axis.
+    """A value at T timesteps: `still` (one that never changes), one a step, or all of them merged along an axis.
 
-    A form that is not there yet is made of another when it is asked for, once: merged by a concatenation along axis 0,
-    steps by a split. Build one with `of_still`, `of_steps` or `of_merged`.
+    A form that is not there yet is made of another when it is asked for, once: merged by a concatenation, steps by
+    cutting what is merged. Build one with `of_still`, `of_steps` or `of_merged`.
     """
 
     def __init__(self, builder: GraphBuilder, timesteps: int, name: str) -> None:
@@ -24,15 +25,13 @@ class OverTime:
         self._name = name
         self._still: ir.Value | None = None
         self._steps: list[ir.Value] | None = None
-        self._merged: ir.Value | None = None
+        self._merged: dict[int, ir.Value] = {}
 
     @classmethod
     def of_still(cls, builder: GraphBuilder, timesteps: int, value: ir.Value) -> OverTime:
         """The same value at every step."""
         new = cls(builder, timesteps, str(value.name))
         new._still, new._steps = value, [value] * timesteps
-        if timesteps == 1:
-            new._merged = value
         return new
 
     @classmethod
@@ -40,15 +39,13 @@ class OverTime:
         """One value a step, each `[N, ...]`."""
         new = cls(builder, len(values), name)
         new._steps = list(values)
-        if len(values) == 1:
-            new._merged = values[0]
         return new
 
     @classmethod
-    def of_merged(cls, builder: GraphBuilder, timesteps: int, value: ir.Value) -> OverTime:
-        """All steps in one value, `[T * N, ...]`, the first step's samples first."""
+    def of_merged(cls, builder: GraphBuilder, timesteps: int, value: ir.Value, axis: int = 0) -> OverTime:
+        """All steps in one value, the first step first along `axis`: `[T * N, ...]` for axis 0."""
         new = cls(builder, timesteps, str(value.name))
-        new._merged = value
+        new._merged[axis] = value
         if timesteps == 1:
             new._steps = [value]
         return new
@@ -58,24 +55,50 @@ class OverTime:
         """The value that is the same at every step, or None where it changes."""
         return self._still
 
+    @property
+    def axis(self) -> int:
+        """The axis along which the steps are merged; 0 where they are not."""
+        return next(iter(self._merged), 0)
+
     def steps(self) -> list[ir.Value]:
         """One value a step, `[N, ...]` each."""
         if self._steps is None:
-            if self._merged is None:
+            if not self._merged:
                 raise ExportError(f"{self._name} has no value; this is a fault in tks-edge.")
-            self._steps = self._builder.split(self._merged, self.timesteps, self._name)
+            self._steps = self._cut(self._merged[self.axis], self.axis)
         return self._steps
 
-    def merged(self) -> ir.Value:
-        """All steps in one value, `[T * N, ...]`."""
-        if self._merged is None:
-            self._merged = self._builder.concatenate(self.steps(), f"{self._name}.merged")
-        return self._merged
+    def merged(self, axis: int = 0) -> ir.Value:
+        """All steps in one value, along `axis`: `[T * N, ...]` for axis 0."""
+        if self.timesteps == 1:
+            return self.steps()[0]
+        if axis not in self._merged:
+            self._merged[axis] = self._joined(self.steps(), axis)
+        return self._merged[axis]
+
+    def _cut(self, value: ir.Value, axis: int) -> list[ir.Value]:
+        if axis == 0:
+            return self._builder.split(value, self.timesteps, self._name)
+        shape = list(static_shape(value) or ())
+        shape[axis] //= self.timesteps
+        integers = self._builder.integers
+        bounds = [integers([t * shape[axis]]) for t in range(self.timesteps + 1)]
+        return [
+            self._builder.shaped("Slice", [value, start, stop, integers([axis])], f"{self._name}.t{t}", shape)
+            for t, (start, stop) in enumerate(pairwise(bounds))
+        ]
+
+    def _joined(self, steps: Sequence[ir.Value], axis: int) -> ir.Value:
+        if axis == 0:
+            return self._builder.concatenate(steps, f"{self._name}.merged")
+        name = f"{self._name}.merged{axis}"
+        shape = merged_shape(steps[0], self.timesteps, axis)
+        return self._builder.shaped("Concat", steps, name, shape, [ir.AttrInt64("axis", axis)])
 
 
-def merged_shape(value: ir.Value, timesteps: int) -> tuple[int, ...]:
-    """The shape of one timestep's `value`, `[N, ...]`, with T merged into the batch: `[T * N, ...]`."""
+def merged_shape(value: ir.Value, timesteps: int, axis: int = 0) -> tuple[int, ...]:
+    """The shape of one timestep's `value` with T merged into `axis`: of `[N, ...]`, `[T * N, ...]` for axis 0."""
     shape = static_shape(value)
     if not shape:
         raise ExportError(f"{value.name} has no static shape; export with images of one size.")
-    return (timesteps * shape[0], *shape[1:])
+    return (*shape[:axis], timesteps * shape[axis], *shape[axis + 1 :])

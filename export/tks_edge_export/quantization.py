@@ -30,6 +30,8 @@ from tks_edge_export.values import constant
 INT8 = "int8"
 """Under this key an initializer's `meta` holds its `Int8Weight`."""
 _LARGEST = 127
+_SMALLEST = 2.0**-100
+"""Channels whose weights are all smaller become 0: the scale must be a float32 that is not."""
 _EXACT = 24
 """Bits of a float32's significand: whole numbers up to 2^24 are exact."""
 _RESERVE = 4
@@ -77,7 +79,8 @@ def covered_layers(graph: ir.Graph, options: Options) -> list[Layer]:
     the first layer and the classifier; and, with `quantize_ends`, all.
 
     Raises:
-        ExportError: a layer's input can be larger than 8 bits hold, or a path in `keep_float` is none of the layers.
+        ExportError: a layer's input can be larger than 8 bits hold, its weights are not finite, or a path in
+            `keep_float` is none of the layers.
     """
     layers = [layer for layer in weighted_layers(graph) if layer.path]
     unknown = sorted(set(options.keep_float) - {layer.path for layer in layers})
@@ -97,8 +100,10 @@ def covered_layers(graph: ir.Graph, options: Options) -> list[Layer]:
 
 
 def _check(layer: Layer, dtype: str) -> None:
-    """Refuse a sum of spikes that overflows the integers."""
+    """Refuse a sum of spikes that overflows the integers, and weights that are no numbers."""
     grid, limits = layer.grid, np.iinfo(dtype)
+    if not all(np.isfinite(array).all() for array in (layer.weight, layer.bias) if array is not None):
+        raise ExportError(f"the weights of {layer.path} hold values that are no finite numbers; train the network again.")
     if layer.place is Place.BETWEEN and grid is not None and not fits(grid, dtype):
         raise ExportError(
             f"the input of {layer.path} can be {grid.low} to {grid.high} times {grid.step}; {dtype} holds {limits.min} "
@@ -131,22 +136,24 @@ def _quantize(graph: ir.Graph, layer: Layer, calibration: Calibration, *, whole_
     weight = np.moveaxis(layer.weight.astype(np.float64), axis, 0)
     flat = weight.reshape(len(weight), -1)
     largest = np.abs(flat).max(axis=1)
-    scale = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, _LARGEST) / _LARGEST)))
+    scale = np.exp2(np.ceil(np.log2(np.where(largest > 0, np.maximum(largest, _SMALLEST), _LARGEST) / _LARGEST)))
     codes = np.rint(flat / scale[:, None])
+    # The groups of a transposed convolution share the channels of its weight, each with biases of its own.
+    biases = None if layer.bias is None else layer.bias.astype(np.float64).reshape(-1, len(scale))
     grid = None if layer.path in calibration.inputs else layer.grid
     unit = scale * (calibration.inputs[layer.path].scale if grid is None else float(grid.step))
-    step = unit if whole_biases or grid is None else _fine_step(layer, grid, codes, unit)
-    bias = None if layer.bias is None else np.rint(layer.bias.astype(np.float64) / step)
+    step = unit if whole_biases or grid is None else _fine_step(biases, grid, codes, unit)
+    bias = None if biases is None else np.rint(biases / step)
     encoded = Int8Weight(
         layer.path,
         np.moveaxis(codes.reshape(weight.shape).astype(np.int8), 0, axis),
         scale.astype(np.float32),
         axis,
-        None if bias is None or not whole_biases else bias.astype(np.int32),
-        unit.astype(np.float32),
+        None if bias is None or not whole_biases else bias.reshape(-1).astype(np.int32),
+        np.tile(unit, 1 if bias is None else len(bias)).astype(np.float32),
     )
     rounded = np.moveaxis((codes * scale[:, None]).reshape(weight.shape), 0, axis).astype(np.float32)
-    as_float = None if bias is None else (bias * step).astype(np.float32)
+    as_float = None if bias is None else (bias * step).reshape(-1).astype(np.float32)
     _replace(graph, layer, rounded, as_float, encoded)
     return as_module(layer, exact=grid is not None and _is_exact(grid, codes, unit, bias, step))
 
@@ -160,9 +167,9 @@ def as_module(layer: Layer, *, exact: bool = False) -> RoundedLayer:
     return RoundedLayer(layer.path, layer.norms, weight, None if bias is None else bias.astype(np.float32), exact)
 
 
-def _fine_step(layer: Layer, grid: Grid, codes: Array, unit: Array) -> Array:
+def _fine_step(biases: Array | None, grid: Grid, codes: Array, unit: Array) -> Array:
     """A step for the bias of each channel, so fine that it hardly changes, and on which all sums are still exact."""
-    bias = 0.0 if layer.bias is None else np.abs(layer.bias.astype(np.float64))
+    bias = 0.0 if biases is None else np.abs(biases).max(axis=0)
     bound = np.abs(codes).sum(axis=1) * _largest(grid) * unit + bias
     finest = np.exp2(np.ceil(np.log2(np.maximum(bound, unit))) - (_EXACT - _RESERVE))
     step: Array = np.minimum(unit, finest)
@@ -172,7 +179,7 @@ def _fine_step(layer: Layer, grid: Grid, codes: Array, unit: Array) -> Array:
 def _is_exact(grid: Grid, codes: Array, unit: Array, bias: Array | None, step: Array) -> bool:
     """Whether every partial sum is a whole multiple of `step` that a float32 holds."""
     dyadic = grid.step.denominator & (grid.step.denominator - 1) == 0
-    steps = np.abs(codes).sum(axis=1) * _largest(grid) * unit / step + (0.0 if bias is None else np.abs(bias))
+    steps = np.abs(codes).sum(axis=1) * _largest(grid) * unit / step + (0.0 if bias is None else np.abs(bias).max(axis=0))
     return dyadic and bool((steps <= 2**_EXACT).all())
 
 

@@ -20,24 +20,25 @@ _MODULES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.C
 
 @dataclass(frozen=True)
 class Rounding:
-    """The arithmetic of a graph: `epsilon` of its numbers, and how many units in the last place add up.
+    """How far rounding may take a graph from its network, as fractions.
 
     Attributes:
-        epsilon: the distance from 1 to the next number.
-        membrane_ulps: how far a borderline membrane may be from the threshold, in units in the last place of the
-            layer's largest membrane. A sum of a few thousand products in another order differs by a few units in
-            practice; a wrong constant, a lost state or a swapped step moves membranes by many thousands.
-        logit_ulps: the bound on the difference of the logits, given the same spikes, likewise of the largest one.
+        membrane: how far a borderline membrane may be from the threshold, of the layer's largest membrane. A sum of a
+            few thousand products in another order differs by a few units in the last place in practice; a wrong
+            constant, a lost state or a swapped step moves membranes by many thousands.
+        logits: how far the logits may be apart, given the same spikes, of the largest one.
     """
 
-    epsilon: float
-    membrane_ulps: int
-    logit_ulps: int
+    membrane: float
+    logits: float
 
 
-FLOAT32 = Rounding(float(np.finfo(np.float32).eps), membrane_ulps=32, logit_ulps=128)
-FLOAT16 = Rounding(float(np.finfo(np.float16).eps), membrane_ulps=4, logit_ulps=16)
+_EPSILON32, _EPSILON16 = float(np.finfo(np.float32).eps), float(np.finfo(np.float16).eps)
+FLOAT32 = Rounding(membrane=32 * _EPSILON32, logits=128 * _EPSILON32)
+FLOAT16 = Rounding(membrane=4 * _EPSILON16, logits=16 * _EPSILON16)
 """Sums are taken in float32 and rounded once, so far fewer units add up."""
+CODED_VALUES = Rounding(membrane=FLOAT32.membrane, logits=2.0**-4)
+"""Where int8 rounds values that are no spikes: one that lies between two codes may become either, layer after layer."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def reference_network(
     layers: Iterable[RoundedLayer],
     neurons: Mapping[str, LIFParameters],
     calibration: Calibration,
+    givers: Mapping[str, str] | None = None,
 ) -> nn.Module:
     """A copy of `network` with rounded weights, the norms that are part of them left out, and these neurons.
 
@@ -100,6 +102,7 @@ def reference_network(
         layers: what became of its layers.
         neurons: the constants of its LIF layers.
         calibration: where inputs, currents and membranes are rounded too.
+        givers: the module that gives the output of a layer in `calibration.currents`, where that is another.
 
     Raises:
         ExportError: a layer's weights are not the parameters of one module that runs once.
@@ -125,7 +128,8 @@ def reference_network(
     for path, code in calibration.inputs.items():
         reference.set_submodule(path, CodedInput(reference.get_submodule(path), code))
     for path, code in calibration.currents.items():
-        reference.set_submodule(path, CodedOutput(reference.get_submodule(path), code))
+        giver = (givers or {}).get(path, path)
+        reference.set_submodule(giver, CodedOutput(reference.get_submodule(giver), code))
     for path, zero in calibration.zeros.items():
         reference.set_submodule(path, CodedLIF(neurons[path], zero))
     return reference

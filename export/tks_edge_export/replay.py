@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tks_edge_export.codes import CodedLIF
+from tks_edge_export.probe import TIMESTEPS
 from tks_edge_export.reference import Reference, Rounding
 from tks_edge_models import LIF, LIFParameters, Network
 from tks_edge_models.lif import charge, reset
@@ -86,6 +88,8 @@ class Replayed:
         self._layers: dict[str, _ReplayedLIF] = {}
         self._order: list[_ReplayedLIF] = []
         sequences = isinstance(self.network, Network)
+        takes_timesteps = TIMESTEPS in inspect.signature(type(self.network).forward).parameters
+        self._told = {TIMESTEPS: 1} if takes_timesteps else {}
         for path, layer in list(self.network.named_modules()):
             if isinstance(layer, LIF):
                 neuron = layer if isinstance(layer, CodedLIF) else _FloatNeuron(layer.params, reference.rounding)
@@ -127,7 +131,7 @@ class Replayed:
         with torch.inference_mode():
             if not isinstance(self.network, Network):
                 # A module of one timestep: its LIF layers keep their state from call to call.
-                logits = torch.stack([self.network(frame).reshape(len(frame), -1) for frame in frames])
+                logits = torch.stack([self.network(frame, **self._told).reshape(len(frame), -1) for frame in frames])
             else:
                 logits = self.network(frames) if self._frames else self.network(pixels, self._timesteps)
         result: Array = logits.numpy()
@@ -178,7 +182,7 @@ class _FloatNeuron:
 
     def tolerance(self, h: Tensor) -> float:
         largest = max(abs(self._params.v_threshold), float(h.abs().max()))
-        return self._rounding.membrane_ulps * self._rounding.epsilon * largest
+        return self._rounding.membrane * largest
 
 
 class _ReplayedLIF(nn.Module):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
 from tks_edge_export.errors import ExportError
@@ -36,7 +37,7 @@ class Source:
         name: what artifacts are called after.
         network: with its trained weights: one of ours, or a module of one timestep, `[N, ...]` to logits `[N, K]`.
         train_timesteps: T of the training.
-        classes: names, in the order of the logits.
+        classes: names, in the order of the logits; none where their numbers will do.
         preprocessing: how an image file becomes an input; None where the input is no image.
         weights_sha256: of the checkpoint.
         samples: what the accuracies were taken on; the golden pair and the comparison are drawn from them.
@@ -86,7 +87,7 @@ def weights_sha256(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

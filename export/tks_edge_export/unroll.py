@@ -48,6 +48,21 @@ def unroll(captured: Capture, options: Options, codes: Mapping[str, Code] | None
     return _Layout(captured, options, codes or {}).model()
 
 
+def logits_shape(graph: ir.Graph) -> tuple[int, int]:
+    """N and K of the logits that one captured timestep gives.
+
+    Raises:
+        ExportError: it gives something else than `[N, K]` or `[1, N, K]` for a batch of N.
+    """
+    batch, shape = (static_shape(graph.inputs[0]) or (0,))[0], static_shape(graph.outputs[0])
+    if shape is None or len(shape) < 2 or any(size != 1 for size in shape[:-2]) or shape[-2] != batch:
+        got = "no static shape" if shape is None else f"shape {list(shape)}"
+        raise ExportError(
+            f"the network's output has {got} for a batch of {batch}; logits [N, K] of one timestep are needed."
+        )
+    return shape[-2], shape[-1]
+
+
 class _Layout:
     """A graph in the making: every value of the captured timestep with what stands for it over time."""
 
@@ -164,10 +179,7 @@ class _Layout:
     def _readout(self) -> list[ir.Value]:
         """The mean over the steps as `logits` `[N, K]`, and the steps themselves where asked for."""
         output = self._source.outputs[0]
-        shape = static_shape(output)
-        if shape is None or len(shape) < 2 or any(size != 1 for size in shape[:-2]):
-            raise ExportError(f"the network's output has shape {shape}; logits [N, K] of one timestep are needed.")
-        batch, classes = shape[-2:]
+        batch, classes = logits_shape(self._source)
         by_step = (self._timesteps, batch, classes)
         flat = self._values[chain_origin(output)].merged()
         steps = self._builder.shaped("Reshape", [flat, self._builder.integers(by_step)], LOGITS_PER_STEP, by_step)

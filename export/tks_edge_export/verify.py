@@ -33,8 +33,8 @@ class Comparison:
     `layers` are in the order of execution. `max_logit_difference` is to the network's logits for the same spikes, those
     of every step included; `max_watched_difference` between the graph as shipped and with its spikes as outputs.
     `predictions_differing` are from that network's when both run freely, `predictions_unexplained` of them without a
-    borderline spike; `trained_differing` from the trained network's, whose weights may be finer. `flips` counts by
-    layer and timestep the spikes that differ from the trained network's, each running freely.
+    borderline spike, and not by a hair's breadth; `trained_differing` from the trained network's, whose weights may be
+    finer. `flips` counts by layer and timestep the spikes that differ from the trained network's, each running freely.
     """
 
     samples: int
@@ -70,13 +70,12 @@ class Comparison:
                 total = layer.total
                 return (
                     f"the spikes differ first in layer {layer.path!r} at timestep {layer.first_fault + 1}: "
-                    f"{total.faults} of {total.decisions} decisions, up to {total.largest_distance:.3g} from the threshold"
+                    f"{total.faults} of {total.decisions} decisions, up to {total.largest_distance:.3g} from the "
+                    "threshold"
                 )
         if not self.max_logit_difference <= self.logit_tolerance:
-            return (
-                f"every spike agrees, but the logits differ by {self.max_logit_difference:.3g} "
-                f"(allowed: {self.logit_tolerance:.3g}): the fault lies behind the last LIF layer"
-            )
+            where = "every spike agrees, but the fault lies behind the last LIF layer: " if self.layers else ""
+            return f"{where}the logits differ by {self.max_logit_difference:.3g} (allowed: {self.logit_tolerance:.3g})"
         if not self.max_watched_difference <= self.logit_tolerance:
             return (
                 f"it computes other logits when its spikes are not watched, by {self.max_watched_difference:.3g} "
@@ -123,7 +122,7 @@ def compare(
     replayed = Replayed(reference, timesteps, frames=frames)
     original = replayed if trained is None else Replayed(Reference(trained), timesteps, frames=frames)
     watched = WatchedGraph(graph, replayed.paths, timesteps, frames=frames, rest=rest)
-    found = _Found()
+    found = _Found(reference.rounding)
     for batch, real in batches(inputs, watched.batch_size):
         outputs = watched.run(batch)
         shipped = watched.run_as_shipped(batch)
@@ -135,13 +134,14 @@ def compare(
         found.flipped(outputs.spikes, original.fired, real)
         if on_progress is not None:
             on_progress(found.samples)
-    return found.result(reference.rounding, tuple(replayed.results()))
+    return found.result(tuple(replayed.results()))
 
 
 class _Found:
     """What the batches so far showed."""
 
-    def __init__(self) -> None:
+    def __init__(self, rounding: Rounding) -> None:
+        self._rounding = rounding
         self.samples = 0
         self._logit_difference = self._watched_difference = self._largest_logit = 0.0
         self._differing = self._unexplained = self._trained_differing = 0
@@ -158,12 +158,14 @@ class _Found:
         self._largest_logit = max(self._largest_logit, float(np.abs(expected).max()))
 
     def predictions(self, logits: Array, free: Array, trained: Array, borderline: Array, real: int) -> None:
-        """Compare the predicted classes when everything runs freely."""
-        predicted = logits.argmax(1)[:real]
-        wrong = predicted != free.mean(0).argmax(1)[:real]
+        """Compare the predicted classes when everything runs freely; logits `[N, K]`, of the networks `[T, N, K]`."""
+        predicted, wanted = logits[:real].argmax(1), free.mean(0)[:real]
+        wrong = predicted != wanted.argmax(1)
+        behind = wanted.max(1) - wanted[np.arange(real), predicted]
+        close = behind <= 2.0 * self._rounding.logits * max(1.0, float(np.abs(wanted).max()))
         self._differing += int(wrong.sum())
-        self._unexplained += int((wrong & ~borderline).sum())
-        self._trained_differing += int((predicted != trained.mean(0).argmax(1)[:real]).sum())
+        self._unexplained += int((wrong & ~borderline & ~close).sum())
+        self._trained_differing += int((predicted != trained.mean(0)[:real].argmax(1)).sum())
         self.samples += real
 
     def flipped(self, spikes: dict[str, Array], trained: dict[str, Array], real: int) -> None:
@@ -174,14 +176,14 @@ class _Found:
             before = self._flips.get(path, [0] * len(own))
             self._flips[path] = [a + b for a, b in zip(before, counts, strict=True)]
 
-    def result(self, rounding: Rounding, layers: tuple[LayerComparison, ...]) -> Comparison:
+    def result(self, layers: tuple[LayerComparison, ...]) -> Comparison:
         """Everything together."""
         return Comparison(
             samples=self.samples,
             layers=layers,
             max_logit_difference=self._logit_difference,
             max_watched_difference=self._watched_difference,
-            logit_tolerance=rounding.logit_ulps * rounding.epsilon * max(1.0, self._largest_logit),
+            logit_tolerance=self._rounding.logits * max(1.0, self._largest_logit),
             predictions_differing=self._differing,
             predictions_unexplained=self._unexplained,
             trained_differing=self._trained_differing,

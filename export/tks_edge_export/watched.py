@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Outputs:
-    """The logits `[N, K]`, those of every step `[T, N, K]` where the graph gives them, and all spikes `[T, N, ...]`."""
+    """The logits `[N, K]`, those of every step `[T, N, K]` where the graph gives them, and all spikes `[T, N, n]`."""
 
     logits: Array
     logits_per_step: Array | None
@@ -93,18 +93,22 @@ class WatchedGraph:
             raise VerificationError(f"the graph {what} the LIF layer of {name!r}: it is of another network.")
         laid_out = 1 if self._is_step else self._timesteps
         for name, value in spikes.items():
-            if _shape(value)[0] != laid_out * self.batch_size:
-                steps = _shape(value)[0] // self.batch_size
+            steps = self._steps(_shape(value), laid_out)
+            if steps != laid_out:
                 raise VerificationError(f"{name!r} is laid out at T={steps}, not at T={laid_out}.")
+
+    def _steps(self, shape: tuple[int, ...], expected: int) -> int:
+        """How many timesteps spikes of this shape have: `[T * N, ...]`, or `[T, N, ...]` where no pass took that off."""
+        keeps_time = shape[:2] == (expected, self.batch_size)
+        return expected if keeps_time else shape[0] // self.batch_size
 
     def run(self, batch: Array) -> Outputs:
         """Run all timesteps, looking at the spikes."""
         values = self._run(self._watched, batch, [*self._outputs, *self._names.values()])
-        spikes = {path: values[name].astype(np.float32) for path, name in self._names.items()}
+        shape = (self._timesteps, self.batch_size, -1)
+        spikes = {path: values[name].astype(np.float32).reshape(shape) for path, name in self._names.items()}
         if self._is_step:
             return Outputs(values[LOGITS].mean(0), values[LOGITS], spikes)
-        shape = (self._timesteps, self.batch_size)
-        spikes = {path: array.reshape(*shape, *array.shape[1:]) for path, array in spikes.items()}
         return Outputs(values[LOGITS], values.get(LOGITS_PER_STEP), spikes)
 
     def run_as_shipped(self, batch: Array) -> Array:

@@ -21,29 +21,33 @@ import onnx_ir as ir
 from tks_edge_export.codes import Calibration, Code
 from tks_edge_export.grid import Grid, grids
 from tks_edge_export.quantization import INT8, Int8Weight, fits
+from tks_edge_export.targets import Target
 from tks_edge_export.values import constant
 
 Array = npt.NDArray[Any]
+_CAST_BEHIND = frozenset({"MaxPool", "Cast"})
+"""ONNX Runtime moves a QuantizeLinear before a pooling, which it then computes ten times as slowly in 8 bits."""
 
 
 class EncodeInt8(ir.passes.InPlacePass):
     """Put Q/DQ around every layer whose weight was rounded.
 
     Args:
-        dtype: "int8" or "uint8", of the spikes.
+        target: whose type for spikes is used.
         calibration: of inputs and outputs that are rounded.
     """
 
-    def __init__(self, dtype: str, calibration: Calibration) -> None:
+    def __init__(self, target: Target, calibration: Calibration) -> None:
         super().__init__()
-        self._dtype = dtype
+        self._dtype = target.spikes
+        self._casts = target.codes_currents
         self._calibration = calibration
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite the main graph of `model` in place."""
         known = grids(model.graph)
         layers = [node for node in model.graph if refusal(node, known, self._dtype, self._calibration) is None]
-        encoder = _Encoder(model.graph, known, self._calibration, signed=self._dtype == "int8")
+        encoder = _Encoder(model.graph, known, self._calibration, signed=self._dtype == "int8", casts=self._casts)
         for node in layers:
             encoder.encode(node)
         return ir.passes.PassResult(model, modified=bool(layers))
@@ -53,12 +57,19 @@ class _Encoder:
     """Encodes the layers of one graph, each of their values once."""
 
     def __init__(
-        self, graph: ir.Graph, known: Mapping[ir.Value, Grid], calibration: Calibration, *, signed: bool
+        self,
+        graph: ir.Graph,
+        known: Mapping[ir.Value, Grid],
+        calibration: Calibration,
+        *,
+        signed: bool,
+        casts: bool,
     ) -> None:
         self._graph = graph
         self._known = known
         self._calibration = calibration
         self._signed = signed
+        self._casts = casts
         self._exact: set[ir.Value] = set()
         self._made: dict[str, ir.Value] = {}
 
@@ -76,7 +87,7 @@ class _Encoder:
         if rounded.bias is not None and node.inputs[2] is not None:
             node.replace_input_with(2, self._decoded(node, node.inputs[2], rounded.bias, rounded.unit, 0))
         if rounded.path in self._calibration.currents:
-            output = node.outputs[0]
+            output = _output(node)
             self._read_instead(output, self._calibration.currents[rounded.path], f"{output.name}.coded")
 
     def _handed_over(self, value: ir.Value) -> ir.Value:
@@ -85,29 +96,34 @@ class _Encoder:
         if producer is not None and producer.op_type == "DequantizeLinear":
             return value
         code = Code(float(self._known[value].step), 0, signed=self._signed)
-        return self._read_instead(value, code, f"{value.name}.exact")
+        by_cast = self._casts and code.scale == 1.0 and producer is not None and producer.op_type in _CAST_BEHIND
+        return self._read_instead(value, code, f"{value.name}.exact", by_cast=by_cast)
 
-    def _read_instead(self, value: ir.Value, code: Code, name: str) -> ir.Value:
+    def _read_instead(self, value: ir.Value, code: Code, name: str, *, by_cast: bool = False) -> ir.Value:
         """Let every user of `value` read it through Q/DQ."""
         users = [(use.node, use.idx) for use in value.uses()]
-        result = self._round_trip(value, code, name)
+        result = self._round_trip(value, code, name, by_cast=by_cast)
         for user, index in users:
             user.replace_input_with(index, result)
         return result
 
-    def _round_trip(self, value: ir.Value, code: Code, name: str) -> ir.Value:
-        """Append Q/DQ right behind `value`."""
+    def _round_trip(self, value: ir.Value, code: Code, name: str, *, by_cast: bool = False) -> ir.Value:
+        """Append Q/DQ right behind `value`; a cast does for Q where the values are whole numbers."""
         if name in self._made:
             return self._made[name]
         step = self._shared(f"step.{code.scale!r}", np.asarray(code.scale, np.float32))
         point = self._shared(f"zero.{code.dtype}.{code.zero}", np.asarray(code.zero, code.dtype))
         quantize = ir.Node("", "QuantizeLinear", [value, step, point], name=f"{name}.codes")
+        if by_cast:
+            to = [ir.AttrInt64("to", ir.DataType.from_numpy(np.dtype(code.dtype)))]
+            quantize = ir.Node("", "Cast", [value], to, name=f"{name}.codes")
         codes = _typed(quantize.outputs[0], f"{name}.codes", value.shape, point.type)
         dequantize = ir.Node("", "DequantizeLinear", [codes, step, point], name=name)
         producer = value.producer()
         if producer is None:
-            raise AssertionError("what is rounded was computed")
-        self._graph.insert_after(producer, [quantize, dequantize])
+            self._graph.insert_before(self._graph.node(0), [quantize, dequantize])
+        else:
+            self._graph.insert_after(producer, [quantize, dequantize])
         self._made[name] = _typed(dequantize.outputs[0], name, value.shape, value.type)
         return self._made[name]
 
@@ -130,6 +146,12 @@ class _Encoder:
         if name not in self._graph.initializers:
             self._graph.register_initializer(constant(name, array))
         return self._graph.initializers[name]
+
+
+def _output(node: ir.Node) -> ir.Value:
+    """What the layer gives: behind the ReLU, where nothing but one reads it before."""
+    users = [use.node for use in node.outputs[0].uses()]
+    return users[0].outputs[0] if [user.op_type for user in users] == ["Relu"] else node.outputs[0]
 
 
 def refusal(node: ir.Node, known: Mapping[ir.Value, Grid], dtype: str, calibration: Calibration) -> str | None:

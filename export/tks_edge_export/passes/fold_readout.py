@@ -4,7 +4,7 @@
 
 The mean commutes with every linear operator that treats each sample by itself, so these run on N samples rather than
 on T N. With T = 1 it is the value itself. Refused where the logits of every step are an output too, and where nothing
-linear stands before the mean.
+linear stands before the mean; a classifier whose input is rounded at every step is not linear.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from tks_edge_export.lif_steps import is_spikes
+from tks_edge_export.quantization import INT8
 from tks_edge_export.values import constant, static_shape
 
 _POOLING = frozenset({"GlobalAveragePool", "AveragePool"})
@@ -57,6 +59,8 @@ def refusal(model: ir.Model) -> str | None:
         return "the readout is no mean over the timesteps"
     if readout.by_step.is_graph_output():
         return "the logits of every step are an output too"
+    if is_spikes(readout.logits.name):
+        return "the logits are spikes, which keep their name"
     if readout.timesteps > 1 and not _linear_nodes(readout):
         return "nothing linear stands before the mean"
     return None
@@ -102,7 +106,7 @@ def _is_linear(node: ir.Node, rows: int) -> bool:
 def _weights_broadcast(node: ir.Node, rank: int) -> bool:
     """Whether all operands but the first are constants, and what is added is the same for every sample."""
     weights = [weight for weight in node.inputs[1:] if weight is not None]
-    if any(ir.convenience.get_const_tensor(weight) is None for weight in weights):
+    if any(ir.convenience.get_const_tensor(weight) is None or INT8 in weight.meta for weight in weights):
         return False
     added = static_shape(weights[-1]) if node.op_type == "Add" or len(weights) > 1 else ()
     return added is not None and (len(added) < rank or added[0] == 1)

@@ -76,6 +76,7 @@ def _sink(graph: ir.Graph, node: ir.Node) -> None:
     moved = ir.Node(
         node.domain, node.op_type, [origin for origin, _ in origins], node.attributes.values(), name=node.name
     )
+    moved.metadata_props.update(node.metadata_props)
     result = moved.outputs[0]
     result.name, result.shape, result.type = f"{old.name}.inner", inner.shape, old.type
     shape = constant(f"{old.name}.shape", np.asarray(static_shape(old), dtype=np.int64))
