@@ -85,10 +85,10 @@ def _accuracy(row: Row, accuracy: MeasuredAccuracy, reference: Reference) -> lis
     """How accurate the recommended row is, against the accuracy at T_train."""
     train = row.train_timesteps
     found = [
-        f"T={row.timesteps} is the smallest T in the folder within {TOLERATED_LOSS:g} percentage point of T={train}"
+        f"T={row.timesteps} is the fastest in the folder within {TOLERATED_LOSS:g} percentage point of T={train}"
         f"{_other_variant(reference.row, row)}{_source(reference)}."
         if row.timesteps != train
-        else f"No smaller T in the folder is within {TOLERATED_LOSS:g} percentage point of T={train}, as trained."
+        else f"Nothing faster in the folder is within {TOLERATED_LOSS:g} percentage point of T={train}, as trained."
     ]
     if reference.row is row:
         return [*found, f"Accuracy {_stated(accuracy)}, {accuracy.total} samples."]

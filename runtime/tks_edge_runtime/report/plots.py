@@ -106,7 +106,7 @@ def _accuracy_latency(series: Sequence[Series]) -> Figure:
     _front(axes, [row for _, row in shown if row.pareto])
     handles = [_handle(one) for one in series if any(row.accuracy is not None for row in one.rows)]
     if any(row.recommended for _, row in shown):
-        handles.append(Line2D([], [], **_RING, label="smallest T within 1 point"))
+        handles.append(Line2D([], [], **_RING, label="pick: fastest within 1 point"))
     if sum(row.pareto for _, row in shown) > 1:
         handles.append(Line2D([], [], **_STAIRS, label="front"))
     axes.set_xlabel("latency, ms: median, bar to the 90th percentile")

@@ -1,4 +1,4 @@
-"""How the rows stand among each other: twins, ratios, the Pareto front, and the smallest T that holds its accuracy."""
+"""How the rows stand among each other: twins, ratios, the Pareto front, and the fastest that holds its accuracy."""
 
 from __future__ import annotations
 
@@ -154,15 +154,12 @@ def like_at_train(row: Row, group: tuple[Row, ...], reference: Reference) -> Row
 
 
 def recommended(group: tuple[Row, ...], rows: Iterable[Row]) -> Row | None:
-    """The row of the smallest T whose accuracy is at most `TOLERATED_LOSS` below that at T_train; the fastest of these.
-
-    At one T a group may hold several rows: of another form, or for another target.
-    """
+    """The fastest row whose accuracy is at most `TOLERATED_LOSS` below that at T_train; of equals, the smaller T."""
     reference = reference_of(group, rows)
     if reference is None:
         return None
     floor = reference.accuracy.percent - TOLERATED_LOSS - _ROUNDING
     held = [row for row in group if row.accuracy is not None and row.accuracy.percent >= floor]
     return min(
-        held, key=lambda row: (row.timesteps, row.median if row.median is not None else float("inf")), default=None
+        held, key=lambda row: (row.median if row.median is not None else float("inf"), row.timesteps), default=None
     )

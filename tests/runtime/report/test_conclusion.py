@@ -21,7 +21,7 @@ def text(rows: list[Row]) -> str:
 
 def test_it_names_the_smallest_t_its_accuracy_and_its_latency_against_t_train() -> None:
     found = text(sweep())
-    assert "T=2 is the smallest T in the folder within 1 percentage point of T=8" in found
+    assert "T=2 is the fastest in the folder within 1 percentage point of T=8" in found
     assert "98.16 %, 95 % interval 96.73" in found
     assert "against 98.66 %, 95 % interval 97.38" in found
     assert "0.50 points less, within noise" in found
@@ -116,7 +116,7 @@ def test_a_loss_that_is_more_than_noise_is_called_so() -> None:
 
 
 def test_where_no_smaller_t_holds_it_says_so() -> None:
-    assert "No smaller T in the folder is within 1 percentage point of T=8" in text(
+    assert "Nothing faster in the folder is within 1 percentage point of T=8" in text(
         [row(1, 500, 1.0), row(8, 590, 4.0)]
     )
 
