@@ -146,10 +146,8 @@ def test_forms_targets_and_precisions_stand_side_by_side(
         assert (row.status, row.evaluation) == ("ok", evaluation)
         assert row.accuracy is not None
         if row.timesteps == 4:
-            assert (row.accuracy.correct, row.accuracy_as_trained) == (
-                SAMPLES,
-                True if row.precision == "fp32" else None,
-            )
+            as_trained = True if row.precision == "fp32" else None
+            assert (row.accuracy.correct, row.accuracy_as_trained) == (SAMPLES, as_trained)
         foreign = any("lowered for onnxruntime-cpu and run by openvino" in warning for warning in row.warnings)
         assert foreign == (row.target == "onnxruntime-cpu" and backend == "openvino")
     assert [conclusion.precision for conclusion in document.conclusions] == ["fp32", "int8"]
