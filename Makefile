@@ -1,9 +1,9 @@
-# `make demo` and `make test` need Python >= 3.10 with venv, and make; they install the rest into .venv.
+# `make demo`, `make test` and `make bench` need Python >= 3.10 with venv, and make; they install the rest into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 demo: .venv/installed
 	$(BIN)/tks-edge demo --output demo
@@ -16,6 +16,16 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# BENCH_OPTIONS: of the latency benchmark, such as --quick.
+bench: .venv/bench-installed
+	$(BIN)/python -m benchmarks.latency --output bench/latency.json $(BENCH_OPTIONS)
+	$(BIN)/python -m benchmarks.export_cost --output bench/export-cost.json
+	$(BIN)/python -m benchmarks.artifact_size --output bench/artifact-size.json
+
+.venv/bench-installed: .venv/installed
+	$(BIN)/pip install --quiet --editable '.[train,bench]'
+	touch $@
+
 .venv/installed: pyproject.toml runtime/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11")'
 	@echo "installing into .venv: about 6 GB, some minutes"
@@ -25,4 +35,4 @@ check: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv demo bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,133 +1,169 @@
-"""Latency of the unrolled graphs against the ReLU twin and against a plain export of the T-loop, in ONNX Runtime.
+"""Latency of tks-edge's graphs against the ReLU twin, a plain export of the T-loop, eager PyTorch and SpikingJelly.
 
-Every variant runs in this process, on one thread, in turn: one run each a round, in an order that reverses every round.
-What is compared is the process's CPU time, the least over all rounds, as a ratio to the fp32 ReLU twin: on a shared
-machine it is the figure that neighbours disturb least. The median wall time stands beside it. The weights are random,
-and the batch norms have seen random images, so every layer fires.
+Every variant runs in a process of its own, and they take turns in one run, in an order that is reversed every round, at
+batch 1 on crops of photographs. A figure is a ratio to the ReLU network in ONNX Runtime in fp32: of the least CPU time
+of all turns, which neighbours on a shared machine disturb least, and of the median wall time. A variant that does not
+give its network's logits is shown as wrong and not measured.
 
-    python benchmarks/latency.py [--rounds 40] [--output latency.json]
+    python -m benchmarks.latency [--quick] [--only int8] [--output bench/latency.json]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import statistics
+import dataclasses
+import os
+import signal
+import sys
 import tempfile
-import time
-from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx_ir as ir
-import onnxruntime
-import torch
-from torch import Tensor, nn
+from tks_edge_runtime import device
+from tks_edge_runtime.errors import InputError, TksEdgeError
+from tks_edge_runtime.files import write_json
 
-from tks_edge_export import export_graph
-from tks_edge_models import Network, create
-
-NETWORKS = (("tiny", 16, (1, 2, 4, 8)), ("sew_resnet18", 32, (1, 2, 4)))
-Run = Callable[[], object]
+NETWORKS = "sew_resnet18@32,resnet18@32,sew_resnet18@224"
+_PACKAGES = ("tks-edge", "torch", "onnxruntime", "openvino", "spikingjelly", "numpy")
+_INTERRUPTED = 130
 
 
-class MeanOverTime(nn.Module):
-    """What a user exports today: the network with its loop over T, traced as it is."""
-
-    def __init__(self, network: Network, timesteps: int) -> None:
-        super().__init__()
-        self.network = network
-        self.timesteps = timesteps
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Run all timesteps and take the mean."""
-        logits: Tensor = self.network(pixels, self.timesteps).mean(0)
-        return logits
+def _numbers(text: str) -> list[int]:
+    """`1,2,4` as numbers of at least 1, each once."""
+    parts = text.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers of at least 1, such as 1,2,4")
+    return list(dict.fromkeys(map(int, parts)))
 
 
-def calibrated(name: str, size: int, neuron: str) -> Network:
-    """The network with random weights and the batch-norm statistics of random images."""
-    torch.manual_seed(0)
-    network = create(name, num_classes=10, image_size=size, neuron=neuron)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
-    with torch.no_grad():
-        network(torch.randint(0, 256, (16, 3, size, size), dtype=torch.uint8), 1 if neuron == "relu" else 4)
-    return network.eval()
+def _threads(text: str) -> list[int]:
+    """`1,all` as numbers of threads; `all` is every physical core that this process may use."""
+    facts = device.facts()
+    cores = [facts[key] for key in ("cores_usable", "cores_physical") if facts[key]]
+    return _numbers(",".join(str(min(cores, default=1)) if part == "all" else part for part in text.split(",")))
 
 
-def runner(graph: bytes, pixels: np.ndarray[Any, Any]) -> Run:
-    """A run of the graph in ONNX Runtime on one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    feeds = {session.get_inputs()[0].name: pixels}
-    return lambda: session.run(None, feeds)
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", help=f"names with the image's size, by commas [{NETWORKS}]")
+    parser.add_argument("--timesteps", type=_numbers, help="T, by commas [1,2,4,8]")
+    parser.add_argument("--threads", type=_threads, help="by commas; all: every physical core [1,all]")
+    parser.add_argument("--rounds", type=int, help="turns of every variant [20]")
+    parser.add_argument(
+        "--only", default="", help="variants whose name, engine or precision contains this; and the twin"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="another default: sew_resnet18@32, T=1,4, 1 thread, 5 rounds"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("bench/latency.json"), help="JSON with every run [%(default)s]"
+    )
+    arguments = parser.parse_args()
+    quick = arguments.quick
+    arguments.networks = (arguments.networks or ("sew_resnet18@32" if quick else NETWORKS)).split(",")
+    arguments.timesteps = arguments.timesteps or ([1, 4] if quick else [1, 2, 4, 8])
+    arguments.threads = arguments.threads or _threads("1" if quick else "1,all")
+    arguments.rounds = (5 if quick else 20) if arguments.rounds is None else arguments.rounds
+    if arguments.rounds < 1:
+        parser.error(f"--rounds is {arguments.rounds}; at least 1 is needed")
+    return arguments
 
 
-def variants(name: str, size: int, timesteps: tuple[int, ...]) -> dict[str, Run]:
-    """Every graph that is compared, by a name that says what it is."""
-    example = torch.randint(0, 256, (1, 3, size, size), dtype=torch.uint8)
-    spiking, twin = calibrated(name, size, "lif"), calibrated(name, size, "relu")
-
-    def ours(network: Network, t: int) -> Run:
-        return runner(ir.to_proto(export_graph(network, example, t)[0]).SerializeToString(), example.numpy())
-
-    def plain(t: int) -> Run:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "plain.onnx"
-            torch.onnx.export(
-                MeanOverTime(spiking, t).eval(), (example,), path, dynamo=True, external_data=False, verbose=False
-            )
-            return runner(path.read_bytes(), example.numpy())
-
-    found = {"ReLU twin": ours(twin, 1)}
-    for t in timesteps:
-        found[f"ours, T={t}"] = ours(spiking, t)
-        found[f"plain export of the loop, T={t}"] = plain(t)
-    return found
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
-def measure(runs: dict[str, Run], rounds: int) -> dict[str, dict[str, float]]:
-    """CPU and wall milliseconds of one run of each, interleaved."""
-    cpu: dict[str, list[float]] = {name: [] for name in runs}
-    wall: dict[str, list[float]] = {name: [] for name in runs}
-    for index in range(rounds + 3):
-        for name in runs if index % 2 else reversed(runs):
-            repeats = 5
-            wall_start, cpu_start = time.perf_counter(), time.process_time()
-            for _ in range(repeats):
-                runs[name]()
-            if index >= 3:  # the first rounds warm up
-                cpu[name].append(1e3 * (time.process_time() - cpu_start) / repeats)
-                wall[name].append(1e3 * (time.perf_counter() - wall_start) / repeats)
-    base = min(cpu["ReLU twin"])
+def _progress(text: str) -> None:
+    """Show what is being done on a terminal, over what was done before."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _check_output(path: Path) -> None:
+    """Refuse a place that cannot be written to now, not after the first comparison."""
+    if path.is_dir():
+        raise InputError(f"--output {path} is a folder; give the name of a file.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"--output {path} cannot be written: {error.strerror}. Choose another place.") from error
+
+
+def _document(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the JSON says before anything is measured."""
     return {
-        name: {"ratio": min(cpu[name]) / base, "cpu_ms": min(cpu[name]), "wall_ms": statistics.median(wall[name])}
-        for name in runs
+        "benchmark": "latency",
+        "command": ["python", "-m", "benchmarks.latency", *sys.argv[1:]],
+        "machine": device.facts(),
+        "versions": {package: _version(package) for package in _PACKAGES},
+        "rounds": arguments.rounds,
+        "fire_rates": {},
+        "states": [device.state()],
+        "rows": [],
     }
 
 
-def main() -> None:
-    """Measure, print a table, and write JSON where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
-    versions = {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__, "machine": platform.machine()}
-    results: dict[str, Any] = {"versions": versions}
-    for name, size, timesteps in NETWORKS:
-        rows = measure(variants(name, size, timesteps), arguments.rounds)
-        results[f"{name} at {size}x{size}"] = rows
-        print(f"\n{name} at {size}x{size}: ratio to the ReLU twin, CPU ms (least), wall ms (median)")
-        for variant, row in rows.items():
-            print(f"  {variant:34} {row['ratio']:6.2f} {row['cpu_ms']:9.3f} {row['wall_ms']:9.3f}")
-    if arguments.output is not None:
-        arguments.output.write_text(json.dumps(results, indent=2) + "\n")
+def _run(arguments: argparse.Namespace, document: dict[str, Any]) -> None:
+    # Imported here, so that --help and mistakes answer at once; and once the variable is set that ONNX Runtime reads.
+    from benchmarks.comparison import Row, compare, make, one_run
+    from benchmarks.latency_table import table
+    from benchmarks.networks import find
+    from benchmarks.variants import TWIN, VARIANTS, Case
+
+    networks = [find(name) for name in arguments.networks]
+    wanted = [v for v in VARIANTS if v is TWIN or arguments.only in " ".join((v.name, v.engine, v.precision, v.target))]
+    if arguments.only and wanted == [TWIN]:
+        names = ", ".join(dict.fromkeys(f"{v.name} {v.engine} {v.precision}" for v in VARIANTS))
+        raise InputError(f"--only {arguments.only}: no variant has that in its name. There are: {names}.")
+    for measured in networks:
+        with tempfile.TemporaryDirectory(prefix="tks-edge-latency-") as folder:
+            _progress(f"{measured.name}: calibrating")
+            case = Case(measured, Path(folder))
+            document["fire_rates"][measured.name] = case.fire_rates
+            made = make(case, wanted, arguments.timesteps, _progress)
+            for threads in arguments.threads:
+                rows: list[Row] = []
+                for t in arguments.timesteps:
+                    taking_part = one_run(made, t, with_twins=t == arguments.timesteps[0])
+                    new = compare(case, taking_part, t, threads, arguments.rounds, _progress)
+                    rows += new
+                    document["rows"] += [dataclasses.asdict(row) for row in new]
+                    document["states"].append(device.state())
+                    # Written each time: whoever stops a long run keeps what it has.
+                    write_json(arguments.output, document)
+                _progress("")
+                print(f"\n{measured.name}, {threads} thread{'s' if threads > 1 else ''}: ", end="")
+                print(f"the twin takes {rows[0].cpu_ms:.2f} ms of CPU time, {rows[0].wall_ms:.2f} ms wall\n")
+                print(table(rows), flush=True)
+    print(f"\n~ does not promise the same spikes. Every run is in {arguments.output}.")
+
+
+def main() -> int:
+    """Measure, print the tables, write JSON; the exit status."""
+    arguments = _arguments()
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Ends the workers and removes the folder, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    document = _document(arguments)
+    try:
+        _check_output(arguments.output)
+        _run(arguments, document)
+    except TksEdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        kept = f"{arguments.output} has what was complete" if document["rows"] else "nothing was written"
+        print(f"\ninterrupted; {kept}", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

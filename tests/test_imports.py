@@ -31,7 +31,16 @@ ALLOWED = {
         "onnxruntime",
         "openvino",
     },
-    "tks_edge_export": {"torch", "numpy", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "tks_edge_models", *EXPORTER_MAY_USE},
+    "tks_edge_export": {
+        "torch",
+        "numpy",
+        "onnx",
+        "onnx_ir",
+        "onnxscript",
+        "onnxruntime",
+        "tks_edge_models",
+        *EXPORTER_MAY_USE,
+    },
 }
 ONLY_THERE = {
     "onnxruntime": {"backends/onnxruntime.py"},

@@ -15,7 +15,7 @@ from tks_edge_export.capture import Capture, capture, is_lif
 from tks_edge_export.codes import Calibration, Code
 from tks_edge_export.dependence import neurons_behind
 from tks_edge_export.errors import ExportError
-from tks_edge_export.layers import Layer, Place, weighted_layers
+from tks_edge_export.layers import Layer, Place, output_of, weighted_layers
 from tks_edge_export.options import Options
 from tks_edge_export.passes import CLEAN_UP, FOR_ONNXRUNTIME, LAID_OUT, LAYOUT, ONE_STEP, apply, check_skipped
 from tks_edge_export.passes.encode_int8 import EncodeInt8
@@ -102,7 +102,7 @@ class Compiler:
         """Round the weights of one captured timestep, in place; returns the network that has them."""
         graph = captured.model.graph
         layers = covered_layers(graph, options)
-        wanted = _wanted(captured, layers, options)
+        wanted = _wanted(self._module, captured, layers, options)
         found = self._calibrated(wanted, options, calibration)
         rounded = quantize_weights(graph, layers, found, whole_biases=options.codes_currents)
         network = reference_network(self._module, rounded, captured.neurons, found, wanted.outputs)
@@ -130,7 +130,7 @@ class Compiler:
         return calibrate(self._module, calibration, options.timesteps, wanted, frames=options.frames)
 
 
-def _wanted(captured: Capture, layers: list[Layer], options: Options) -> Wanted:
+def _wanted(module: nn.Module, captured: Capture, layers: list[Layer], options: Options) -> Wanted:
     """Where int8 rounds what is no spike."""
     dtype = options.lowering.spikes
     inputs = [layer.path for layer in layers if not fits(layer.grid, dtype)]
@@ -138,22 +138,25 @@ def _wanted(captured: Capture, layers: list[Layer], options: Options) -> Wanted:
         return Wanted(inputs, {}, {}, signed=dtype == "int8")
     coded = neurons_behind(captured.model.graph, [layer.path for layer in layers])
     outputs = {
-        layer.path: _giver(layer)
+        layer.path: _giver(module, captured.model.graph, layer)
         for layer in layers
-        if layer.place is not Place.CLASSIFIER and not _is_read_by_neurons_alone(layer.node)
+        if layer.place is not Place.CLASSIFIER and not all(is_lif(user) for user in _users(layer))
     }
     return Wanted(inputs, outputs, {path: captured.neurons[path] for path in coded}, signed=False)
 
 
-def _is_read_by_neurons_alone(node: ir.Node) -> bool:
-    return all(is_lif(use.node) for use in node.outputs[0].uses())
+def _users(layer: Layer) -> list[ir.Node]:
+    return [use.node for use in output_of(layer.node, layer.path).uses()]
 
 
-def _giver(layer: Layer) -> str:
+def _giver(module: nn.Module, graph: ir.Graph, layer: Layer) -> str:
     """The module whose output is held in 8 bits: the ReLU that is part of the layer, its norm, or the layer itself."""
-    users = [use.node for use in layer.node.outputs[0].uses()]
+    users = _users(layer)
     relu = module_path(users[0]) if [user.op_type for user in users] == ["Relu"] else None
-    return relu or (layer.norms[-1] if layer.norms else layer.path)
+    # A function or a module that runs several times is no part of this layer; it lets the codes pass as they are.
+    if relu and isinstance(module.get_submodule(relu), nn.ReLU) and [*map(module_path, graph)].count(relu) == 1:
+        return relu
+    return layer.norms[-1] if layer.norms else layer.path
 
 
 def export_graph(

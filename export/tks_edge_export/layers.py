@@ -73,6 +73,15 @@ def weighted_layers(graph: ir.Graph) -> Iterator[Layer]:
         yield Layer(node, module_path(node) or "", folded_into(node), _channel_axis(node), grid, place)
 
 
+def output_of(node: ir.Node, path: str) -> ir.Value:
+    """What the module at `path` gives, whose weights `node` multiplies by: its bias may be added by another node."""
+    users = [use.node for use in node.outputs[0].uses()]
+    adds_bias = [user.op_type for user in users] == ["Add"] and any(
+        value is not None and value.name == f"{path}.bias" for value in users[0].inputs
+    )
+    return users[0].outputs[0] if adds_bias else node.outputs[0]
+
+
 def nodes_from_the_first_layer_on(graph: ir.Graph) -> set[ir.Node]:
     """Every layer with weights, and everything computed from one."""
     layers = [node for node in graph if _is_weighted(node)]

@@ -72,15 +72,17 @@ def emit_lif(
         gain = builder.scalar(params.gain, membrane)
         current = _each(builder, current, lambda value: builder.add("Mul", [value, gain], f"{path}.scaled"))
     equations = _Equations(builder, params, membrane)
+    charged: list[ir.Value] = []
     rests: list[ir.Value] = []
     for t, x in enumerate(current.steps()):
-        charged = equations.charged(f"{path}.t{t}", x, state)
-        rests.append(builder.add("Less", [charged, equations.number(params.v_threshold)], f"{path}.t{t}.rests"))
-        state = equations.reset(f"{path}.t{t}", charged, rests[-1])
-    if state is None:
-        raise AssertionError("there is at least one timestep")
+        if t > 0:
+            state = equations.reset(f"{path}.t{t - 1}", charged[-1], rests[-1])
+        charged.append(equations.charged(f"{path}.t{t}", x, state))
+        rests.append(builder.add("Less", [charged[-1], equations.number(params.v_threshold)], f"{path}.t{t}.rests"))
     merged = OverTime.of_steps(builder, rests, f"{path}.rests").merged()
     spikes = builder.cast(builder.add("Not", [merged], f"{path}.fires"), spikes_type, spikes_name(path))
+    last, fired = f"{path}.t{current.timesteps - 1}", spikes if current.timesteps == 1 else None
+    state = equations.reset(last, charged[-1], rests[-1], fired)
     return OverTime.of_merged(builder, current.timesteps, spikes), state
 
 
@@ -113,10 +115,12 @@ class _Equations:
             kept = add("Add", [kept, self.number(params.v_rest * (1.0 - params.decay))], f"{name}.drawn")
         return add("Add", [kept, current], f"{name}.h")
 
-    def reset(self, name: str, charged: ir.Value, rests: ir.Value) -> ir.Value:
+    def reset(self, name: str, charged: ir.Value, rests: ir.Value, fired: ir.Value | None = None) -> ir.Value:
+        """Append the reset; `fired` is the opposite of `rests` as a number, where that is there already."""
         builder, params = self._builder, self._params
         if params.v_reset is None:
-            fired = builder.cast(builder.add("Not", [rests], f"{name}.fires"), self._membrane, f"{name}.fired")
+            if fired is None or fired.dtype != self._membrane:
+                fired = builder.cast(builder.add("Not", [rests], f"{name}.fires"), self._membrane, f"{name}.fired")
             jump = builder.add("Mul", [fired, self.number(params.v_threshold)], f"{name}.jump")
             return builder.add("Sub", [charged, jump], f"{name}.v")
         if params.v_reset:

@@ -103,7 +103,9 @@ def _check(layer: Layer, dtype: str) -> None:
     """Refuse a sum of spikes that overflows the integers, and weights that are no numbers."""
     grid, limits = layer.grid, np.iinfo(dtype)
     if not all(np.isfinite(array).all() for array in (layer.weight, layer.bias) if array is not None):
-        raise ExportError(f"the weights of {layer.path} hold values that are no finite numbers; train the network again.")
+        raise ExportError(
+            f"the weights of {layer.path} hold values that are no finite numbers; train the network again."
+        )
     if layer.place is Place.BETWEEN and grid is not None and not fits(grid, dtype):
         raise ExportError(
             f"the input of {layer.path} can be {grid.low} to {grid.high} times {grid.step}; {dtype} holds {limits.min} "
@@ -179,7 +181,9 @@ def _fine_step(biases: Array | None, grid: Grid, codes: Array, unit: Array) -> A
 def _is_exact(grid: Grid, codes: Array, unit: Array, bias: Array | None, step: Array) -> bool:
     """Whether every partial sum is a whole multiple of `step` that a float32 holds."""
     dyadic = grid.step.denominator & (grid.step.denominator - 1) == 0
-    steps = np.abs(codes).sum(axis=1) * _largest(grid) * unit / step + (0.0 if bias is None else np.abs(bias).max(axis=0))
+    steps = np.abs(codes).sum(axis=1) * _largest(grid) * unit / step + (
+        0.0 if bias is None else np.abs(bias).max(axis=0)
+    )
     return dyadic and bool((steps <= 2**_EXACT).all())
 
 

@@ -97,8 +97,8 @@ class _Layout:
         return ir.Model(graph, ir_version=_IR_VERSION)
 
     def _still(self, value: ir.Value) -> OverTime:
-        """A value that is the same at every step; one a step where `share_still` is skipped."""
-        if "share_still" in self._options.skip and value.producer() is not None:
+        """A value that is the same at every step; where `share_still` is skipped, one a step of what is computed."""
+        if "share_still" in self._options.skip and value.producer() is not None and not is_constant(value):
             return OverTime.of_steps(self._builder, [value] * self._timesteps, str(value.name))
         return OverTime.of_still(self._builder, self._timesteps, value)
 

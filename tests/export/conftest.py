@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,18 @@ import pytest
 import torch
 from torch import nn
 
-from tks_edge_export import Exported, Exporter, Options, Samples, Source
+from tests.export.lowering import Prepared
+from tks_edge_export import Compiler, Exported, Exporter, Options, Samples, Source
 from tks_edge_models import LIFParameters, Network, create
 from tks_edge_runtime.artifact import Accuracy, Preprocessing
 
 MakeSource = Callable[..., Source]
+Prepare = Callable[[str], Prepared]
+_SIZES = {"tiny": 16, "sew_resnet18": 8, "resnet19": 8, "vggsnn": 16}
+_NEURONS = {
+    "resnet19": LIFParameters(tau=3.0, v_reset=None),
+    "vggsnn": LIFParameters(tau=3.0, v_reset=-0.1, decay_input=False),
+}
 
 
 def write(source: Source, timesteps: int, folder: Path, **options: Any) -> Exported:
@@ -67,3 +75,23 @@ def make_source() -> MakeSource:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def prepare() -> Prepare:
+    """Captures a network by its name; each only once in a process, since that takes seconds."""
+
+    @cache
+    def captured(name: str) -> Prepared:
+        size = _SIZES[name]
+        network = calibrated(name, lif=_NEURONS.get(name), size=size)
+        inputs = np.random.default_rng(5).integers(0, 256, (4, 2, size, size), dtype=np.uint8)
+        return Prepared(network, Compiler(network, torch.from_numpy(inputs[:2])), inputs)
+
+    return captured
+
+
+@pytest.fixture(scope="session")
+def tiny(prepare: Prepare) -> Prepared:
+    """The smallest network: five layers of the default neuron."""
+    return prepare("tiny")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.export.conftest import MakeSource
-from tks_edge_export import ExportError, batchwise, export_graph
+from tks_edge_export import ExportError, export_graph
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.lif_steps import emit_lif, spikes_name
 from tks_edge_export.over_time import OverTime
@@ -129,45 +129,6 @@ def test_an_operator_that_mixes_samples_is_repeated_once_a_step() -> None:
             second, states[1] = step(first + first.flip(0).cumsum(0), states[1], params)  # type: ignore[call-overload]
             expected.append(module.last(second))
     np.testing.assert_allclose(logits, torch.stack(expected).mean(0).numpy(), rtol=0, atol=1e-6)
-
-
-def node(
-    operator: str, inputs: list[tuple[int, ...]], output: tuple[int, ...], fill: int = 1, **attributes: int
-) -> ir.Node:
-    """A node on values of these shapes; the first varies, the others are constants full of `fill`."""
-    values = [ir.Value(name="x", shape=ir.Shape(inputs[0]), type=ir.TensorType(ir.DataType.FLOAT))]
-    for index, shape in enumerate(inputs[1:]):
-        dtype = np.int64 if operator in ("ReduceMean", "Reshape") else np.float32
-        values.append(
-            ir.Value(name=f"c{index}", const_value=ir.tensor(np.full(shape, fill, dtype)), shape=ir.Shape(shape))
-        )
-    made = ir.Node("", operator, values, [ir.AttrInt64(name, number) for name, number in attributes.items()])
-    made.outputs[0].shape = ir.Shape(output)
-    return made
-
-
-@pytest.mark.parametrize(
-    ("made", "reason"),
-    [
-        (node("Conv", [(2, 3, 8, 8), (4, 3, 3, 3)], (2, 4, 6, 6)), None),
-        (node("Gemm", [(2, 3), (3, 4), (4,)], (2, 4)), None),
-        (node("Gemm", [(3, 3), (3, 4)], (3, 4), transA=1), "the batch is transposed"),
-        (node("Gemm", [(2, 3), (3, 4), (2, 4)], (2, 4)), "a weight is not a constant"),
-        (node("Mul", [(2, 3), (3,)], (2, 3)), None),
-        (node("Mul", [(2, 3), (2, 3)], (2, 3)), "an operand has its own axis 0"),
-        (node("MatMul", [(2, 5, 3), (3, 4)], (2, 5, 4)), None),
-        (node("MatMul", [(2, 5, 3), (2, 3, 4)], (2, 5, 4)), "the weight has a batch of its own"),
-        (node("ReduceMean", [(2, 3, 4), (1,)], (2, 1, 4)), None),
-        (node("ReduceMean", [(2, 3), (1,)], (2, 3), fill=0), "it reduces the batch"),
-        (node("Flatten", [(2, 3, 4)], (2, 12)), None),
-        (node("Flatten", [(2, 3, 4)], (2, 12), axis=-2), "it flattens the batch"),
-        (node("Transpose", [(2, 3)], (3, 2)), "axis 0 is not the batch on both sides"),
-        (node("CumSum", [(2, 3)], (2, 3)), "nothing is known about CumSum"),
-    ],
-    ids=lambda value: None if isinstance(value, ir.Node) else str(value),
-)
-def test_time_is_merged_only_where_samples_stay_apart(made: ir.Node, reason: str | None) -> None:
-    assert batchwise.refusal(made) == reason
 
 
 class Shared(nn.Module):

@@ -36,12 +36,17 @@ def digits() -> Dataset:
     return open_digits()
 
 
-@pytest.fixture
-def few_digits(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    """`digits` cut down to 48, 20 and 30 images, wherever it is opened by name."""
-    few = dataclasses.replace(
+@pytest.fixture(scope="session")
+def few(digits: Dataset) -> Dataset:
+    """`digits` cut down to 48, 20 and 30 images."""
+    return dataclasses.replace(
         digits, train=_few(digits.train, 48), validation=_few(digits.validation, 20), test=_few(digits.test, 30)
     )
+
+
+@pytest.fixture
+def few_digits(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """`few`, wherever the digits are opened by name."""
     monkeypatch.setattr(registry, "open_digits", lambda: few)
     return few
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tks_edge.commands.export_options import Asked
 from tks_edge.commands.export_rows import artifact_row, show_row
 from tks_edge.commands.options import DataOption, RunArgument, TimestepsOption
 from tks_edge.lists import parse_names
@@ -36,7 +36,9 @@ def export(
     target: Annotated[
         str, typer.Option(help="What engine to lower for: generic, onnxruntime-cpu, openvino, tensorrt.")
     ] = "generic",
-    membrane: Annotated[str, typer.Option(help="Of fp16 graphs, the membrane: fp32 or fp16.")] = "fp32",
+    membrane: Annotated[
+        str | None, typer.Option(help="Of fp16 graphs, the membrane: fp32 or fp16. (default: fp32)")
+    ] = None,
     quantize_ends: Annotated[
         bool, typer.Option("--quantize-ends", help="int8 for the first layer and the classifier too; calibrated.")
     ] = False,
@@ -44,8 +46,9 @@ def export(
         list[str] | None, typer.Option(help="The module path of a layer that int8 leaves in float. Repeatable.")
     ] = None,
     calibration_samples: Annotated[
-        int, typer.Option(min=1, help="Training samples that int8 may look at, where it needs to.")
-    ] = 128,
+        int | None,
+        typer.Option(min=1, help="Training samples that int8 may look at, where it needs to. (default: 128)"),
+    ] = None,
     skip_pass: Annotated[
         list[str] | None, typer.Option(help="Leave a pass of the exporter out, for debugging. Repeatable.")
     ] = None,
@@ -75,40 +78,33 @@ def export(
         from tks_edge.artifacts import source_of
         from tks_edge.checkpoint import latest_run, load_run
         from tks_edge.device import choose_device
-        from tks_edge_export import FORMS, PRECISIONS, Exporter, Options, record_evaluation_set
-        from tks_edge_export.passes import check_names
+        from tks_edge_export import FORMS, PRECISIONS, Exporter, record_evaluation_set
 
-        precisions = parse_names("precision", precision, PRECISIONS)
-        forms = parse_names("form", form, FORMS)
-        check_names(frozenset(skip_pass or ()))
+        asked = Asked(
+            parse_names("precision", precision, PRECISIONS),
+            parse_names("form", form, FORMS),
+            target,
+            membrane,
+            quantize_ends,
+            tuple(keep_float or ()),
+            calibration_samples,
+            per_step,
+            frozenset(skip_pass or ()),
+        )
         if run is None:
             # A twin runs one pass; asked for more, the newest network that has timesteps is meant.
             run = latest_run(RUNS, spiking=True if steps is not None and max(steps) > 1 else None)
             out.console.print(f"exporting {run}, the newest run that can be", highlight=False)
         trained = load_run(run)
-        steps = _steps(trained, steps, forms)
-        wanted = [
-            Options(
-                t,
-                form=shape,
-                precision=kind,
-                membrane=membrane if kind == "fp16" else "fp32",
-                target=target,
-                per_step=per_step and shape == "static",
-                quantize_ends=quantize_ends and kind == "int8",
-                keep_float=tuple(keep_float or ()) if kind == "int8" else (),
-                skip=frozenset(skip_pass or ()),
-            )
-            for kind in precisions
-            for shape, t in _shapes(forms, steps)
-        ]
+        steps = _steps(trained, steps)
+        wanted = asked.graphs(trained, steps)
         with out.progress() as bar:
             task = bar.add_task("accuracy in PyTorch", total=None)
             source = source_of(
                 trained,
                 steps,
                 samples=eval_samples,
-                calibration=calibration_samples,
+                calibration=asked.calibration,
                 name=name,
                 data=data,
                 device=choose_device(device),
@@ -135,21 +131,13 @@ def export(
         out.next("report", str(output))
 
 
-def _steps(run: Run, wanted: tuple[int, ...] | None, forms: tuple[str, ...]) -> tuple[int, ...]:
+def _steps(run: Run, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
     """The timesteps to unroll at; checked before anything is computed or written."""
     if run.network.is_spiking:
         return wanted if wanted is not None else powers_of_two(run.config.train.timesteps)
     if wanted not in (None, (1,)):
         raise InputError(f"{run.path} is a ReLU network: it has no state and runs one pass. Use --timesteps 1.")
-    if forms != ("static",):
-        raise InputError(f"{run.path} is a ReLU network: it has no state to hand from step to step. Use --form static.")
     return (1,)
-
-
-def _shapes(forms: tuple[str, ...], steps: tuple[int, ...]) -> Iterator[tuple[str, int]]:
-    """Every graph to write: a static one for each T, and one step graph, which serves them all."""
-    for form in forms:
-        yield from ((form, t) for t in (steps if form == "static" else (max(steps),)))
 
 
 def _say_what_is_replaced(output: Path, options: Options, source: Source, out: Output) -> None:

@@ -42,7 +42,7 @@ def show_row(row: dict[str, Any], out: Output) -> None:
             spikes += f" except {row['spikes_borderline']} with the membrane within rounding of the threshold"
     rounded = "" if row["precision"] == "fp32" else f"; {row['agreement']:.1%} of predictions as in fp32"
     out.console.print(
-        f"[bold]{row['file']}[/]  accuracy in PyTorch {row['accuracy']:.2%} of {row['accuracy_samples']:,}; verified "
+        f"[bold]{row['file']}[/]  trained network {row['accuracy']:.2%} of {row['accuracy_samples']:,}; graph verified "
         f"on {row['verified_samples']:,}: {spikes}, logits within {row['max_logit_difference']:.1e} "
         f"(allowed {row['logit_tolerance']:.1e}){rounded}",
         highlight=False,

@@ -17,6 +17,7 @@ from onnxscript import optimizer
 from tks_edge_export.capture import Capture
 from tks_edge_export.errors import ExportError
 from tks_edge_export.options import Options
+from tks_edge_export.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from tks_edge_export.passes.first_step import FirstStep
 from tks_edge_export.passes.fold_batch_norm import FoldBatchNorm
 from tks_edge_export.passes.fold_readout import FoldReadout
@@ -67,7 +68,7 @@ FOR_ONNXRUNTIME: tuple[Pass, ...] = (_on_graph("hard_sigmoid", HardSigmoid()),)
 
 CLEAN_UP: tuple[Pass, ...] = (
     _on_graph("remove_reshapes", RemoveReshapes()),
-    _on_graph("eliminate_common_subexpressions", common.CommonSubexpressionEliminationPass()),
+    _on_graph("eliminate_common_subexpressions", EliminateCommonSubexpressions()),
     _REMOVE_UNUSED,
     _on_graph("deduplicate_initializers", common.DeduplicateInitializersPass()),
 )

@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from tks_edge_export.codes import Calibration, Code
 from tks_edge_export.grid import Grid, grids
+from tks_edge_export.layers import output_of
 from tks_edge_export.quantization import INT8, Int8Weight, fits
 from tks_edge_export.targets import Target
 from tks_edge_export.values import constant
@@ -87,7 +88,7 @@ class _Encoder:
         if rounded.bias is not None and node.inputs[2] is not None:
             node.replace_input_with(2, self._decoded(node, node.inputs[2], rounded.bias, rounded.unit, 0))
         if rounded.path in self._calibration.currents:
-            output = _output(node)
+            output = _behind_relu(output_of(node, rounded.path))
             self._read_instead(output, self._calibration.currents[rounded.path], f"{output.name}.coded")
 
     def _handed_over(self, value: ir.Value) -> ir.Value:
@@ -148,10 +149,10 @@ class _Encoder:
         return self._graph.initializers[name]
 
 
-def _output(node: ir.Node) -> ir.Value:
-    """What the layer gives: behind the ReLU, where nothing but one reads it before."""
-    users = [use.node for use in node.outputs[0].uses()]
-    return users[0].outputs[0] if [user.op_type for user in users] == ["Relu"] else node.outputs[0]
+def _behind_relu(value: ir.Value) -> ir.Value:
+    """The output of the ReLU, where nothing but one reads the value."""
+    users = [use.node for use in value.uses()]
+    return users[0].outputs[0] if [user.op_type for user in users] == ["Relu"] else value
 
 
 def refusal(node: ir.Node, known: Mapping[ir.Value, Grid], dtype: str, calibration: Calibration) -> str | None:

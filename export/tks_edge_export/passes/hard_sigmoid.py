@@ -60,7 +60,7 @@ def refusal(spikes: Spikes) -> str | None:
     """Why the comparison stays as it is, or None when it can be replaced."""
     if spikes.membrane.dtype != ir.DataType.FLOAT or spikes.cast.outputs[0].dtype != ir.DataType.FLOAT:
         return "the membrane or the spikes are not float32"
-    if any(len(value.uses()) > 1 for value in (spikes.membrane, spikes.rests, spikes.denied)):
+    if any(len(v.uses()) > 1 or v.is_graph_output() for v in (spikes.membrane, spikes.rests, spikes.denied)):
         return "the membrane is needed for the next timestep"
     convolution = spikes.membrane.producer()
     if convolution is None or convolution.op_type != "Conv" or len(convolution.inputs) < 3:

@@ -1,0 +1,43 @@
+"""The rows of one network on one number of threads as a Markdown table: a line a variant, a column a T."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.comparison import CLOSE, Row
+
+_ENGINES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch"}
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The ratios to the twin of the CPU time, then those of the wall time; what failed, in notes below."""
+    timesteps = sorted({row.run_timesteps for row in rows})
+    columns = [f"CPU T={t}" for t in timesteps] + [f"wall T={t}" for t in timesteps]
+    lines = [f"| variant | engine | precision | {' | '.join(columns)} |", f"|{'---|' * (3 + len(columns))}"]
+    grouped: dict[tuple[str, str, str], dict[int, Row]] = {}
+    for row in rows:
+        grouped.setdefault((label(row), row.engine, row.precision), {}).setdefault(row.timesteps, row)
+    notes: list[str] = []
+    for (name, engine, precision), by_timesteps in grouped.items():
+        present = [by_timesteps.get(t) for t in timesteps]
+        cells = [_cell(row, row.cpu_ratio if row else None, notes) for row in present]
+        cells += [_cell(row, row.wall_ratio if row else None, notes) for row in present]
+        lines.append(f"| {name} | {_ENGINES[engine]} | {precision} | {' | '.join(cells)} |")
+    return "\n".join([*lines, *(f"\n[{number}] {note}" for number, note in enumerate(notes, start=1))])
+
+
+def label(row: Row) -> str:
+    """The variant, whether its graph is the one for every engine, and whether its spikes may differ."""
+    name = f"{row.variant}, generic graph" if row.target == "generic" else row.variant
+    return name if row.exact else f"{name} ~"
+
+
+def _cell(row: Row | None, ratio: float | None, notes: list[str]) -> str:
+    if row is None or (ratio is None and row.problem is None):
+        return ""
+    if row.problem is None:
+        return f"{ratio:.2f}"
+    if row.problem not in notes:
+        notes.append(row.problem)
+    word = "wrong" if row.exact and row.distance is not None and row.distance > CLOSE else "fails"
+    return f"{word} [{notes.index(row.problem) + 1}]"

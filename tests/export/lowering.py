@@ -1,0 +1,90 @@
+"""A network that is captured once and lowered often, and what its graphs compute in each engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import pytest
+from torch import nn
+
+from tks_edge_export import Comparison, Compiled, Compiler, Options, Reference, compare
+from tks_edge_export.lif_steps import NEXT_STATE, is_spikes
+from tks_edge_export.manifests import state_specs
+from tks_edge_runtime.backends import open_engine
+
+Array = npt.NDArray[Any]
+NETWORKS = ("tiny", "sew_resnet18", "resnet19", "vggsnn")
+
+
+def each_network(*names: str) -> pytest.MarkDecorator:
+    """Run a test for each of these networks, all tests of one network in the process that has captured it."""
+    grouped = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names or NETWORKS]
+    return pytest.mark.parametrize("name", grouped)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network, its compiler at a batch of two, and pixels `[M, ...]` to run it on."""
+
+    network: nn.Module
+    compiler: Compiler
+    inputs: Array
+
+    def lower(self, options: Options, folder: Path) -> Lowered:
+        compiled = self.compiler.compile(options, [self.inputs])
+        path = folder / "graph.onnx"
+        ir.save(compiled.model, path)
+        return Lowered(compiled, options, path)
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A graph on disk."""
+
+    compiled: Compiled
+    options: Options
+    path: Path
+
+    @property
+    def rest(self) -> dict[str, int]:
+        """What the states of a step graph are at rest."""
+        return {state.input: state.zero for state in state_specs(self.compiled.model, self.compiled.calibration)}
+
+    def compared(self, inputs: Array, *, reference: Reference | None = None, path: Path | None = None) -> Comparison:
+        return compare(
+            path or self.path,
+            reference or self.compiled.reference,
+            inputs,
+            self.options.timesteps,
+            frames=self.options.frames,
+            rest=self.rest,
+        )
+
+    def with_spikes(self, path: Path) -> Lowered:
+        """The same graph with the spikes of every LIF layer as outputs too, in another file."""
+        model = ir.from_proto(ir.to_proto(self.compiled.model))
+        spikes = [value for node in model.graph for value in node.outputs if is_spikes(value.name)]
+        model.graph.outputs.extend(spikes)
+        ir.save(model, path)
+        return Lowered(self.compiled, self.options, path)
+
+    def run(self, backend: str, batch: Array) -> dict[str, Array]:
+        """Every output on one batch; of a step graph those of each step, stacked."""
+        engine = open_engine(self.path, backend, threads=1, spinning=False)
+        try:
+            if not self.rest:
+                return engine.run({"input": batch})
+            shapes = {port.name: port for port in engine.inputs}
+            states = {name: np.full(shapes[name].shape, zero, shapes[name].dtype) for name, zero in self.rest.items()}
+            steps = []
+            for _ in range(self.options.timesteps):
+                steps.append(engine.run({"input": batch, **states}))
+                states = {name: steps[-1][f"{name}{NEXT_STATE}"] for name in states}
+            return {name: np.stack([step[name] for step in steps]) for name in steps[0]}
+        finally:
+            engine.close()
