@@ -138,9 +138,7 @@ def _run(arguments: argparse.Namespace, document: dict[str, Any]) -> None:
                     # Written each time: whoever stops a long run keeps what it has.
                     write_json(arguments.output, document)
                 _progress("")
-                print(f"\n{measured.name}, {threads} thread{'s' if threads > 1 else ''}: ", end="")
-                print(f"the twin takes {rows[0].cpu_ms:.2f} ms of CPU time, {rows[0].wall_ms:.2f} ms wall\n")
-                print(table(rows), flush=True)
+                print(f"\n{measured.name}, {threads} thread{'s' if threads > 1 else ''}\n\n{table(rows)}", flush=True)
     print(f"\n~ does not promise the same spikes. Every run is in {arguments.output}.")
 
 

@@ -1,10 +1,14 @@
-"""The rows of one network on one number of threads as a Markdown table: a line a variant, a column a T."""
+"""The rows of one network on one number of threads as a Markdown table: a line a variant, a column the run at a T.
+
+The first two lines are in every run; the other forms of the twin, with one pass whatever T is, in the first alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from benchmarks.comparison import CLOSE, Row
+from benchmarks.variants import TWIN
 
 _ENGINES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch"}
 
@@ -16,14 +20,24 @@ def table(rows: Sequence[Row]) -> str:
     lines = [f"| variant | engine | precision | {' | '.join(columns)} |", f"|{'---|' * (3 + len(columns))}"]
     grouped: dict[tuple[str, str, str], dict[int, Row]] = {}
     for row in rows:
-        grouped.setdefault((label(row), row.engine, row.precision), {}).setdefault(row.timesteps, row)
+        grouped.setdefault((label(row), row.engine, row.precision), {})[row.run_timesteps] = row
     notes: list[str] = []
-    for (name, engine, precision), by_timesteps in grouped.items():
-        present = [by_timesteps.get(t) for t in timesteps]
+    for (name, engine, precision), by_run in grouped.items():
+        present = [by_run.get(t) for t in timesteps]
         cells = [_cell(row, row.cpu_ratio if row else None, notes) for row in present]
         cells += [_cell(row, row.wall_ratio if row else None, notes) for row in present]
         lines.append(f"| {name} | {_ENGINES[engine]} | {precision} | {' | '.join(cells)} |")
+    times = "; ".join(_times(row) for row in rows if _is_twin(row))
+    lines.append(f"\nThe twin, in ms of CPU time and wall: {times}.")
     return "\n".join([*lines, *(f"\n[{number}] {note}" for number, note in enumerate(notes, start=1))])
+
+
+def _is_twin(row: Row) -> bool:
+    return (row.variant, row.engine, row.precision) == (TWIN.name, TWIN.engine, TWIN.precision)
+
+
+def _times(row: Row) -> str:
+    return f"T={row.run_timesteps} {row.cpu_ms:.2f}, {row.wall_ms:.2f}"
 
 
 def label(row: Row) -> str:

@@ -106,7 +106,7 @@ def export(
 def _check_module(module: object) -> None:
     if not isinstance(module, nn.Module) or isinstance(module, LIF):
         raise ExportError(
-            f"the network is a {type(module).__name__}; a torch.nn.Module from one timestep's input to logits is needed."
+            f"the network is a {type(module).__name__}; a torch.nn.Module, from one step's input to logits, is needed."
         )
 
 

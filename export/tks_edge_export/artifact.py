@@ -120,8 +120,8 @@ class Exporter:
         source, options = self._source, dataclasses.replace(options, frames=self._frames)
         if options.frames and self._example.shape[1] != options.timesteps:
             raise ExportError(
-                f"timesteps is {options.timesteps}, but every sample has {self._example.shape[1]} frames: there must be "
-                "one for each timestep."
+                f"timesteps is {options.timesteps}, but every sample has {self._example.shape[1]} frames: "
+                "there must be one for each timestep."
             )
         stem = artifact_stem(
             source.name, options.timesteps, options.precision, form=options.form, target=options.target

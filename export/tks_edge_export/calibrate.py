@@ -67,8 +67,8 @@ def calibrate(
         module(path).register_forward_pre_hook(_look_at_input(found.widen))
     for path, found in outputs.items():
         module(wanted.outputs[path]).register_forward_hook(_look_at_output(found.widen))
-    for path, seen in currents.items():
-        module(path).register_forward_pre_hook(_look_at_input(_collect(seen, sequences=sequences)))
+    for path, kept in currents.items():
+        module(path).register_forward_pre_hook(_look_at_input(_collect(kept, sequences=sequences)))
     seen = 0
     for batch in batches:
         running.run_freely(batch)

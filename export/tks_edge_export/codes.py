@@ -95,7 +95,7 @@ class CodedLIF(LIF):
 
     @property
     def jump(self) -> int:
-        """What a soft reset subtracts, in steps of the code: the threshold, rounded up by the half that it lies between."""
+        """What a soft reset subtracts, in steps of the code: the threshold, rounded up by half a step."""
         return _HIGHEST - self.code.zero
 
     def charge(self, x: Tensor, v: Tensor | None) -> Tensor:
@@ -116,7 +116,7 @@ class CodedLIF(LIF):
         return (h - (self.jump - 0.5)).abs() * self.code.scale
 
     def tolerance(self, h: Tensor) -> float:  # noqa: ARG002
-        """How far a borderline potential may be: two codes, since each of two sums may round a near tie the other way."""
+        """How far a borderline potential may be: two codes, since each of two sums may round a near tie otherwise."""
         return 2.0 * self.code.scale
 
     def _cut(self, steps: Tensor) -> Tensor:

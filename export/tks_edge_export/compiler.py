@@ -22,7 +22,15 @@ from tks_edge_export.passes.encode_int8 import EncodeInt8
 from tks_edge_export.passes.to_fp16 import ToFp16
 from tks_edge_export.provenance import module_path
 from tks_edge_export.quantization import as_module, covered_layers, fits, quantize_weights
-from tks_edge_export.reference import CODED_VALUES, FLOAT16, FLOAT32, Reference, holds_weights, reference_network
+from tks_edge_export.reference import (
+    CODED_VALUES,
+    FLOAT16,
+    FLOAT32,
+    Reference,
+    check_modules,
+    holds_weights,
+    reference_network,
+)
 from tks_edge_export.unroll import logits_shape, unroll
 
 Batches = Iterable[npt.NDArray[Any]]
@@ -102,6 +110,7 @@ class Compiler:
         """Round the weights of one captured timestep, in place; returns the network that has them."""
         graph = captured.model.graph
         layers = covered_layers(graph, options)
+        check_modules(self._module, layers)
         wanted = _wanted(self._module, captured, layers, options)
         found = self._calibrated(wanted, options, calibration)
         rounded = quantize_weights(graph, layers, found, whole_biases=options.codes_currents)

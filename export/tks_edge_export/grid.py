@@ -127,7 +127,15 @@ def _relu(node: ir.Node, found: Grids) -> Grid | None:
 def _mean(node: ir.Node, found: Grids) -> Grid | None:
     """The mean of `count` values is a sum on a step that is `count` times finer."""
     count, grid = _averaged(node), found.get(node.inputs[0]) if node.inputs[0] is not None else None
-    return None if grid is None or count is None else Grid(grid.step / count, grid.low * count, grid.high * count)
+    if grid is None or count is None:
+        return None
+    # Padding brings zeros.
+    low, high = (min(0, grid.low), max(0, grid.high)) if _is_padded(node) else (grid.low, grid.high)
+    return Grid(grid.step / count, low * count, high * count)
+
+
+def _is_padded(node: ir.Node) -> bool:
+    return "auto_pad" in node.attributes or ("pads" in node.attributes and any(node.attributes["pads"].as_ints()))
 
 
 def _averaged(node: ir.Node) -> int | None:
@@ -140,9 +148,8 @@ def _averaged(node: ir.Node) -> int | None:
     attributes = node.attributes
     if "ceil_mode" in attributes and attributes["ceil_mode"].as_int():
         return None
-    padded = "auto_pad" in attributes or ("pads" in attributes and any(attributes["pads"].as_ints()))
     counted = "count_include_pad" in attributes and attributes["count_include_pad"].as_int()
-    return None if padded and not counted else math.prod(attributes["kernel_shape"].as_ints())
+    return None if _is_padded(node) and not counted else math.prod(attributes["kernel_shape"].as_ints())
 
 
 _RULES: dict[str, Callable[[ir.Node, Grids], Grid | None]] = {

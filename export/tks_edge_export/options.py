@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from tks_edge_export.errors import ExportError
 from tks_edge_export.targets import Target, find_target
-from tks_edge_runtime.artifact import FORMS, MAX_TIMESTEPS
+from tks_edge_runtime.artifact import FORMS as FORMS
+from tks_edge_runtime.artifact import MAX_TIMESTEPS
 from tks_edge_runtime.errors import unknown
 
 PRECISIONS = ("fp32", "fp16", "int8")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from tks_edge_export.codes import Calibration, Code, CodedLIF
 from tks_edge_export.errors import ExportError
+from tks_edge_export.layers import Layer
 from tks_edge_export.quantization import RoundedLayer
 from tks_edge_models import LIF, LIFParameters
 
@@ -88,6 +90,20 @@ def holds_weights(network: nn.Module, path: str) -> bool:
     return isinstance(network.get_submodule(path), _MODULES)
 
 
+def check_modules(network: nn.Module, layers: Sequence[Layer]) -> None:
+    """Refuse to round weights that belong to no module of the network, or to one that runs several times.
+
+    Raises:
+        ExportError: names the module.
+    """
+    for path, count in Counter(layer.path for layer in layers).items():
+        if count > 1 or not holds_weights(network, path):
+            raise ExportError(
+                f"{path} multiplies by weights that are not those of one linear or convolution module that runs once "
+                f"a timestep, so they cannot be rounded. Use such a module, or leave it in float: --keep-float {path}"
+            )
+
+
 def reference_network(
     network: nn.Module,
     layers: Iterable[RoundedLayer],
@@ -105,19 +121,17 @@ def reference_network(
         givers: the module that gives the output of a layer in `calibration.currents`, where that is another.
 
     Raises:
-        ExportError: a layer's weights are not the parameters of one module that runs once.
+        ExportError: one module became several layers.
     """
     reference = copy.deepcopy(network).cpu().eval()
-    seen: set[str] = set()
+    seen: dict[str, RoundedLayer] = {}
     for layer in layers:
-        module = reference.get_submodule(layer.path)
-        if not holds_weights(reference, layer.path) or layer.path in seen:
+        if not _alike(seen.setdefault(layer.path, layer), layer):
             raise ExportError(
-                f"{layer.path or 'the network itself'} multiplies by weights that are not those of one linear or "
-                "convolution module that runs once a timestep, so they cannot be rounded. Use such a module, or leave "
-                f"it in float: --keep-float {layer.path}"
+                f"{layer.path} runs several times a timestep, with a batch norm of its own behind each, so its weights "
+                "become several. Use one module for each place."
             )
-        seen.add(layer.path)
+        module = reference.get_submodule(layer.path)
         module.weight = nn.Parameter(torch.from_numpy(layer.weight.copy()), requires_grad=False)
         if layer.bias is not None:
             module.bias = nn.Parameter(torch.from_numpy(layer.bias.copy()), requires_grad=False)
@@ -133,3 +147,11 @@ def reference_network(
     for path, zero in calibration.zeros.items():
         reference.set_submodule(path, CodedLIF(neurons[path], zero))
     return reference
+
+
+def _alike(one: RoundedLayer, other: RoundedLayer) -> bool:
+    if one.bias is None or other.bias is None:
+        same_bias = one.bias is other.bias
+    else:
+        same_bias = np.array_equal(one.bias, other.bias)
+    return one.norms == other.norms and np.array_equal(one.weight, other.weight) and same_bias

@@ -98,7 +98,7 @@ class WatchedGraph:
                 raise VerificationError(f"{name!r} is laid out at T={steps}, not at T={laid_out}.")
 
     def _steps(self, shape: tuple[int, ...], expected: int) -> int:
-        """How many timesteps spikes of this shape have: `[T * N, ...]`, or `[T, N, ...]` where no pass took that off."""
+        """How many timesteps spikes of this shape have: `[T * N, ...]`, or `[T, N, ...]` where no pass changed it."""
         keeps_time = shape[:2] == (expected, self.batch_size)
         return expected if keeps_time else shape[0] // self.batch_size
 

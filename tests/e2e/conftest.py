@@ -1,4 +1,4 @@
-"""One demo, run once for all end-to-end tests: real processes, real data, the whole training."""
+"""One demo and one export in every precision, run once for all end-to-end tests: real processes, whole trainings."""
 
 from __future__ import annotations
 
@@ -54,3 +54,19 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.code == 0, done.err
     assert done.document["report"] == "demo/report/report.html"
     return folder
+
+
+@pytest.fixture(scope="session")
+def lowered(demo: Path) -> Path:
+    """A folder with the demo's network in every precision and form, in int8 for every CPU target, and its twin."""
+    network, twin, int8 = "demo/runs/digits", "demo/runs/digits-relu", ("--precision", "int8")
+    for arguments in (
+        (network, "--timesteps", "1,2,4", "--precision", "fp32,fp16,int8", "--form", "static,step"),
+        (network, "--timesteps", "8", *int8),
+        (network, "--timesteps", "1,2,4,8", *int8, "--form", "static,step", "--target", "onnxruntime-cpu"),
+        (network, "--timesteps", "1,2,4,8", *int8, "--target", "openvino"),
+        (twin, "--precision", "fp32,int8"),
+    ):
+        done = tks_edge("export", *arguments, "--output", "lowered", cwd=demo)
+        assert done.code == 0, done.err
+    return demo / "lowered"

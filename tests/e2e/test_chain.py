@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.e2e.conftest import ROOT, Finished, environment, tks_edge
+from tests.e2e.conftest import Finished, tks_edge
 
 pytestmark = pytest.mark.xdist_group("demo")
 STEPS = (1, 2, 4, 8)
@@ -100,16 +97,6 @@ def test_export_without_a_run_takes_the_newest_and_says_which(demo: Path) -> Non
     assert done.code == 0, done.err
     assert "exporting runs/digits, the newest run that can be" in done.out
     assert (demo / "demo/again/digits-t2-fp32.onnx").is_file()
-
-
-def test_the_python_of_the_readme_runs(demo: Path) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    done = subprocess.run(
-        [sys.executable, "-c", block], cwd=demo / "demo", capture_output=True, text=True, env=environment()
-    )
-    assert done.returncode == 0, done.stderr
-    assert "spikes compared" in done.stdout
-    assert len(done.stdout.splitlines()) == 4
 
 
 def refused(demo: Path, *arguments: str) -> Finished:

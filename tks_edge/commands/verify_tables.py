@@ -58,8 +58,8 @@ def show_comparison(comparison: Comparison, agreement: Agreement, out: Output) -
             _add_rows(table, layer, comparison.flips[layer.path])
         out.console.print(table)
         out.console.print(
-            "borderline and faults: against the network with the graph's weights, each from the same past; flips: against "
-            "the trained network, each running freely; *: no spike may differ",
+            "borderline and faults: against the network with the graph's weights, each from the same past; flips: "
+            "against the trained network, each running freely; *: no spike may differ",
             highlight=False,
             soft_wrap=True,
         )

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import onnx_ir as ir
 import pytest
 import torch
 from hypothesis import given, settings
@@ -35,7 +34,7 @@ def skipping(draw: st.DrawFn) -> Options:
     return Options(**options, skip=left_out - needed(Options(**options)))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(options=skipping())
 def test_any_passes_can_be_left_out(tiny: Prepared, options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -43,8 +42,8 @@ def test_any_passes_can_be_left_out(tiny: Prepared, options: Options) -> None:
         comparison = lowered.compared(tiny.inputs[:2])
     assert comparison.problem() is None
     assert not options.skip & {*lowered.compiled.passes}
-    if options.precision != "int8" or not options.codes_currents:
-        assert comparison.total.differing <= 2  # borderline, in more than 50 000
+    if options.precision != "fp16" and not options.codes_currents:
+        assert comparison.total.differing <= 2  # borderline, in more than 25 000
 
 
 def test_every_name_is_in_the_list_of_a_full_export(tiny: Prepared) -> None:
@@ -116,13 +115,11 @@ def test_no_layer_loses_its_spikes_to_another_one(form: str, params: LIFParamete
     assert not [node.name for node in lowered.compiled.model.graph if "tks_edge_spikes" in node.attributes]
 
 
-def test_what_is_computed_twice_is_computed_once(tiny: Prepared, tmp_path: Path) -> None:
-    whole = tiny.lower(Options(2, skip=frozenset({"share_still"})), tmp_path).compiled.model
-    repeated = tiny.compiler.compile(
-        Options(2, skip=frozenset({"share_still", "eliminate_common_subexpressions"}))
-    ).model
+def test_what_is_computed_twice_is_computed_once(tiny: Prepared) -> None:
+    without = frozenset({"first_step"})  # each layer has a resting membrane that decays
+    whole = tiny.compiler.compile(Options(2, skip=without)).model
+    repeated = tiny.compiler.compile(Options(2, skip=without | {"eliminate_common_subexpressions"})).model
     assert len(list(whole.graph)) < len(list(repeated.graph))
-    model = ir.from_proto(ir.to_proto(repeated))
-    assert EliminateCommonSubexpressions()(model).modified
-    names = {str(value.name) for node in model.graph for value in node.outputs}
+    assert EliminateCommonSubexpressions()(repeated).modified
+    names = {str(value.name) for node in repeated.graph for value in node.outputs}
     assert {f"body.{index}.spikes" for index in (0, 2, 4, 6, 8)} <= names

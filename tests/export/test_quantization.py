@@ -1,0 +1,230 @@
+"""Weights of 8 bits: what is stored, how far it is from what was trained, and for which layers it is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tests.export.lowering import Lowered, Prepared
+from tks_edge_export import Compiler, ExportError, Options
+from tks_edge_models import LIF
+
+Shape = tuple[int, ...]
+LAYERS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
+    "conv2d": (lambda: nn.Conv2d(4, 6, 3), (2, 6, 6)),
+    "conv2d without bias": (lambda: nn.Conv2d(4, 6, 3, bias=False), (2, 6, 6)),
+    "conv2d with norm": (lambda: nn.Sequential(nn.Conv2d(4, 6, 3), used(nn.BatchNorm2d(6))), (2, 6, 6)),
+    "grouped": (lambda: nn.Conv2d(4, 6, 3, groups=2), (2, 6, 6)),
+    "depthwise": (lambda: nn.Conv2d(4, 8, 3, groups=4), (2, 6, 6)),
+    "transposed": (lambda: nn.ConvTranspose2d(4, 6, 3, stride=2), (2, 4, 4)),
+    "transposed, grouped": (lambda: nn.ConvTranspose2d(4, 6, 3, groups=2), (2, 4, 4)),
+    "transposed, depthwise": (lambda: nn.ConvTranspose2d(4, 4, 3, groups=4), (2, 4, 4)),
+    "conv1d": (lambda: nn.Conv1d(4, 6, 3), (2, 9)),
+    "linear": (lambda: nn.Linear(4, 7), (5,)),
+    "linear without bias": (lambda: nn.Linear(4, 7, bias=False), (5,)),
+    "linear on tokens": (lambda: nn.Linear(9, 7), (2, 9)),
+    "linear on tokens without bias": (lambda: nn.Linear(9, 7, bias=False), (2, 9)),
+}
+
+
+def used(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    nn.init.uniform_(norm.weight, 0.5, 1.5)
+    nn.init.normal_(norm.bias)
+    return norm
+
+
+class Between(nn.Module):
+    """A float layer and a neuron, the layer that int8 covers and a neuron, a classifier."""
+
+    def __init__(self, layer: nn.Module, shape: Shape) -> None:
+        super().__init__()
+        stems: dict[int, nn.Module] = {3: nn.Conv2d(2, 4, 3, padding=1), 2: nn.Conv1d(2, 4, 3, padding=1)}
+        self.stem = stems[len(shape)] if len(shape) in stems else nn.Linear(shape[0], 4)
+        self.first, self.middle, self.second = LIF(), layer, LIF()
+        with torch.no_grad():
+            features = self.middle.eval()(self.stem(torch.rand(2, *shape))).flatten(1).shape[1]
+        self.head = nn.Linear(features, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.first(self.stem(x.float() / 32))
+        logits: Tensor = self.head(self.second(self.middle(spikes)).flatten(1))
+        return logits
+
+
+def prepared(layer: nn.Module, shape: Shape) -> Prepared:
+    module = Between(layer, shape).eval()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter *= 3
+    inputs = torch.randint(0, 256, (4, *shape), dtype=torch.uint8)
+    return Prepared(module, Compiler(module, inputs[:2]), inputs.numpy())
+
+
+def held(lowered: Lowered) -> dict[str, npt.NDArray[np.generic]]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(lowered.path).graph.initializer}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_of_any_kind_is_rounded_and_exact(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    make, shape = LAYERS[name]
+    network = prepared(make(), shape)
+    for target in ("generic", "onnxruntime-cpu", "openvino"):
+        lowered = network.lower(Options(2, precision="int8", target=target), tmp_path)
+        comparison = lowered.compared(network.inputs)
+        assert comparison.problem() is None
+        assert {layer.path: layer.total.fired > 0 for layer in comparison.layers} == {"first": True, "second": True}
+        exact = {"second"} if target != "onnxruntime-cpu" else set()
+        assert lowered.compiled.reference.exact == exact
+        check_weights(lowered, network)
+    watched = lowered.with_spikes(tmp_path / "watched.onnx")
+    ours, theirs = (watched.run(backend, network.inputs[:2]) for backend in ("onnxruntime", "openvino"))
+    np.testing.assert_array_equal(ours["first.spikes"], theirs["first.spikes"])
+    np.testing.assert_array_equal(ours["second.spikes"], theirs["second.spikes"])
+
+
+def check_weights(lowered: Lowered, network: Prepared) -> None:
+    tensors = held(lowered)
+    (name,) = (tensor for tensor in tensors if tensor.endswith(".weight.rounded.codes"))
+    path = name.removesuffix(".weight.rounded.codes")
+    codes, scale = tensors[name].astype(np.float64), tensors[f"{path}.weight.rounded.scale"].astype(np.float64)
+    module, reference = (base.get_submodule(path) for base in (network.network, lowered.compiled.reference.network))
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
+    assert isinstance(module, kinds)
+    assert tensors[name].dtype == np.int8
+    assert np.abs(codes).max() <= 127
+    assert np.array_equal(np.exp2(np.rint(np.log2(scale))), scale)
+    axis = next(a for a, size in enumerate(codes.shape) if size == len(scale) and is_output(module, a, codes.ndim))
+    wide = scale.reshape([-1 if a == axis else 1 for a in range(codes.ndim)])
+    others = tuple(a for a in range(codes.ndim) if a != axis)
+    assert np.abs(codes).max(axis=others).min() > 63  # no bit of the range is given away
+    weight = np.asarray(reference.weight.detach())
+    stored = codes * wide if codes.shape == weight.shape else (codes * wide).T
+    np.testing.assert_array_equal(weight, stored.astype(np.float32))
+    if not isinstance(network.network.get_submodule("middle"), nn.Sequential):
+        trained = np.asarray(module.weight.detach(), np.float64)
+        assert np.all(np.abs(stored - trained) <= (wide if codes.shape == weight.shape else wide.T) / 2)
+
+
+def is_output(module: nn.Module, axis: int, rank: int) -> bool:
+    if isinstance(module, nn.ConvTranspose2d):
+        return axis == 1
+    return axis in (0, rank - 1) if isinstance(module, nn.Linear) else axis == 0
+
+
+@pytest.mark.parametrize("target", ["generic", "onnxruntime-cpu"])
+def test_biases_lie_on_a_grid_on_which_sums_are_exact(target: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = prepared(nn.ConvTranspose2d(4, 6, 3, groups=2), (2, 4, 4))
+    tensors = held(network.lower(Options(2, precision="int8", target=target), tmp_path))
+    scale = np.tile(tensors["middle.weight.rounded.scale"].astype(np.float64), 2)  # three channels in each group
+    trained = np.asarray(network.network.get_submodule("middle").bias.detach())  # type: ignore[union-attr]
+    if target == "onnxruntime-cpu":
+        assert tensors["middle.bias.rounded.codes"].dtype == np.int32
+        assert np.array_equal(tensors["middle.bias.rounded.scale"], scale)
+        bias = tensors["middle.bias.rounded.codes"] * scale
+        assert np.all(np.abs(bias - trained) <= scale / 2)
+        return
+    bias = tensors["middle.bias.rounded"].astype(np.float64)
+    assert np.all(np.abs(bias - trained) < scale / 64)  # so fine that it hardly changes
+    largest = np.abs(tensors["middle.weight.rounded.codes"].astype(np.int64)).sum(axis=(0, 2, 3))
+    finest = np.exp2(np.ceil(np.log2(np.tile(largest, 2) * scale + np.abs(trained)))) / 2**20
+    steps = bias / np.minimum(scale, finest)
+    np.testing.assert_array_equal(steps, np.rint(steps))
+
+
+def test_channels_of_nothing_stay_nothing(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    layer = nn.Conv2d(4, 6, 3)
+    network = prepared(layer, (2, 6, 6))
+    with torch.no_grad():
+        layer.weight[0], layer.weight[1], layer.bias[2] = 0.0, 1e-44, 0.0  # type: ignore[index]
+    network = Prepared(network.network, Compiler(network.network, torch.from_numpy(network.inputs[:2])), network.inputs)
+    lowered = network.lower(Options(2, precision="int8"), tmp_path)
+    tensors = held(lowered)
+    assert not tensors["middle.weight.rounded.codes"][:2].any()  # type: ignore[attr-defined]
+    smallest = np.finfo(np.float32).tiny
+    assert (tensors["middle.weight.rounded.scale"] >= smallest).all()  # type: ignore[attr-defined]
+    assert lowered.compared(network.inputs).problem() is None
+
+
+@pytest.mark.xdist_group("sew_resnet18")
+def test_each_weight_is_stored_once_as_int8(prepare: Callable[[str], Prepared], tmp_path: Path) -> None:
+    network = prepare("sew_resnet18")
+    size = {
+        options: network.lower(options, tmp_path).path.stat().st_size
+        for options in (Options(1), *(Options(timesteps, precision="int8") for timesteps in (1, 4)))
+    }
+    whole, one, four = size.values()
+    assert max(one, four) <= 0.27 * whole
+    assert abs(four - one) < 0.01 * whole  # nodes, not weights
+    lowered = network.lower(Options(4, precision="int8"), tmp_path)
+    floats = [name for name, array in held(lowered).items() if array.dtype == np.float32 and array.size > 2048]  # type: ignore[attr-defined]
+    assert floats == []
+    parameters = sum(m.weight.numel() for m in network.network.modules() if isinstance(m, nn.Conv2d))
+    first = network.network.get_submodule("stem.0").weight.numel()  # type: ignore[operator, union-attr]
+    stored = sum(array.size for array in held(lowered).values() if array.dtype == np.int8)  # type: ignore[attr-defined]
+    zeros = sum(len(array) for name, array in held(lowered).items() if name.endswith(".zero"))  # type: ignore[arg-type]
+    assert stored - zeros - parameters + first <= 1  # and one zero for the spikes
+
+
+class Own(nn.Module):
+    """Multiplies by a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = nn.Parameter(torch.randn(6, 4, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.filters)
+
+
+class Again(nn.Module):
+    """One convolution, run twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.neuron = nn.Conv2d(4, 4, 3, padding=1), LIF()
+
+    def forward(self, x: Tensor) -> Tensor:
+        again: Tensor = self.inner(self.neuron(self.inner(x)))
+        return again
+
+
+@pytest.mark.parametrize(("layer", "path"), [(Own, "middle"), (Again, "middle.inner")])
+def test_weights_of_no_module_that_runs_once_may_stay_in_float(
+    layer: Callable[[], nn.Module], path: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    network = prepared(layer(), (2, 6, 6))
+    with pytest.raises(ExportError) as error:
+        network.compiler.compile(Options(2, precision="int8"))
+    assert str(error.value).startswith(f"{path} multiplies by weights that are not those of one linear or convolution")
+    assert str(error.value).endswith(f"leave it in float: --keep-float {path}")
+    for options in (Options(2, precision="int8", keep_float=(path,)), Options(2, precision="fp16")):
+        assert network.lower(options, tmp_path).compared(network.inputs).problem() is None
+
+
+def test_weights_that_are_no_numbers_are_refused() -> None:
+    torch.manual_seed(1)
+    network = prepared(nn.Linear(4, 7), (5,))
+    network.network.get_submodule("middle").weight.data[0, 0] = torch.nan  # type: ignore[union-attr, index]
+    compiler = Compiler(network.network, torch.from_numpy(network.inputs[:2]))
+    with pytest.raises(ExportError, match=r"^the weights of middle hold values that are no finite numbers"):
+        compiler.compile(Options(2, precision="int8"))
+
+
+def test_a_layer_to_keep_in_float_has_to_exist() -> None:
+    torch.manual_seed(1)
+    with pytest.raises(ExportError) as error:
+        prepared(nn.Linear(4, 7), (5,)).compiler.compile(Options(2, precision="int8", keep_float=("midle",)))
+    assert str(error.value) == "'midle' is no layer with weights. There are: stem, middle, head."
