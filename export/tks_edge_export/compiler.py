@@ -151,7 +151,8 @@ def _wanted(module: nn.Module, captured: Capture, layers: list[Layer], options: 
         for layer in layers
         if layer.place is not Place.CLASSIFIER and not all(is_lif(user) for user in _users(layer))
     }
-    return Wanted(inputs, outputs, {path: captured.neurons[path] for path in coded}, signed=False)
+    neurons = {path: params for path, params in captured.neurons.items() if path in coded}
+    return Wanted(inputs, outputs, neurons, signed=False)
 
 
 def _users(layer: Layer) -> list[ir.Node]:
