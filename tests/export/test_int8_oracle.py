@@ -42,7 +42,8 @@ class Convolution:
         windows = windows[:, :, :: self.stride, :: self.stride]
         sums = np.einsum("nihwyx,oiyx->nohw", windows, self.codes.astype(np.int64), optimize=True)
         column = (-1, 1, 1)
-        return sums * self.scale.astype(np.float64).reshape(column) + self.bias.astype(np.float64).reshape(column)
+        currents: Array = sums * self.scale.astype(np.float64).reshape(column)
+        return currents + self.bias.astype(np.float64).reshape(column)
 
 
 def fired(currents: Array, tau: float, threshold: float) -> Array:

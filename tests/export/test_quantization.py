@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,13 +65,18 @@ def prepared(layer: nn.Module, shape: Shape) -> Prepared:
     module = Between(layer, shape).eval()
     with torch.no_grad():
         for parameter in layer.parameters():
-            parameter *= 3
+            parameter.mul_(3)
     inputs = torch.randint(0, 256, (4, *shape), dtype=torch.uint8)
     return Prepared(module, Compiler(module, inputs[:2]), inputs.numpy())
 
 
-def held(lowered: Lowered) -> dict[str, npt.NDArray[np.generic]]:
+def held(lowered: Lowered) -> dict[str, npt.NDArray[Any]]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(lowered.path).graph.initializer}
+
+
+def parameter(network: nn.Module, name: str) -> npt.NDArray[np.float32]:
+    values: npt.NDArray[np.float32] = network.get_parameter(name).detach().numpy()
+    return values
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -107,7 +113,7 @@ def check_weights(lowered: Lowered, network: Prepared) -> None:
     wide = scale.reshape([-1 if a == axis else 1 for a in range(codes.ndim)])
     others = tuple(a for a in range(codes.ndim) if a != axis)
     assert np.abs(codes).max(axis=others).min() > 63  # no bit of the range is given away
-    weight = np.asarray(reference.weight.detach())
+    weight = parameter(reference, "weight")
     stored = codes * wide if codes.shape == weight.shape else (codes * wide).T
     np.testing.assert_array_equal(weight, stored.astype(np.float32))
     if not isinstance(network.network.get_submodule("middle"), nn.Sequential):
@@ -127,7 +133,7 @@ def test_biases_lie_on_a_grid_on_which_sums_are_exact(target: str, tmp_path: Pat
     network = prepared(nn.ConvTranspose2d(4, 6, 3, groups=2), (2, 4, 4))
     tensors = held(network.lower(Options(2, precision="int8", target=target), tmp_path))
     scale = np.tile(tensors["middle.weight.rounded.scale"].astype(np.float64), 2)  # three channels in each group
-    trained = np.asarray(network.network.get_submodule("middle").bias.detach())  # type: ignore[union-attr]
+    trained = parameter(network.network, "middle.bias")
     if target == "onnxruntime-cpu":
         assert tensors["middle.bias.rounded.codes"].dtype == np.int32
         assert np.array_equal(tensors["middle.bias.rounded.scale"], scale)
@@ -147,13 +153,13 @@ def test_channels_of_nothing_stay_nothing(tmp_path: Path) -> None:
     layer = nn.Conv2d(4, 6, 3)
     network = prepared(layer, (2, 6, 6))
     with torch.no_grad():
-        layer.weight[0], layer.weight[1], layer.bias[2] = 0.0, 1e-44, 0.0  # type: ignore[index]
+        layer.weight[0], layer.weight[1], layer.get_parameter("bias")[2] = 0.0, 1e-44, 0.0
     network = Prepared(network.network, Compiler(network.network, torch.from_numpy(network.inputs[:2])), network.inputs)
     lowered = network.lower(Options(2, precision="int8"), tmp_path)
     tensors = held(lowered)
-    assert not tensors["middle.weight.rounded.codes"][:2].any()  # type: ignore[attr-defined]
+    assert not tensors["middle.weight.rounded.codes"][:2].any()
     smallest = np.finfo(np.float32).tiny
-    assert (tensors["middle.weight.rounded.scale"] >= smallest).all()  # type: ignore[attr-defined]
+    assert (tensors["middle.weight.rounded.scale"] >= smallest).all()
     assert lowered.compared(network.inputs).problem() is None
 
 
@@ -168,12 +174,12 @@ def test_each_weight_is_stored_once_as_int8(prepare: Callable[[str], Prepared], 
     assert max(one, four) <= 0.27 * whole
     assert abs(four - one) < 0.01 * whole  # nodes, not weights
     lowered = network.lower(Options(4, precision="int8"), tmp_path)
-    floats = [name for name, array in held(lowered).items() if array.dtype == np.float32 and array.size > 2048]  # type: ignore[attr-defined]
+    floats = [name for name, array in held(lowered).items() if array.dtype == np.float32 and array.size > 2048]
     assert floats == []
     parameters = sum(m.weight.numel() for m in network.network.modules() if isinstance(m, nn.Conv2d))
-    first = network.network.get_submodule("stem.0").weight.numel()  # type: ignore[operator, union-attr]
-    stored = sum(array.size for array in held(lowered).values() if array.dtype == np.int8)  # type: ignore[attr-defined]
-    zeros = sum(len(array) for name, array in held(lowered).items() if name.endswith(".zero"))  # type: ignore[arg-type]
+    first = parameter(network.network, "stem.0.weight").size
+    stored = sum(array.size for array in held(lowered).values() if array.dtype == np.int8)
+    zeros = sum(len(array) for name, array in held(lowered).items() if name.endswith(".zero"))
     assert stored - zeros - parameters + first <= 1  # and one zero for the spikes
 
 
@@ -217,7 +223,7 @@ def test_weights_of_no_module_that_runs_once_may_stay_in_float(
 def test_weights_that_are_no_numbers_are_refused() -> None:
     torch.manual_seed(1)
     network = prepared(nn.Linear(4, 7), (5,))
-    network.network.get_submodule("middle").weight.data[0, 0] = torch.nan  # type: ignore[union-attr, index]
+    network.network.get_parameter("middle.weight").data[0, 0] = torch.nan
     compiler = Compiler(network.network, torch.from_numpy(network.inputs[:2]))
     with pytest.raises(ExportError, match=r"^the weights of middle hold values that are no finite numbers"):
         compiler.compile(Options(2, precision="int8"))
