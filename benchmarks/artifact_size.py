@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.document import document, numbers
 from tks_edge_runtime.errors import TksEdgeError
 from tks_edge_runtime.files import write_json
 
@@ -68,22 +69,18 @@ def main() -> int:
     """Export, print a table, write JSON where asked to; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", default="sew_resnet18@32,sew_resnet18@224", help="by commas [%(default)s]")
-    parser.add_argument("--timesteps", default="1,2,4,8", help="T, by commas [%(default)s]")
+    parser.add_argument("--timesteps", type=numbers, default="1,2,4,8", help="T, by commas [%(default)s]")
     parser.add_argument("--output", type=Path, help="JSON")
     arguments = parser.parse_args()
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    found = document("artifact_size")
     try:
-        timesteps = [int(part) for part in arguments.timesteps.split(",")]
-    except ValueError:
-        parser.error(f"--timesteps is {arguments.timesteps}; numbers by commas are needed")
-    try:
-        found = []
         for network in arguments.networks.split(","):
-            rows = _rows(network, timesteps)
-            print(f"{_table(rows, timesteps)}\n", flush=True)
-            found += rows
+            rows = _rows(network, arguments.timesteps)
+            print(f"{_table(rows, arguments.timesteps)}\n", flush=True)
+            found["rows"] += rows
         if arguments.output is not None:
-            write_json(arguments.output, {"benchmark": "artifact size", "rows": found})
+            write_json(arguments.output, found)
     except TksEdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

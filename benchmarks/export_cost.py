@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tks_edge_runtime import device
+from benchmarks.document import document
 from tks_edge_runtime.errors import TksEdgeError
 from tks_edge_runtime.files import write_json
 
@@ -102,13 +102,14 @@ def main() -> int:
     arguments = parser.parse_args()
     print("| network | T | precision | export | peak memory | import before it | peak memory then | artifact |")
     print("|---|---|---|---|---|---|---|---|")
-    rows = []
+    found = document("export_cost")
+    rows = found["rows"]
     for precision in arguments.precisions.split(","):
         rows.append(_measured(arguments.network, arguments.timesteps, precision))
         print(_line(rows[-1]), flush=True)
     try:
         if arguments.output is not None:
-            write_json(arguments.output, {"benchmark": "export cost", "machine": device.facts(), "rows": rows})
+            write_json(arguments.output, found)
     except TksEdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -20,6 +20,8 @@ from benchmarks.worker import Job
 Key = TypeVar("Key")
 _ROOT = Path(__file__).resolve().parents[1]
 _WARM_UP_SECONDS = 0.2
+_RUNS = 3
+"""In a turn; as many for every variant, since the least of short turns is less than that of long ones."""
 _LONGEST_REASON = 200
 
 
@@ -129,7 +131,6 @@ def take_turns(
         The timings, and the reasons of those that failed on the way.
     """
     timings: dict[Key, Timing] = {key: Timing() for key in players}
-    runs: dict[Key, int] = {}
     failed: dict[Key, str] = {}
 
     def attempt(key: Key, **request: Any) -> dict[str, Any] | None:
@@ -140,13 +141,10 @@ def take_turns(
             return None
 
     for key in players:
-        if answer := attempt(key, warm_up=_WARM_UP_SECONDS):
-            runs[key] = answer["runs"]
+        attempt(key, warm_up=_WARM_UP_SECONDS)
     for index in range(rounds):
-        for key in list(runs) if index % 2 == 0 else list(reversed(runs)):
-            if key in failed:
-                continue
-            if answer := attempt(key, runs=runs[key]):
+        for key in list(players)[:: 1 if index % 2 == 0 else -1]:
+            if key not in failed and (answer := attempt(key, runs=_RUNS)):
                 timings[key].cpu_ms.append(answer["cpu_ms"])
                 timings[key].wall_ms.extend(answer["wall_ms"])
         if on_round is not None:

@@ -16,38 +16,29 @@ import os
 import signal
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.document import document, numbers
 from tks_edge_runtime import device
-from tks_edge_runtime.errors import InputError, TksEdgeError
+from tks_edge_runtime.errors import CheckError, InputError, TksEdgeError
 from tks_edge_runtime.files import write_json
 
 NETWORKS = "sew_resnet18@32,resnet18@32,sew_resnet18@224"
-_PACKAGES = ("tks-edge", "torch", "onnxruntime", "openvino", "spikingjelly", "numpy")
 _INTERRUPTED = 130
-
-
-def _numbers(text: str) -> list[int]:
-    """`1,2,4` as numbers of at least 1, each once."""
-    parts = text.split(",")
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers of at least 1, such as 1,2,4")
-    return list(dict.fromkeys(map(int, parts)))
 
 
 def _threads(text: str) -> list[int]:
     """`1,all` as numbers of threads; `all` is every physical core that this process may use."""
     facts = device.facts()
     cores = [facts[key] for key in ("cores_usable", "cores_physical") if facts[key]]
-    return _numbers(",".join(str(min(cores, default=1)) if part == "all" else part for part in text.split(",")))
+    return numbers(",".join(str(min(cores, default=1)) if part == "all" else part for part in text.split(",")))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", help=f"names with the image's size, by commas [{NETWORKS}]")
-    parser.add_argument("--timesteps", type=_numbers, help="T, by commas [1,2,4,8]")
+    parser.add_argument("--timesteps", type=numbers, help="T, by commas [1,2,4,8]")
     parser.add_argument("--threads", type=_threads, help="by commas; all: every physical core [1,all]")
     parser.add_argument("--rounds", type=int, help="turns of every variant [20]")
     parser.add_argument(
@@ -70,13 +61,6 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
 def _progress(text: str) -> None:
     """Show what is being done on a terminal, over what was done before."""
     if sys.stderr.isatty():
@@ -95,21 +79,8 @@ def _check_output(path: Path) -> None:
         raise InputError(f"--output {path} cannot be written: {error.strerror}. Choose another place.") from error
 
 
-def _document(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the JSON says before anything is measured."""
-    return {
-        "benchmark": "latency",
-        "command": ["python", "-m", "benchmarks.latency", *sys.argv[1:]],
-        "machine": device.facts(),
-        "versions": {package: _version(package) for package in _PACKAGES},
-        "rounds": arguments.rounds,
-        "fire_rates": {},
-        "states": [device.state()],
-        "rows": [],
-    }
-
-
-def _run(arguments: argparse.Namespace, document: dict[str, Any]) -> None:
+def _run(arguments: argparse.Namespace, found: dict[str, Any]) -> None:
+    """Measure what is asked for; CheckError where a graph of tks-edge is not its network."""
     # Imported here, so that --help and mistakes answer at once; and once the variable is set that ONNX Runtime reads.
     from benchmarks.comparison import Row, compare, make, one_run
     from benchmarks.latency_table import table
@@ -117,7 +88,8 @@ def _run(arguments: argparse.Namespace, document: dict[str, Any]) -> None:
     from benchmarks.variants import TWIN, VARIANTS, Case
 
     networks = [find(name) for name in arguments.networks]
-    wanted = [v for v in VARIANTS if v is TWIN or arguments.only in " ".join((v.name, v.engine, v.precision, v.target))]
+    only = arguments.only.lower()
+    wanted = [v for v in VARIANTS if v is TWIN or only in " ".join((v.name, v.engine, v.precision, v.target)).lower()]
     if arguments.only and wanted == [TWIN]:
         names = ", ".join(dict.fromkeys(f"{v.name} {v.engine} {v.precision}" for v in VARIANTS))
         raise InputError(f"--only {arguments.only}: no variant has that in its name. There are: {names}.")
@@ -125,7 +97,7 @@ def _run(arguments: argparse.Namespace, document: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(prefix="tks-edge-latency-") as folder:
             _progress(f"{measured.name}: calibrating")
             case = Case(measured, Path(folder))
-            document["fire_rates"][measured.name] = case.fire_rates
+            found["fire_rates"][measured.name] = case.fire_rates
             made = make(case, wanted, arguments.timesteps, _progress)
             for threads in arguments.threads:
                 rows: list[Row] = []
@@ -133,13 +105,16 @@ def _run(arguments: argparse.Namespace, document: dict[str, Any]) -> None:
                     taking_part = one_run(made, t, with_twins=t == arguments.timesteps[0])
                     new = compare(case, taking_part, t, threads, arguments.rounds, _progress)
                     rows += new
-                    document["rows"] += [dataclasses.asdict(row) for row in new]
-                    document["states"].append(device.state())
+                    found["rows"] += [dataclasses.asdict(row) for row in new]
+                    found["states"].append(device.state())
                     # Written each time: whoever stops a long run keeps what it has.
-                    write_json(arguments.output, document)
+                    write_json(arguments.output, found)
                 _progress("")
                 print(f"\n{measured.name}, {threads} thread{'s' if threads > 1 else ''}\n\n{table(rows)}", flush=True)
     print(f"\n~ does not promise the same spikes. Every run is in {arguments.output}.")
+    wrong = [f"{row['variant']} ({row['engine']})" for row in found["rows"] if row["target"] and row["problem"]]
+    if wrong:
+        raise CheckError(f"not all graphs of tks-edge could be measured: {', '.join(dict.fromkeys(wrong))}; see above.")
 
 
 def main() -> int:
@@ -149,15 +124,15 @@ def main() -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Ends the workers and removes the folder, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    document = _document(arguments)
+    found = document("latency") | {"rounds": arguments.rounds, "fire_rates": {}, "states": [device.state()]}
     try:
         _check_output(arguments.output)
-        _run(arguments, document)
+        _run(arguments, found)
     except TksEdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        kept = f"{arguments.output} has what was complete" if document["rows"] else "nothing was written"
+        kept = f"{arguments.output} has what was complete" if found["rows"] else "nothing was written"
         print(f"\ninterrupted; {kept}", file=sys.stderr)
         return _INTERRUPTED
     return 0

@@ -5,6 +5,7 @@ A new precision, target or form of the exporter is one more line in `VARIANTS`.
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Callable
@@ -21,7 +22,8 @@ from benchmarks.spikingjelly_networks import MultiStep, SingleStep
 from benchmarks.worker import Job
 from tks_edge_export import Calibration, Compiler, Options
 from tks_edge_export.manifests import state_specs
-from tks_edge_models import Network
+from tks_edge_models import LIF, LIFParameters, Network
+from tks_edge_models.lif import step
 from tks_edge_runtime.files import replacing
 
 _IMAGES = 8
@@ -40,6 +42,7 @@ class Variant:
         precision: of the graph.
         target: that tks-edge lowered the graph for; empty where it is not from tks-edge.
         form: "static", or "step" where a graph of one timestep is run T times.
+        skip: passes of tks-edge that are left out.
         exact: whether it promises the same spikes, so that its logits must be the network's.
         is_twin: whether it is the ReLU network, which runs one pass.
     """
@@ -50,6 +53,7 @@ class Variant:
     precision: str = "fp32"
     target: str = ""
     form: str = "static"
+    skip: frozenset[str] = frozenset()
     exact: bool = True
     is_twin: bool = False
 
@@ -102,8 +106,36 @@ class Case:
         return self._logits[key]
 
 
+class Loop(nn.Module):
+    """What a user exports who has no other tool: one timestep after the other, the membranes handed on in between."""
+
+    def __init__(self, network: Network, timesteps: int) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network)
+        self.timesteps = timesteps
+        membranes: dict[str, Tensor] = {}
+        self.rest = membranes.clear
+        for path, layer in self.network.named_modules():
+            if isinstance(layer, LIF):
+                layer.forward = _carried_on(layer.params, membranes, path)  # type: ignore[method-assign, assignment]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Run all timesteps, from rest, and take the mean."""
+        self.rest()
+        steps = [self.network(pixels, 1)[0] for _ in range(self.timesteps)]
+        return torch.stack(steps).mean(0)
+
+
+def _carried_on(params: LIFParameters, membranes: dict[str, Tensor], path: str) -> Callable[[Tensor], Tensor]:
+    def forward(current: Tensor) -> Tensor:
+        spikes, membranes[path] = step(current[0], membranes.get(path), params)
+        return spikes.unsqueeze(0)
+
+    return forward
+
+
 class MeanOverTime(nn.Module):
-    """What a user exports who has no other tool: the network with its loop over T, traced as it is."""
+    """The network as `tks_edge_models` runs it: T in the batch axis between neurons, the part before them once."""
 
     def __init__(self, network: Network, timesteps: int) -> None:
         super().__init__()
@@ -117,7 +149,9 @@ class MeanOverTime(nn.Module):
 
 
 def _tks_edge(variant: Variant, case: Case, timesteps: int) -> Job:
-    options = Options(timesteps, form=variant.form, precision=variant.precision, target=variant.target)
+    options = Options(
+        timesteps, form=variant.form, precision=variant.precision, target=variant.target, skip=variant.skip
+    )
     compiled = case.compiler(variant).compile(options, [image[None] for image in case.seen])
     name = "-".join(
         (
@@ -126,6 +160,7 @@ def _tks_edge(variant: Variant, case: Case, timesteps: int) -> Job:
             variant.form,
             variant.precision,
             variant.target,
+            *variant.skip,
         )
     )
     path = case.graph(name, lambda path: ir.save(compiled.model, path))
@@ -138,9 +173,14 @@ def _states(model: ir.Model, calibration: Calibration) -> list[tuple[str, str, i
     return [(state.input, state.output, state.zero) for state in state_specs(model, calibration)]
 
 
-def _plain(variant: Variant, case: Case, timesteps: int) -> Job:
+def _loop(variant: Variant, case: Case, timesteps: int) -> Job:
+    module = Loop(case.spiking, timesteps)
+    return _graph_job(variant, case, case.graph(f"loop-t{timesteps}", _plain_export(module, case)))
+
+
+def _batched(variant: Variant, case: Case, timesteps: int) -> Job:
     module = MeanOverTime(case.spiking, timesteps)
-    return _graph_job(variant, case, case.graph(f"plain-t{timesteps}", _plain_export(module, case)))
+    return _graph_job(variant, case, case.graph(f"batched-t{timesteps}", _plain_export(module, case)))
 
 
 def _spikingjelly_plain(variant: Variant, case: Case, timesteps: int) -> Job:
@@ -191,6 +231,7 @@ def _module_job(kind: str, case: Case, timesteps: int) -> Job:
 
 _ORT, _OV = "onnxruntime", "openvino"
 _FOR_ORT, _FOR_OV = "onnxruntime-cpu", "openvino"
+_A_STEP = frozenset({"merge_time"})
 TWIN = Variant("ReLU twin", _ORT, _tks_edge, target=_FOR_ORT, is_twin=True)
 """The one that every other is a ratio to."""
 TWIN_AGAIN = Variant("ReLU twin, once more", _ORT, _tks_edge, target=_FOR_ORT, is_twin=True)
@@ -202,19 +243,23 @@ VARIANTS = (
     Variant("ReLU twin", _OV, _tks_edge, target=_FOR_OV, is_twin=True),
     Variant("ReLU twin", _OV, _tks_edge, "int8", _FOR_OV, exact=False, is_twin=True),
     Variant("eager PyTorch", "torch", _eager),
-    Variant("plain export of the loop", _ORT, _plain),
+    Variant("plain export of the loop", _ORT, _loop),
+    Variant("plain export, T in the batch", _ORT, _batched),
     Variant("SpikingJelly, eager", "torch", _spikingjelly_eager),
     Variant("SpikingJelly, plain export", _ORT, _spikingjelly_plain),
     Variant("SpikingJelly, one step exported", _ORT, _spikingjelly_step, form="step"),
     Variant("tks-edge", _ORT, _tks_edge, target=_FOR_ORT),
     Variant("tks-edge", _ORT, _tks_edge, target="generic"),
+    Variant("tks-edge, one convolution a step", _ORT, _tks_edge, target=_FOR_ORT, skip=_A_STEP),
     Variant("tks-edge, step by step", _ORT, _tks_edge, target=_FOR_ORT, form="step"),
     Variant("tks-edge", _ORT, _tks_edge, "fp16", _FOR_ORT, exact=False),
     Variant("tks-edge", _ORT, _tks_edge, "int8", _FOR_ORT, exact=False),
+    Variant("tks-edge, one convolution a step", _ORT, _tks_edge, "int8", _FOR_ORT, skip=_A_STEP, exact=False),
     Variant("tks-edge", _ORT, _tks_edge, "int8", "generic"),
     Variant("tks-edge", _OV, _tks_edge, target=_FOR_OV),
     Variant("tks-edge", _OV, _tks_edge, "fp16", _FOR_OV, exact=False),
     Variant("tks-edge", _OV, _tks_edge, "int8", _FOR_OV),
+    Variant("tks-edge, one convolution a step", _OV, _tks_edge, "int8", _FOR_OV, skip=_A_STEP),
     Variant("tks-edge", _OV, _tks_edge, "int8", "generic"),
     Variant("tks-edge, step by step", _OV, _tks_edge, "int8", _FOR_OV, form="step"),
 )

@@ -7,7 +7,7 @@ libraries print goes to standard error.
 
     the job           -> {"open": true}
     {"logits": true}   -> {"logits": [[...], ...]}                  of every image of the job
-    {"warm_up": s}     -> {"runs": k}                               after s seconds and 3 runs: how many make a turn
+    {"warm_up": s}     -> {}                                        after s seconds and 3 runs
     {"runs": k}        -> {"cpu_ms": mean, "wall_ms": [k values]}   after one run that does not count
     what fails        -> {"error": reason}
 """
@@ -15,7 +15,6 @@ libraries print goes to standard error.
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import sys
@@ -33,8 +32,6 @@ Run = Callable[[Array], Array]
 """One inference: a batch of images in, its logits `[N, K]` out, both on the host."""
 
 _LEAST_RUNS = 3
-_TURN_SECONDS = 0.06
-_MOST_RUNS = 20
 _REST_SECONDS = 0.005
 _RESTS = 100
 
@@ -161,14 +158,12 @@ class _Variant:
         return {"cpu_ms": cpu, "wall_ms": wall}
 
     def _warm_up(self, seconds: float) -> dict[str, Any]:
-        start = time.perf_counter()
-        durations: list[float] = []
-        while len(durations) < _LEAST_RUNS or time.perf_counter() - start < seconds:
-            began = time.perf_counter()
+        start, done = time.perf_counter(), 0
+        while done < _LEAST_RUNS or time.perf_counter() - start < seconds:
             self._run_next()
-            durations.append(time.perf_counter() - began)
+            done += 1
         _rest()
-        return {"runs": min(_MOST_RUNS, math.ceil(_TURN_SECONDS / min(durations)))}
+        return {}
 
     def _run_next(self) -> None:
         self._run(self._images[self._next])

@@ -4,10 +4,10 @@ from tks_edge_export.any_module import export
 from tks_edge_export.artifact import Exported, Exporter, record_evaluation_set
 from tks_edge_export.codes import Calibration
 from tks_edge_export.compiler import Compiled, Compiler, export_graph
+from tks_edge_export.decisions import LayerComparison, StepComparison
 from tks_edge_export.errors import ExportError, VerificationError
 from tks_edge_export.options import FORMS, MEMBRANES, PRECISIONS, Options
 from tks_edge_export.reference import Reference
-from tks_edge_export.replay import LayerComparison, StepComparison
 from tks_edge_export.source import Samples, Source
 from tks_edge_export.targets import TARGETS
 from tks_edge_export.verify import Comparison, compare

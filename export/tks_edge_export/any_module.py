@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from tks_edge_export.artifact import INPUT_DTYPES, Exported, Exporter
 from tks_edge_export.errors import ExportError
-from tks_edge_export.options import Options
+from tks_edge_export.options import Options, names
+from tks_edge_export.probe import ForwardError
 from tks_edge_export.source import Samples, Source, weights_sha256
 from tks_edge_models import LIF
 from tks_edge_runtime.errors import unknown
@@ -78,28 +79,31 @@ def export(
         frames=frames,
         per_step=per_step,
         quantize_ends=quantize_ends,
-        keep_float=tuple(keep_float),
-        skip=frozenset(skip_passes),
+        keep_float=names("keep_float", keep_float),
+        skip=frozenset(names("skip_passes", skip_passes)),
     )
     _check_module(module)
     example = _array("the example input", example_input)
     inputs = example if samples is None else _like("samples", samples, example)
-    exporter = Exporter(
-        Source(
-            name=_file_name(name if name is not None else type(module).__name__.lower()),
-            network=module,
-            train_timesteps=timesteps,
-            classes=tuple(classes or ()),
-            preprocessing=None,
-            weights_sha256=weights_sha256(module),
-            samples=Samples("samples", "test", inputs, np.zeros(len(inputs), np.int64)),
-            accuracies=(),
-            calibration=inputs if calibration is None else _like("calibration", calibration, example),
-        ),
-        batch_size=len(example),
-        input_dtype=example.dtype.name,
-        frames=frames,
+    source = Source(
+        name=_file_name(name if name is not None else type(module).__name__.lower()),
+        network=module,
+        train_timesteps=timesteps,
+        classes=tuple(classes or ()),
+        preprocessing=None,
+        weights_sha256=weights_sha256(module),
+        samples=Samples("samples", "test", inputs, np.zeros(len(inputs), np.int64)),
+        accuracies=(),
+        calibration=inputs if calibration is None else _like("calibration", calibration, example),
     )
+    try:
+        exporter = Exporter(source, batch_size=len(example), input_dtype=example.dtype.name, frames=frames)
+    except ForwardError as error:
+        if not frames:
+            raise
+        raise ExportError(
+            f"{error} With frames, the example {list(example.shape)} is [N, T, ...], and the network gets [N, ...]."
+        ) from error
     return exporter.write(options, Path(output), verify_samples=len(inputs))
 
 
@@ -124,6 +128,9 @@ def _array(what: str, tensor: object) -> Array:
     if dtype not in INPUT_DTYPES:
         raise unknown("input dtype", dtype, INPUT_DTYPES)
     array: Array = tensor.detach().cpu().numpy()
+    wrong = array.size - np.count_nonzero(np.isfinite(array))
+    if wrong:
+        raise ExportError(f"{what}: {wrong} of {array.size} values are NaN or infinite; finite numbers are needed.")
     return array
 
 

@@ -128,7 +128,7 @@ class Exporter:
         )
         calibration = source.batches(_CALIBRATION_BATCH, self._example.dtype.name)
         compiled = self._compiler.compile(options, calibration)
-        lint.check(compiled.model, options.target)
+        lint.check(compiled.model, options.target, options.skip)
         comparison = self._compared(compiled, options, folder / f"{stem}.onnx.rejected", verify_samples, on_progress)
         golden, target = folder / f"{stem}.golden.npz", folder / f"{stem}.onnx"
         manifest = manifest_of(source, compiled, options, comparison, evaluation=evaluation, golden_file=golden.name)

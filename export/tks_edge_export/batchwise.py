@@ -70,18 +70,3 @@ def append_merged(
         old: OverTime.of_merged(builder, timesteps, copy, axis)
         for old, copy, axis in zip(node.outputs, copies, merged.outputs, strict=True)
     }
-
-
-def is_constant(value: ir.Value | None) -> bool:
-    """Whether the value is a weight or another constant, the same at every timestep and for every sample."""
-    return value is None or ir.convenience.get_const_tensor(value) is not None
-
-
-def refusal(node: ir.Node) -> str | None:
-    """Why T timesteps of `node` cannot run as one batch, or None when they can."""
-    axes = [None if is_constant(value) else 0 for value in node.inputs]
-    merged = merging(node, axes)
-    if isinstance(merged, str):
-        return merged
-    simple = merged.inputs == tuple(axes) and merged.outputs == (0,) and merged.target is None
-    return None if simple and node.op_type not in ("Squeeze", "Unsqueeze") else "the batch is not axis 0 throughout"

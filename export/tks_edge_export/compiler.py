@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,37 +13,49 @@ from torch import Tensor, nn
 from tks_edge_export.calibrate import Wanted, calibrate
 from tks_edge_export.capture import Capture, capture, is_lif
 from tks_edge_export.codes import Calibration, Code
-from tks_edge_export.dependence import neurons_behind
+from tks_edge_export.coverage import coverage
+from tks_edge_export.dependence import neurons_behind, neurons_reached
 from tks_edge_export.errors import ExportError
-from tks_edge_export.layers import Layer, Place, output_of, weighted_layers
+from tks_edge_export.layers import Layer, Place, weighted_layers
+from tks_edge_export.one_timestep import check_timesteps
 from tks_edge_export.options import Options
 from tks_edge_export.passes import CLEAN_UP, FOR_ONNXRUNTIME, LAID_OUT, LAYOUT, ONE_STEP, apply, check_skipped
 from tks_edge_export.passes.encode_int8 import EncodeInt8
 from tks_edge_export.passes.to_fp16 import ToFp16
 from tks_edge_export.provenance import module_path
-from tks_edge_export.quantization import as_module, covered_layers, fits, quantize_weights
+from tks_edge_export.quantization import as_module, fits, quantize_weights
 from tks_edge_export.reference import (
     CODED_VALUES,
     FLOAT16,
     FLOAT32,
     Reference,
-    check_modules,
     holds_weights,
     reference_network,
 )
 from tks_edge_export.unroll import logits_shape, unroll
 
 Batches = Iterable[npt.NDArray[Any]]
+_HANDED_ON = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Relu"})
+"""Operators that give every value as they get it, or cut it off at 0."""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A graph, the names of the passes that made it, the network that it must equal, and what was found on samples."""
+    """A graph, and what is to be known of it.
+
+    Attributes:
+        model: the graph.
+        passes: the names of those that made it.
+        reference: the network that it must equal.
+        calibration: what was found on samples.
+        kept_float: the names of layers that int8 leaves in float, besides the first layer and the classifier.
+    """
 
     model: ir.Model
     passes: tuple[str, ...]
     reference: Reference
     calibration: Calibration
+    kept_float: tuple[str, ...] = ()
 
 
 class Compiler:
@@ -62,6 +74,7 @@ class Compiler:
 
     def __init__(self, module: nn.Module, example: Tensor) -> None:
         self._module = module
+        self._example = example
         self._captured = capture(module, example)
         _, self.classes = logits_shape(self._captured.model.graph)
 
@@ -83,11 +96,13 @@ class Compiler:
                 f"timesteps is {options.timesteps} and the form {options.form}, but the network has no LIF layer: it "
                 "runs one pass. Use one timestep and the form static."
             )
+        check_timesteps(self._module, self._example, options.timesteps)
         captured = Capture(self._captured.model.clone(), dict(self._captured.neurons))
         passes = [*apply(captured, ONE_STEP, options.skip)]
         reference, found = Reference(self._module), Calibration()
+        kept: tuple[str, ...] = ()
         if options.precision == "int8":
-            reference, found = self._quantize(captured, options, calibration)
+            reference, found, kept = self._quantize(captured, options, calibration)
             passes.append("quantize_weights")
         if options.precision == "fp16":
             reference = self._halved(captured)
@@ -99,24 +114,25 @@ class Compiler:
         if options.precision == "int8":
             EncodeInt8(options.lowering, found)(laid_out.model)
             passes.append("encode_int8")
-        if options.precision == "fp32" and options.lowering.fuses_hard_sigmoid:
+        if options.fuses_hard_sigmoid:
             passes += apply(laid_out, FOR_ONNXRUNTIME, options.skip)
         passes += apply(laid_out, CLEAN_UP, options.skip)
-        return Compiled(laid_out.model, tuple(passes), reference, found)
+        return Compiled(laid_out.model, tuple(passes), reference, found, kept)
 
     def _quantize(
         self, captured: Capture, options: Options, calibration: Calibration | Batches | None
-    ) -> tuple[Reference, Calibration]:
-        """Round the weights of one captured timestep, in place; returns the network that has them."""
+    ) -> tuple[Reference, Calibration, tuple[str, ...]]:
+        """Round the weights of one captured timestep, in place; returns the network that has them, and what has not."""
         graph = captured.model.graph
-        layers = covered_layers(graph, options)
-        check_modules(self._module, layers)
+        covered = coverage(self._module, graph, options)
+        layers = covered.layers
         wanted = _wanted(self._module, captured, layers, options)
         found = self._calibrated(wanted, options, calibration)
         rounded = quantize_weights(graph, layers, found, whole_biases=options.codes_currents)
         network = reference_network(self._module, rounded, captured.neurons, found, wanted.outputs)
         exact = neurons_behind(graph, [layer.path for layer in rounded if layer.exact]) - found.zeros.keys()
-        return Reference(network, CODED_VALUES if found.inputs or found.currents else FLOAT32, exact), found
+        rounding = CODED_VALUES if found.inputs or found.currents else FLOAT32
+        return Reference(network, rounding, exact), found, covered.kept_float
 
     def _halved(self, captured: Capture) -> Reference:
         """Change one captured timestep to half precision, in place; returns the network with its weights rounded."""
@@ -139,24 +155,38 @@ class Compiler:
         return calibrate(self._module, calibration, options.timesteps, wanted, frames=options.frames)
 
 
-def _wanted(module: nn.Module, captured: Capture, layers: list[Layer], options: Options) -> Wanted:
+def _wanted(module: nn.Module, captured: Capture, layers: Sequence[Layer], options: Options) -> Wanted:
     """Where int8 rounds what is no spike."""
     dtype = options.lowering.spikes
-    inputs = [layer.path for layer in layers if not fits(layer.grid, dtype)]
+    inputs = list(dict.fromkeys(layer.path for layer in layers if not fits(layer.grid, dtype)))
     if not options.codes_currents:
         return Wanted(inputs, {}, {}, signed=dtype == "int8")
     coded = neurons_behind(captured.model.graph, [layer.path for layer in layers])
+    in_float = {layer.path for layer in layers if not neurons_reached(layer.output) <= coded}
     outputs = {
         layer.path: _giver(module, captured.model.graph, layer)
         for layer in layers
-        if layer.place is not Place.CLASSIFIER and not all(is_lif(user) for user in _users(layer))
+        if layer.place is not Place.CLASSIFIER and layer.path not in in_float and not all(map(is_lif, _readers(layer)))
     }
     neurons = {path: params for path, params in captured.neurons.items() if path in coded}
     return Wanted(inputs, outputs, neurons, signed=False)
 
 
 def _users(layer: Layer) -> list[ir.Node]:
-    return [use.node for use in output_of(layer.node, layer.path).uses()]
+    return [use.node for use in layer.output.uses()]
+
+
+def _readers(layer: Layer) -> list[ir.Node]:
+    """What computes with a layer's output; a neuron there rounds it to its own codes, so that two roundings do harm."""
+    found = []
+    pending = _users(layer)
+    while pending:
+        node = pending.pop()
+        if node.op_type in _HANDED_ON:
+            pending += node.successors()
+        else:
+            found.append(node)
+    return found
 
 
 def _giver(module: nn.Module, graph: ir.Graph, layer: Layer) -> str:
@@ -164,7 +194,9 @@ def _giver(module: nn.Module, graph: ir.Graph, layer: Layer) -> str:
     users = _users(layer)
     relu = module_path(users[0]) if [user.op_type for user in users] == ["Relu"] else None
     # A function or a module that runs several times is no part of this layer; it lets the codes pass as they are.
-    if relu and isinstance(module.get_submodule(relu), nn.ReLU) and [*map(module_path, graph)].count(relu) == 1:
+    made = [*map(module_path, graph)]
+    alone = [other.path for other in weighted_layers(graph)].count(layer.path) == 1
+    if relu and alone and isinstance(module.get_submodule(relu), nn.ReLU) and made.count(relu) == 1:
         return relu
     return layer.norms[-1] if layer.norms else layer.path
 

@@ -1,4 +1,4 @@
-"""Which LIF layers read nothing but spikes and the outputs of given layers: what holds for these, holds for them.
+"""Which LIF layers read what a layer gives, and which nothing but spikes and the outputs of given layers.
 
 Where the layers' outputs are the same to the bit in any order of summation, so is the current, and the spikes must be
 equal in every engine. Where they are integers, the current can be one.
@@ -53,6 +53,21 @@ def neurons_behind(graph: ir.Graph, layers: Iterable[str]) -> frozenset[str]:
                 found.add(node.attributes[PATH].as_string())
         elif node.op_type in _ELEMENTWISE and all(_is_behind(value, behind, known) for value in operands):
             behind.update(node.outputs)
+    return frozenset(found)
+
+
+def neurons_reached(value: ir.Value) -> frozenset[str]:
+    """The paths of the LIF layers whose currents depend on `value` without another LIF layer between."""
+    found: set[str] = set()
+    seen: set[ir.Node] = set()
+    pending = [use.node for use in value.uses()]
+    while pending:
+        node = pending.pop()
+        if is_lif(node):
+            found.add(node.attributes[PATH].as_string())
+        elif node not in seen:
+            seen.add(node)
+            pending += node.successors()
     return frozenset(found)
 
 

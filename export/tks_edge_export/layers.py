@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from tks_edge_export.capture import is_lif
 from tks_edge_export.grid import Grid, grids
 from tks_edge_export.provenance import folded_into, module_path
 from tks_edge_export.values import static_shape
@@ -23,7 +24,7 @@ class Place(enum.Enum):
     """Where a layer stands between the input and the logits."""
 
     FIRST = "first"
-    """No layer with weights comes before it: it reads the normalised pixels."""
+    """No layer with weights and no LIF layer comes before it: it reads the normalised pixels."""
     BETWEEN = "between"
     CLASSIFIER = "classifier"
     """No layer with weights comes after it."""
@@ -35,7 +36,7 @@ class Layer:
 
     Attributes:
         node: in the captured graph.
-        path: the module that made it, with its parameters; empty where the tracer does not say.
+        path: the module that made it; empty where the network itself did, or the tracer does not say.
         norms: modules that were folded into it.
         channel_axis: the axis of the weight that counts output channels.
         grid: of its input, where that has one.
@@ -55,31 +56,50 @@ class Layer:
         return _array(self.node.inputs[1])
 
     @property
+    def name(self) -> str:
+        """The module's path, or the name of the weight where no module below the network made the node."""
+        return self.path or str(self.node.inputs[1].name if self.node.inputs[1] is not None else self.node.name)
+
+    @property
     def bias(self) -> Array | None:
         """The bias `[channels]`, where it has one."""
-        value = self.node.inputs[2] if len(self.node.inputs) > 2 else None
-        return None if value is None else _array(value)
+        found = bias_of(self.node)
+        return None if found is None else _array(found[0].inputs[found[1]])
+
+    @property
+    def output(self) -> ir.Value:
+        """What the layer gives, its bias added."""
+        found = bias_of(self.node)
+        return self.node.outputs[0] if found is None else found[0].outputs[0]
 
 
 def weighted_layers(graph: ir.Graph) -> Iterator[Layer]:
     """Every layer with weights, in the order of execution."""
     known = grids(graph)
     nodes = [node for node in graph if _is_weighted(node)]
-    behind, before = _reached(nodes, _next), _reached(nodes, _previous)
+    behind, before = _reached([*nodes, *filter(is_lif, graph)], _next), _reached(nodes, _previous)
     for node in nodes:
         value = node.inputs[0]
         grid = known.get(value) if value is not None else None
         place = Place.FIRST if node not in behind else Place.BETWEEN if node in before else Place.CLASSIFIER
-        yield Layer(node, module_path(node) or "", folded_into(node), _channel_axis(node), grid, place)
+        yield Layer(node, module_path(node) or "", folded_into(node), channel_axis(node), grid, place)
 
 
-def output_of(node: ir.Node, path: str) -> ir.Value:
-    """What the module at `path` gives, whose weights `node` multiplies by: its bias may be added by another node."""
+def bias_of(node: ir.Node) -> tuple[ir.Node, int] | None:
+    """The node that adds the bias of the layer `node`, and which of its inputs that is: of a matrix product, another.
+
+    An addition is part of the layer where the same module made it, and nothing else reads the product.
+    """
+    if node.op_type != "MatMul":
+        return (node, 2) if len(node.inputs) > 2 and node.inputs[2] is not None else None
     users = [use.node for use in node.outputs[0].uses()]
-    adds_bias = [user.op_type for user in users] == ["Add"] and any(
-        value is not None and value.name == f"{path}.bias" for value in users[0].inputs
-    )
-    return users[0].outputs[0] if adds_bias else node.outputs[0]
+    if [user.op_type for user in users] != ["Add"] or node.outputs[0].is_graph_output():
+        return None
+    made_here = module_path(node) and module_path(users[0]) == module_path(node)
+    added = [
+        i for i, value in enumerate(users[0].inputs) if _is_constant(value) and len(static_shape(value) or ()) == 1
+    ]
+    return (users[0], added[0]) if made_here and added else None
 
 
 def nodes_from_the_first_layer_on(graph: ir.Graph) -> set[ir.Node]:
@@ -112,7 +132,8 @@ def _previous(node: ir.Node) -> Iterable[ir.Node]:
     return node.predecessors()
 
 
-def _channel_axis(node: ir.Node) -> int:
+def channel_axis(node: ir.Node) -> int:
+    """The axis of the weight of a layer that counts its output channels."""
     rank = len(static_shape(node.inputs[1]) or ())
     if node.op_type == "Gemm":
         return 0 if "transB" in node.attributes and node.attributes["transB"].as_int() else 1

@@ -6,7 +6,7 @@ Each engine has a table in `operators/`, with its source. A graph for `generic` 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import onnx
@@ -57,8 +57,13 @@ def lint(model: ir.Model, target: str) -> tuple[Finding, ...]:
     return tuple(finding for node in known.graph for engine in engines for finding in _of_engine(node, engine))
 
 
-def check(model: ir.Model, target: str) -> None:
+def check(model: ir.Model, target: str, skipped: Collection[str] = ()) -> None:
     """Refuse a graph that `target` does not run.
+
+    Args:
+        model: the graph.
+        target: a key of `TARGETS`.
+        skipped: passes that were left out, which may be why.
 
     Raises:
         ExportError: the message names the operator, its node, why, and a target that runs the graph if there is one.
@@ -74,7 +79,8 @@ def check(model: ir.Model, target: str) -> None:
     more = f" (also: {', '.join(f'{name} x{count}' for name, count in counts.items())})" if others else ""
     fitting = [name for name in TARGETS if not lint(model, name)]
     advice = f", or export with --target {' or '.join(fitting)}" if fitting else ""
-    raise ExportError(f"target {target}: {first}{more}. Build the network without it{advice}.")
+    remedy = f"Do not skip {', '.join(sorted(skipped))}" if skipped else "Build the network without it"
+    raise ExportError(f"target {target}: {first}{more}. {remedy}{advice}.")
 
 
 def _inferred(model: ir.Model) -> ir.Model:

@@ -62,7 +62,7 @@ def manifest_of(
         neuron=neuron_spec(source.network),
         encoding="frames" if options.frames else "direct",
         readout="mean",
-        precision=_precision(options),
+        precision=_precision(options, compiled.kept_float),
         input=_tensor_spec(graph.inputs[0], _layout(graph.inputs[0], options), "raw pixels, 0 to 255"),
         outputs=tuple(
             _tensor_spec(value, *_meaning(str(value.name), options))
@@ -128,13 +128,13 @@ def options_of(manifest: Manifest) -> Options:
     )
 
 
-def _precision(options: Options) -> Precision:
+def _precision(options: Options, kept_float: tuple[str, ...]) -> Precision:
     membrane = "uint8" if options.codes_currents else _FLOATS[options.membrane]
     if options.precision != "int8":
         kind = _FLOATS[options.precision]
         return Precision(options.precision, kind, kind, membrane, ends=kind)
     ends = "int8" if options.quantize_ends else "float32"
-    return Precision("int8", "int8", options.lowering.spikes, membrane, ends, options.keep_float)
+    return Precision("int8", "int8", options.lowering.spikes, membrane, ends, kept_float)
 
 
 def _calibration(found: Calibration) -> CalibrationSpec | None:

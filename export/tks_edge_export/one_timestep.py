@@ -6,20 +6,19 @@ once must give what it gives for each of them alone, or, where it reads out itse
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tks_edge_export.errors import ExportError
-from tks_edge_export.probe import Probe, TimeAxisError, outputs_recorded
+from tks_edge_export.probe import TIMESTEPS, Probe, TimeAxisError, probing_input, values_recorded
 from tks_edge_export.statefulness import varied
 
 _GAINS = (1.0, 3.0)
-_STEPS = (0, 0, 1, 1)
-"""Which of two timesteps is run alone and which of them four times at once: neurons of another kind, with any usual
-threshold, gather something over two equal steps that they do not from one, and anything else tells 0 from 1."""
+_TIMESTEPS = 4
 _TOLERANCE = 1e-3
 """Relative, of the root mean square. Convolutions of another batch round differently, and a jump such as that of `sign`
 makes more of it; what looks across time changes outputs by far more."""
@@ -37,30 +36,86 @@ class _Run:
 def check_one_timestep(probe: Probe, x: Tensor) -> None:
     """Refuse a network that runs several timesteps when it is asked for one, or mixes timesteps outside LIF layers.
 
+    Whether it mixes them is tried with four; `check_timesteps` tries the number that is asked for.
+
     Args:
-        probe: the network, which has run on `x` last.
+        probe: the network.
         x: its input.
 
     Raises:
         ExportError: names the module.
     """
+    probe.run(x)
     batch, currents = x.shape[0], dict(probe.currents)
+    _check_parameters(probe, x, currents)
     for path, shape in currents.items():
         if shape[0] not in (1, batch):
             raise ExportError(_several(probe, path, shape, batch))
     if batch > 1 and any(shape[:2] == (batch, batch) for shape in currents.values()):
         _check_batch_of(probe, x)
+    _check_together(probe, x, _TIMESTEPS, currents)
+
+
+@torch.inference_mode(mode=False)
+def check_timesteps(module: nn.Module, example: Tensor, timesteps: int) -> None:
+    """Refuse a network that does something else at T timesteps than at each of them alone.
+
+    Args:
+        module: a network that has been captured.
+        example: as it was captured with.
+        timesteps: T.
+
+    Raises:
+        ExportError: names the module.
+    """
+    if timesteps in (1, _TIMESTEPS):
+        return  # The capture has seen these.
+    probe, x = Probe(module), probing_input(example)
+    probe.run(x)
+    _check_together(probe, x, timesteps, dict(probe.currents))
+
+
+def _check_parameters(probe: Probe, x: Tensor, currents: dict[str, tuple[int, ...]]) -> None:
+    """Refuse another optional parameter that is a number, or that LIF layers get another number of timesteps from."""
+    for parameter in list(inspect.signature(type(probe.network).forward).parameters.values())[2:]:
+        if parameter.name == TIMESTEPS or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        # bool is an int, but a switch.
+        if type(parameter.default) is int or (
+            parameter.default is None and _reshapes(probe, x, parameter.name, currents)
+        ):
+            raise ExportError(
+                f"{probe.name('')} takes {parameter.name!r} beside its input, which is left at {parameter.default}. If "
+                f"it is the number of timesteps, call it `{TIMESTEPS}`; if not, wrap the network in a module whose "
+                "forward takes the input alone."
+            )
+
+
+def _reshapes(probe: Probe, x: Tensor, name: str, currents: dict[str, tuple[int, ...]]) -> bool:
+    """Whether currents have another shape when `forward` gets a number of this name."""
+    try:
+        probe.run(x, told={name: _TIMESTEPS})
+    except ExportError:
+        return False
+    return probe.currents != currents
+
+
+def _check_together(probe: Probe, x: Tensor, timesteps: int, currents: dict[str, tuple[int, ...]]) -> None:
+    """Refuse a network that mixes T timesteps; `currents` are the shapes of what its LIF layers get for `x`."""
     if not currents:
         return
-    gains = [_GAINS[step] for step in _STEPS]
+    # A half of each: over equal steps neurons of another kind gather what they do not from one, and no other order,
+    # sum or shift leaves both halves as they are.
+    steps = [int(2 * t >= timesteps) for t in range(timesteps)]
+    gains = [_GAINS[step] for step in steps]
     if probe.takes_timesteps:
         alone = [_Run(x, 1, [gain]) for gain in _GAINS]
-        if _check_mixing(probe, alone, _Run(x, len(_STEPS), gains)):
+        if _check_mixing(probe, alone, steps, _Run(x, timesteps, gains)):
             return
-    if batch == 1 and all(shape[0] == 1 for shape in currents.values()):
+    if x.shape[0] == 1 and all(shape[0] == 1 for shape in currents.values()):
         inputs = (x, varied(x))
         alone = [_Run(each, None, [gain]) for each, gain in zip(inputs, _GAINS, strict=True)]
-        _check_mixing(probe, alone, _Run(torch.cat([inputs[step] for step in _STEPS]), None, gains))
+        _check_mixing(probe, alone, steps, _Run(torch.cat([inputs[step] for step in steps]), None, gains))
 
 
 def _several(probe: Probe, path: str, shape: Sequence[int], batch: int) -> str:
@@ -82,8 +137,8 @@ def _check_batch_of(probe: Probe, x: Tensor) -> None:
             raise ExportError(_several(probe, path, (batch, batch, *shape[2:]), batch))
 
 
-def _check_mixing(probe: Probe, alone: Sequence[_Run], at_once: _Run) -> bool:
-    """Compare several timesteps at once with each alone; returns whether the network runs several at all."""
+def _check_mixing(probe: Probe, alone: Sequence[_Run], steps: Sequence[int], at_once: _Run) -> bool:
+    """Compare several timesteps at once, each one of `alone`, with these; returns whether the network runs several."""
     outputs = [_output(probe, run) for run in alone]
     try:
         together = _output(probe, at_once)
@@ -93,11 +148,11 @@ def _check_mixing(probe: Probe, alone: Sequence[_Run], at_once: _Run) -> bool:
         return False
     except ExportError:
         return False
-    if not _follows(together, outputs):
+    if not _follows(together, [outputs[step] for step in steps]):
         raise ExportError(
-            f"{probe.name(_first_mixing(probe, alone, at_once))} gives something else for several timesteps at once "
-            "than for each alone. A graph is made of one timestep: only LIF layers may look across time, and forward "
-            "gives the logits of every timestep, [T, N, K], or their mean."
+            f"{probe.name(_first_mixing(probe, alone, steps, at_once))} gives something else for {len(steps)} "
+            "timesteps at once than for each alone. A graph is made of one timestep: only LIF layers may look across "
+            "time, and forward gives the logits of every timestep, [T, N, K], or their mean."
         )
     return True
 
@@ -106,22 +161,31 @@ def _output(probe: Probe, run: _Run) -> object:
     return probe.run(run.x, timesteps=run.timesteps, gains=run.gains)
 
 
-def _first_mixing(probe: Probe, alone: Sequence[_Run], at_once: _Run) -> str:
+def _first_mixing(probe: Probe, alone: Sequence[_Run], steps: Sequence[int], at_once: _Run) -> str:
     """The path of the innermost module that is the first to mix; of the network where none of its modules does."""
     together, *singles = [_recorded(probe, run) for run in (at_once, *alone)]
-    for index, (path, output) in enumerate(together):
+    for index, (path, value) in enumerate(together):
         others = [single[index] for single in singles if index < len(single)]
-        if len(others) < len(singles) or any(other_path != path for other_path, _ in others):
-            return path.rpartition(".")[0]
-        if not _follows(output, [other for _, other in others]):
+        paths = [path, *(other for other, _ in others)]
+        if len(others) < len(singles) or len(set(paths)) > 1:
+            return _around(paths)
+        if not _follows(value, [others[step][1] for step in steps]):
             return path
     return ""
 
 
+def _around(paths: Sequence[str]) -> str:
+    """The path of the innermost module that holds, or is, all of these."""
+    path = paths[0]
+    while path and not all(f"{each}.".startswith(f"{path}.") for each in paths):
+        path = path.rpartition(".")[0]
+    return path
+
+
 def _recorded(probe: Probe, run: _Run) -> list[tuple[str, Tensor]]:
-    with outputs_recorded(probe) as outputs:
+    with values_recorded(probe) as values:
         _output(probe, run)
-    return outputs
+    return values
 
 
 def _follows(together: object, alone: Sequence[object]) -> bool:
@@ -129,7 +193,7 @@ def _follows(together: object, alone: Sequence[object]) -> bool:
     singles = [single for single in alone if isinstance(single, Tensor)]
     if not isinstance(together, Tensor) or len(singles) != len(alone):
         return True
-    steps = torch.stack([singles[step].flatten().double() for step in _STEPS])
+    steps = torch.stack([single.flatten().double() for single in singles])
     if together.numel() == steps.numel():
         return _close(together, steps)
     return together.numel() == steps[0].numel() and _close(together, steps.mean(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tks_edge_export.errors import ExportError
@@ -47,8 +48,10 @@ class Options:
     skip: frozenset[str] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.timesteps, int) or not 1 <= self.timesteps <= MAX_TIMESTEPS:
+        if type(self.timesteps) is not int or not 1 <= self.timesteps <= MAX_TIMESTEPS:
             raise ExportError(f"timesteps is {self.timesteps!r}; a static graph is made for 1 to {MAX_TIMESTEPS}.")
+        names("keep_float", self.keep_float)
+        names("skip", self.skip)
         named = (
             ("form", self.form, FORMS),
             ("precision", self.precision, PRECISIONS),
@@ -73,6 +76,26 @@ class Options:
         return find_target(self.target)
 
     @property
+    def fuses_hard_sigmoid(self) -> bool:
+        """Whether spikes may take the form that the target computes inside a convolution."""
+        return self.precision == "fp32" and self.lowering.fuses_hard_sigmoid
+
+    @property
     def codes_currents(self) -> bool:
         """Whether membranes are 8-bit codes."""
         return self.precision == "int8" and self.lowering.codes_currents
+
+
+def names(what: str, got: Iterable[str]) -> tuple[str, ...]:
+    """Several names, as a tuple.
+
+    Raises:
+        ExportError: one string, whose letters are no names, or something else that is no name.
+    """
+    is_list = isinstance(got, Iterable) and not isinstance(got, str)
+    several = tuple(got) if is_list else ()
+    wrong = [name for name in several if not isinstance(name, str)]
+    if not is_list or wrong:
+        one, example = wrong[0] if wrong else got, got if isinstance(got, str) else "head"
+        raise ExportError(f"{what}: got {one!r}; a list of names is needed, such as [{example!r}].")
+    return several

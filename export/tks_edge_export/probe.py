@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -19,10 +20,15 @@ from tks_edge_models import LIF
 
 TIMESTEPS = "timesteps"
 """The parameter of `forward` that says for how many timesteps a still image is shown."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class TimeAxisError(ExportError):
     """A LIF layer does not get several timesteps along axis 0."""
+
+
+class ForwardError(ExportError):
+    """The network fails on its input."""
 
 
 class Probe:
@@ -58,7 +64,15 @@ class Probe:
         """Whether `forward` is told T."""
         return TIMESTEPS in inspect.signature(type(self.network).forward).parameters
 
-    def run(self, x: Tensor, *, timesteps: int | None = 1, gains: Sequence[float] = (1.0,), seed: int = 0) -> object:
+    def run(
+        self,
+        x: Tensor,
+        *,
+        timesteps: int | None = 1,
+        gains: Sequence[float] = (1.0,),
+        seed: int = 0,
+        told: Mapping[str, object] | None = None,
+    ) -> object:
         """Run the network.
 
         Args:
@@ -66,13 +80,16 @@ class Probe:
             timesteps: T, where `forward` takes it and this is not None.
             gains: the factor on the output of every LIF layer: one for all, or one for each timestep along axis 0.
             seed: of the random numbers that it should not draw.
+            told: what its `forward` gets beside these, by name.
 
         Raises:
             ExportError: it fails, or a LIF layer gets something else than currents.
         """
         self.currents = {}
         self.replace_layers(lambda path: self._stand_in(path, gains))
-        options = {TIMESTEPS: timesteps} if self.takes_timesteps and timesteps is not None else {}
+        options = dict(told or {})
+        if self.takes_timesteps and timesteps is not None:
+            options[TIMESTEPS] = timesteps
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             try:
@@ -80,7 +97,7 @@ class Probe:
             except ExportError:
                 raise
             except Exception as error:
-                raise ExportError(
+                raise ForwardError(
                     f"{self.name(raised_in(error, self.network))} fails on the example of shape {list(x.shape)} and "
                     f"type {x.dtype}: {reason(error)}"
                 ) from error
@@ -127,16 +144,27 @@ def probing_input(example: Tensor) -> Tensor:
 
 
 @contextmanager
-def outputs_recorded(probe: Probe) -> Iterator[list[tuple[str, Tensor]]]:
-    """Collect what every module of the network gives, the innermost first, as (module path, tensor)."""
+def values_recorded(probe: Probe) -> Iterator[list[tuple[str, Tensor]]]:
+    """Collect what every module gets and gives, in the order of execution, as (path of who made it, tensor).
+
+    What a module gets is made by the module that calls it.
+    """
     found: list[tuple[str, Tensor]] = []
+    running: list[str] = []
     handles = []
     for path, layer in probe.network.named_modules():
 
-        def record(_layer: nn.Module, _inputs: object, output: object, path: str = path) -> None:
+        def enter(_layer: nn.Module, inputs: object, options: object, path: str = path) -> None:
+            caller = running[-1] if running else ""
+            found.extend((caller, value.detach().clone()) for value in tensors_in([inputs, options]))
+            running.append(path)
+
+        def leave(_layer: nn.Module, _inputs: object, output: object) -> None:
+            path = running.pop()
             found.extend((path, value.detach().clone()) for value in tensors_in(output))
 
-        handles.append(layer.register_forward_hook(record))
+        handles.append(layer.register_forward_pre_hook(enter, with_kwargs=True))
+        handles.append(layer.register_forward_hook(leave))
     try:
         yield found
     finally:
@@ -169,8 +197,10 @@ def raised_in(error: BaseException, network: nn.Module) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of an error's message, or its kind where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """The first line of an error's message, or its kind where it has none; for the tracer's errors, of their cause."""
+    while isinstance(error, torch.onnx.OnnxExporterError) and (cause := error.__cause__ or error.__context__):
+        error = cause
+    return next(iter(_COLOURS.sub("", str(error)).strip().splitlines()), type(error).__name__)
 
 
 def _copied(module: nn.Module) -> nn.Module:

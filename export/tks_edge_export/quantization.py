@@ -1,4 +1,4 @@
-"""Weights of 8 bits: which layers get them, and what becomes of each.
+"""Weights of 8 bits: what becomes of each layer that gets them.
 
 Every output channel has a scale of its own, a power of two,
 
@@ -21,14 +21,14 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from tks_edge_export.codes import Calibration
-from tks_edge_export.errors import ExportError
 from tks_edge_export.grid import Grid
-from tks_edge_export.layers import Array, Layer, Place, weighted_layers
-from tks_edge_export.options import Options
+from tks_edge_export.layers import Array, Layer, bias_of
 from tks_edge_export.values import constant
 
 INT8 = "int8"
 """Under this key an initializer's `meta` holds its `Int8Weight`."""
+BIAS_OF = "bias_of"
+"""Under this key the `meta` of a bias that was rounded holds the path of its layer."""
 _LARGEST = 127
 _SMALLEST = 2.0**-100
 """Channels whose weights are all smaller become 0: the scale must be a float32 that is not."""
@@ -72,47 +72,6 @@ class RoundedLayer:
     exact: bool
 
 
-def covered_layers(graph: ir.Graph, options: Options) -> list[Layer]:
-    """The layers of one captured timestep that int8 covers.
-
-    These are the ones between spikes, whose inputs 8 bits hold exactly; of a network without spikes, the ones between
-    the first layer and the classifier; and, with `quantize_ends`, all.
-
-    Raises:
-        ExportError: a layer's input can be larger than 8 bits hold, its weights are not finite, or a path in
-            `keep_float` is none of the layers.
-    """
-    layers = [layer for layer in weighted_layers(graph) if layer.path]
-    unknown = sorted(set(options.keep_float) - {layer.path for layer in layers})
-    if unknown:
-        paths = ", ".join(layer.path for layer in layers)
-        raise ExportError(f"{unknown[0]!r} is no layer with weights. There are: {paths}.")
-    spiking = any(layer.grid is not None for layer in layers)
-    covered = [
-        layer
-        for layer in layers
-        if layer.path not in options.keep_float
-        and (options.quantize_ends or (layer.place is Place.BETWEEN and (layer.grid is not None or not spiking)))
-    ]
-    for layer in covered:
-        _check(layer, options.lowering.spikes)
-    return covered
-
-
-def _check(layer: Layer, dtype: str) -> None:
-    """Refuse a sum of spikes that overflows the integers, and weights that are no numbers."""
-    grid, limits = layer.grid, np.iinfo(dtype)
-    if not all(np.isfinite(array).all() for array in (layer.weight, layer.bias) if array is not None):
-        raise ExportError(
-            f"the weights of {layer.path} hold values that are no finite numbers; train the network again."
-        )
-    if layer.place is Place.BETWEEN and grid is not None and not fits(grid, dtype):
-        raise ExportError(
-            f"the input of {layer.path} can be {grid.low} to {grid.high} times {grid.step}; {dtype} holds {limits.min} "
-            f"to {limits.max}. Leave the layer in float: --keep-float {layer.path}"
-        )
-
-
 def fits(grid: Grid | None, dtype: str) -> bool:
     """Whether 8 bits of this type hold every multiple."""
     limits = np.iinfo(dtype)
@@ -143,6 +102,8 @@ def _quantize(graph: ir.Graph, layer: Layer, calibration: Calibration, *, whole_
     # The groups of a transposed convolution share the channels of its weight, each with biases of its own.
     biases = None if layer.bias is None else layer.bias.astype(np.float64).reshape(-1, len(scale))
     grid = None if layer.path in calibration.inputs else layer.grid
+    # A matrix product has its bias added behind it, where no integer accumulator asks for whole multiples.
+    whole_biases = whole_biases and layer.node.op_type != "MatMul"
     unit = scale * (calibration.inputs[layer.path].scale if grid is None else float(grid.step))
     step = unit if whole_biases or grid is None else _fine_step(biases, grid, codes, unit)
     bias = None if biases is None else np.rint(biases / step)
@@ -192,9 +153,18 @@ def _largest(grid: Grid) -> int:
 
 
 def _replace(graph: ir.Graph, layer: Layer, weight: Array, bias: Array | None, encoded: Int8Weight) -> None:
-    value = constant(f"{layer.path}.weight.rounded", weight)
+    value = _constant(graph, f"{layer.path}.weight.rounded", weight)
     value.meta[INT8] = encoded
-    for index, new in ((1, value), (2, None if bias is None else constant(f"{layer.path}.bias.rounded", bias))):
-        if new is not None:
-            graph.register_initializer(new)
-            layer.node.replace_input_with(index, new)
+    place = bias_of(layer.node)
+    layer.node.replace_input_with(1, value)
+    if bias is not None and place is not None:
+        value = _constant(graph, f"{layer.path}.bias.rounded", bias)
+        value.meta[BIAS_OF] = layer.path
+        place[0].replace_input_with(place[1], value)
+
+
+def _constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    """A constant of the graph; a module that runs several times has the same weights at each place."""
+    if name not in graph.initializers:
+        graph.register_initializer(constant(name, array))
+    return graph.initializers[name]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from tks_edge_export.codes import Calibration, Code, CodedLIF
 from tks_edge_export.errors import ExportError
-from tks_edge_export.layers import Layer
 from tks_edge_export.quantization import RoundedLayer
 from tks_edge_models import LIF, LIFParameters
 
@@ -90,20 +88,6 @@ def holds_weights(network: nn.Module, path: str) -> bool:
     return isinstance(network.get_submodule(path), _MODULES)
 
 
-def check_modules(network: nn.Module, layers: Sequence[Layer]) -> None:
-    """Refuse to round weights that belong to no module of the network, or to one that runs several times.
-
-    Raises:
-        ExportError: names the module.
-    """
-    for path, count in Counter(layer.path for layer in layers).items():
-        if count > 1 or not holds_weights(network, path):
-            raise ExportError(
-                f"{path} multiplies by weights that are not those of one linear or convolution module that runs once "
-                f"a timestep, so they cannot be rounded. Use such a module, or leave it in float: --keep-float {path}"
-            )
-
-
 def reference_network(
     network: nn.Module,
     layers: Iterable[RoundedLayer],
@@ -136,17 +120,24 @@ def reference_network(
         if layer.bias is not None:
             module.bias = nn.Parameter(torch.from_numpy(layer.bias.copy()), requires_grad=False)
         for norm in layer.norms:
-            reference.set_submodule(norm, nn.Identity())
+            substitute(reference, norm, nn.Identity())
     for path, params in neurons.items():
-        reference.set_submodule(path, LIF(params))
+        substitute(reference, path, LIF(params))
     for path, code in calibration.inputs.items():
-        reference.set_submodule(path, CodedInput(reference.get_submodule(path), code))
+        substitute(reference, path, CodedInput(reference.get_submodule(path), code))
     for path, code in calibration.currents.items():
         giver = (givers or {}).get(path, path)
-        reference.set_submodule(giver, CodedOutput(reference.get_submodule(giver), code))
+        substitute(reference, giver, CodedOutput(reference.get_submodule(giver), code))
     for path, zero in calibration.zeros.items():
-        reference.set_submodule(path, CodedLIF(neurons[path], zero))
+        substitute(reference, path, CodedLIF(neurons[path], zero))
     return reference
+
+
+def substitute(network: nn.Module, path: str, module: nn.Module) -> None:
+    """Put `module` in place of the one at `path`, under every name that it has in the network."""
+    old = network.get_submodule(path)
+    for name in [name for name, layer in network.named_modules(remove_duplicate=False) if layer is old]:
+        network.set_submodule(name, module)
 
 
 def _alike(one: RoundedLayer, other: RoundedLayer) -> bool:

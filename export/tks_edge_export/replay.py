@@ -1,75 +1,24 @@
-"""A network that runs on the spikes of a graph, and says of each whether it would have fired it itself."""
+"""A network that runs on the spikes of a graph, judging each, or freely on its own."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tks_edge_export.codes import CodedLIF
+from tks_edge_export.decisions import FloatNeuron, LayerComparison, Neuron, StepComparison, judge
+from tks_edge_export.errors import VerificationError
 from tks_edge_export.probe import TIMESTEPS
-from tks_edge_export.reference import Reference, Rounding
-from tks_edge_models import LIF, LIFParameters, Network
-from tks_edge_models.lif import charge, reset
+from tks_edge_export.reference import Reference, substitute
+from tks_edge_models import LIF, Network
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class StepComparison:
-    """One LIF layer at one timestep, over all samples.
-
-    `differing` decisions differ, `faults` of them with the membrane further from the threshold than rounding explains.
-    `largest_distance` is the largest |membrane - threshold| of a differing decision; `smallest_margin` the smallest of
-    all decisions. `fired` counts the spikes.
-    """
-
-    decisions: int = 0
-    differing: int = 0
-    faults: int = 0
-    fired: int = 0
-    largest_distance: float = 0.0
-    smallest_margin: float = float("inf")
-
-    def __add__(self, other: StepComparison) -> StepComparison:
-        return StepComparison(
-            self.decisions + other.decisions,
-            self.differing + other.differing,
-            self.faults + other.faults,
-            self.fired + other.fired,
-            max(self.largest_distance, other.largest_distance),
-            min(self.smallest_margin, other.smallest_margin),
-        )
-
-    @property
-    def fire_rate(self) -> float:
-        """Spikes a decision."""
-        return self.fired / max(1, self.decisions)
-
-
-@dataclass(frozen=True)
-class LayerComparison:
-    """One LIF layer, timestep by timestep; `exact` where no decision may differ at all."""
-
-    path: str
-    exact: bool
-    steps: tuple[StepComparison, ...]
-
-    @property
-    def total(self) -> StepComparison:
-        """All timesteps together."""
-        return sum(self.steps, StepComparison())
-
-    @property
-    def first_fault(self) -> int | None:
-        """The first timestep, from 0, with a fault."""
-        return next((t for t, found in enumerate(self.steps) if found.faults), None)
 
 
 class Replayed:
@@ -92,14 +41,14 @@ class Replayed:
         self._told = {TIMESTEPS: 1} if takes_timesteps else {}
         for path, layer in list(self.network.named_modules()):
             if isinstance(layer, LIF):
-                neuron = layer if isinstance(layer, CodedLIF) else _FloatNeuron(layer.params, reference.rounding)
-                exact = path in reference.exact
-                self._layers[path] = _ReplayedLIF(path, neuron, exact, sequences, self._order)
-                self.network.set_submodule(path, self._layers[path])
+                neuron = layer if isinstance(layer, CodedLIF) else FloatNeuron(layer.params, reference.rounding)
+                replayed = _ReplayedLIF(path, layer, neuron, path in reference.exact, sequences, self._order)
+                self._layers[path] = replayed
+                substitute(self.network, path, replayed)
 
     @property
     def paths(self) -> list[str]:
-        """The module path of every LIF layer."""
+        """The module path of every LIF layer, of those too that never run."""
         return list(self._layers)
 
     def run(self, batch: Array, spikes: dict[str, Array], real: int) -> Array:
@@ -107,23 +56,28 @@ class Replayed:
 
         Args:
             batch: still images `[N, ...]`, or frames `[N, T, ...]`, of which the first `real` samples count.
-            spikes: `[T, N, ...]` of every layer.
+            spikes: `[T, N, ...]` of every layer that runs.
             real: how many samples are no filling.
+
+        Raises:
+            VerificationError: a layer that runs has no spikes.
         """
         for path, layer in self._layers.items():
-            layer.begin(torch.from_numpy(spikes[path]), real)
+            layer.begin(real)
+            if path in spikes:
+                layer.given = torch.from_numpy(spikes[path])
         return self._logits(batch)[:, :real]
 
     def run_freely(self, batch: Array) -> Array:
         """The logits `[T, N, K]` of the network with the spikes that it fires itself."""
         for layer in self._layers.values():
-            layer.begin(None, 0)
+            layer.begin(None)
         return self._logits(batch)
 
     @property
     def fired(self) -> dict[str, Array]:
-        """The spikes `[T, ...]` of every layer in the last free run."""
-        return {path: torch.stack(layer.fired).numpy() for path, layer in self._layers.items()}
+        """The spikes `[T, ...]` of every layer that ran in the last free run."""
+        return {path: torch.stack(layer.fired).numpy() for path, layer in self._layers.items() if layer.fired}
 
     def _logits(self, batch: Array) -> Array:
         pixels = torch.from_numpy(batch)
@@ -147,66 +101,31 @@ class Replayed:
         return [layer.result() for layer in self._order]
 
 
-class _Neuron(Protocol):
-    """What a neuron does at one timestep, and how closely its decisions can be judged."""
+class _ReplayedLIF(LIF):
+    """A LIF layer that judges the spikes it is given, and passes them on; or that fires its own and keeps them."""
 
-    def charge(self, x: Tensor, v: Tensor | None) -> Tensor: ...
-
-    def fires(self, h: Tensor) -> Tensor: ...
-
-    def reset(self, h: Tensor, spikes: Tensor) -> Tensor: ...
-
-    def distance(self, h: Tensor) -> Tensor: ...
-
-    def tolerance(self, h: Tensor) -> float: ...
-
-
-class _FloatNeuron:
-    """The equations of `tks_edge_models.lif`."""
-
-    def __init__(self, params: LIFParameters, rounding: Rounding) -> None:
-        self._params = params
-        self._rounding = rounding
-
-    def charge(self, x: Tensor, v: Tensor | None) -> Tensor:
-        return charge(x, v, self._params)
-
-    def fires(self, h: Tensor) -> Tensor:
-        return h >= self._params.v_threshold
-
-    def reset(self, h: Tensor, spikes: Tensor) -> Tensor:
-        return reset(h, spikes, self._params)
-
-    def distance(self, h: Tensor) -> Tensor:
-        return (h - self._params.v_threshold).abs()
-
-    def tolerance(self, h: Tensor) -> float:
-        largest = max(abs(self._params.v_threshold), float(h.abs().max()))
-        return self._rounding.membrane * largest
-
-
-class _ReplayedLIF(nn.Module):
-    """A LIF layer that judges the spikes it is given, and passes them on; given none, it fires its own."""
-
-    def __init__(self, path: str, neuron: _Neuron, exact: bool, sequences: bool, order: list[_ReplayedLIF]) -> None:
-        super().__init__()
-        self.path = path
-        self._neuron = neuron
-        self.differing_samples = torch.zeros(1, dtype=torch.bool)
+    def __init__(
+        self, path: str, layer: LIF, neuron: Neuron, exact: bool, sequences: bool, order: list[_ReplayedLIF]
+    ) -> None:
+        super().__init__(layer.params)
+        self.given: Tensor | None = None
         self.fired: list[Tensor] = []
+        self.differing_samples = torch.zeros(1, dtype=torch.bool)
+        self._path = path
+        self._neuron = neuron
         self._exact = exact
         self._sequences = sequences
         self._order = order
-        self._given: Tensor | None = None
         self._state: Tensor | None = None
-        self._timestep = self._real = 0
+        self._timestep = 0
+        self._real: int | None = None
         self._found: list[StepComparison] = []
 
-    def begin(self, spikes: Tensor | None, real: int) -> None:
-        """Start a run at rest, on the spikes `[T, N, ...]`, of which the first `real` samples count."""
-        self._given, self._real = spikes, real
-        self._state, self._timestep, self.fired = None, 0, []
-        self.differing_samples = torch.zeros(real, dtype=torch.bool)
+    def begin(self, real: int | None) -> None:
+        """Start a run at rest: to judge the first `real` samples of what it will be given, or freely for None."""
+        self._real, self._timestep = real, 0
+        self.given, self._state, self.fired = None, None, []
+        self.differing_samples = torch.zeros(real or 0, dtype=torch.bool)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the next timestep, or, in a network over sequences, all that x has in front."""
@@ -215,41 +134,29 @@ class _ReplayedLIF(nn.Module):
         return torch.stack([self._step(current) for current in x.unbind(0)])
 
     def _step(self, current: Tensor) -> Tensor:
-        if self._given is None:
-            h = self._neuron.charge(current, self._state)
-            spikes = self._neuron.fires(h).to(h.dtype)
-            self._state = self._neuron.reset(h, spikes)
+        h = self._neuron.charge(current, self._state)
+        spikes = self._neuron.fires(h).to(h.dtype) if self._real is None else self._judged(h, self._real)
+        if self._real is None:
             self.fired.append(spikes)
-            return spikes
+        self._state = self._neuron.reset(h, spikes)
+        self._timestep += 1
+        return spikes
+
+    def _judged(self, h: Tensor, real: int) -> Tensor:
+        """The spikes that are given for this timestep, which are judged."""
+        if self.given is None:
+            raise VerificationError(f"the graph lacks the LIF layer {self._path!r}: it is of another network.")
         if self not in self._order:
             self._order.append(self)
-        given = self._given[self._timestep].reshape(current.shape)
-        h = self._neuron.charge(current, self._state)
-        rows = self._given.shape[1]
-        self._judge(h.reshape(rows, -1)[: self._real], given.reshape(rows, -1)[: self._real])
-        self._state = self._neuron.reset(h, given)
-        self._timestep += 1
-        return given
-
-    def _judge(self, h: Tensor, given: Tensor) -> None:
-        """Record the decisions of one timestep; h and the spikes are `[real, neurons]`."""
-        distance = self._neuron.distance(h)
-        impossible = ((given != 0) & (given != 1)) | ~torch.isfinite(h)
-        differs = (self._neuron.fires(h) != (given == 1)) | impossible
-        allowed = 0.0 if self._exact else self._neuron.tolerance(h)
-        found = StepComparison(
-            decisions=h.numel(),
-            differing=int(differs.sum()),
-            faults=int(((differs & (distance > allowed)) | impossible).sum()),
-            fired=int((given != 0).sum()),
-            largest_distance=float(distance[differs].max()) if bool(differs.any()) else 0.0,
-            smallest_margin=float(distance.min()),
-        )
-        self.differing_samples |= differs.any(1)
+        given, rows = self.given[self._timestep].reshape(h.shape), self.given.shape[1]
+        decided, wanted = (values.reshape(rows, -1)[:real] for values in (h, given))
+        found, differing = judge(self._neuron, decided, wanted, exact=self._exact)
+        self.differing_samples |= differing
         if self._timestep == len(self._found):
             self._found.append(StepComparison())
         self._found[self._timestep] += found
+        return given
 
     def result(self) -> LayerComparison:
         """What was found so far."""
-        return LayerComparison(self.path, self._exact, tuple(self._found))
+        return LayerComparison(self._path, self._exact, tuple(self._found))

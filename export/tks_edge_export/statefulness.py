@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tks_edge_export.errors import ExportError
-from tks_edge_export.probe import Probe, outputs_recorded
+from tks_edge_export.probe import Probe, values_recorded
 
 _TOLERANCE = 1e-5
 """Relative to the largest value: the same operations on the same numbers, but perhaps on other threads."""
@@ -40,15 +40,15 @@ def check_stateless(probe: Probe, x: Tensor) -> None:
     again = probe.run(x)
     after = _snapshot(probe.network)
     for path, name in {**before, **after}:
-        if not _alike(before.get((path, name), _ABSENT), after.get((path, name), _ABSENT)):
+        if not alike(before.get((path, name), _ABSENT), after.get((path, name), _ABSENT)):
             raise ExportError(f"{probe.name(path)} keeps a state between calls: its {name!r} changes. {_KEEP}.")
     for name, version in _versions(probe.network).items():
         if versions.get(name) != version:
             raise ExportError(f"the network changes its weight {name!r} when it runs. {_KEEP}.")
-    if not _alike(first, again):
+    if not alike(first, again):
         where = probe.name(_first_difference(probe, x, seed=0))
         raise ExportError(f"{where} gives another output when it gets the same input again. {_KEEP}.")
-    if not _alike(again, probe.run(x, seed=1)):
+    if not alike(again, probe.run(x, seed=1)):
         where = probe.name(_first_difference(probe, x, seed=1))
         raise ExportError(
             f"{where} draws random numbers, in evaluation mode too; leave them out (dropout as a function needs "
@@ -62,14 +62,14 @@ def varied(x: Tensor) -> Tensor:
 
 
 def _first_difference(probe: Probe, x: Tensor, seed: int) -> str:
-    """The path of the first module that gives something else after another input, with the random numbers of `seed`."""
-    with outputs_recorded(probe) as before:
+    """The path of the first module that makes something else after another input, with the random numbers of `seed`."""
+    with values_recorded(probe) as before:
         probe.run(x)
     probe.run(varied(x))
-    with outputs_recorded(probe) as after:
+    with values_recorded(probe) as after:
         probe.run(x, seed=seed)
     for (path, one), (_, other) in zip(before, after, strict=False):
-        if not _alike(one, other):
+        if not alike(one, other):
             return path
     return ""
 
@@ -111,7 +111,7 @@ def _versions(network: nn.Module) -> dict[str, int]:
     return {name: weight._version for name, weight in network.named_parameters()}
 
 
-def _alike(one: object, other: object) -> bool:
+def alike(one: object, other: object) -> bool:
     """Whether two values are the same up to rounding."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         if one.shape != other.shape or one.dtype != other.dtype:

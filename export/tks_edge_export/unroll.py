@@ -1,27 +1,28 @@
 """One captured timestep, laid out at T, or as one step: a static graph without loops, each weight stored once.
 
 What does not depend on a LIF layer is the same at every step of a still image and stays single. Of the rest, an
-operator that treats every sample alike runs once, with T merged into the batch axis; any other is repeated once a step.
+operator that treats the slices of an axis alike, above all those of the batch, runs once, with T merged into that axis;
+any other is repeated once a step.
 The readout is the mean of the T logit vectors. A step graph is the layout at T = 1 with the state of every LIF layer as
 an input and an output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from tks_edge_export import batchwise
-from tks_edge_export.batchwise import is_constant
+from tks_edge_export.batchwise import append_merged, merging
 from tks_edge_export.capture import OPSET, PATH, Capture, is_lif
 from tks_edge_export.codes import Code
 from tks_edge_export.errors import ExportError
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.lif_codes import emit_coded_lif
 from tks_edge_export.lif_steps import NEXT_STATE, emit_lif, state_name
+from tks_edge_export.merging import Merging
 from tks_edge_export.options import Options
-from tks_edge_export.over_time import OverTime, merged_shape
+from tks_edge_export.over_time import OverTime
 from tks_edge_export.passes.reshape_chain import chain_origin
 from tks_edge_export.values import static_shape
 
@@ -38,13 +39,15 @@ def unroll(captured: Capture, options: Options, codes: Mapping[str, Code] | None
         codes: of the membranes that are held in 8 bits, by the module path of their LIF layer.
 
     Raises:
-        ExportError: the network has several inputs or outputs, or branches on data.
+        ExportError: the network has several inputs or outputs, gives its input itself, or branches on data.
     """
     source = captured.model.graph
     if len(source.inputs) != 1 or len(source.outputs) != 1:
         raise ExportError(
             f"the network has {len(source.inputs)} inputs and {len(source.outputs)} outputs; one of each is needed."
         )
+    if source.outputs[0] in source.inputs:
+        raise ExportError("the network gives its input as it is; logits [N, K] that it computes are needed.")
     return _Layout(captured, options, codes or {}).model()
 
 
@@ -98,7 +101,11 @@ class _Layout:
 
     def _still(self, value: ir.Value) -> OverTime:
         """A value that is the same at every step; where `share_still` is skipped, one a step of what is computed."""
-        if "share_still" in self._options.skip and value.producer() is not None and not is_constant(value):
+        if (
+            "share_still" in self._options.skip
+            and value.producer() is not None
+            and not ir.convenience.get_const_tensor(value)
+        ):
             return OverTime.of_steps(self._builder, [value] * self._timesteps, str(value.name))
         return OverTime.of_still(self._builder, self._timesteps, value)
 
@@ -146,14 +153,13 @@ class _Layout:
             self._states.append(membrane)
 
     def _node(self, node: ir.Node) -> None:
-        """Append a node for all timesteps: once where nothing changes, as one batch where it may, else once a step."""
+        """Append a node for all timesteps: once where nothing changes, as one node where it may, else once a step."""
         inputs = [None if value is None else self._values[value] for value in node.inputs]
         if all(value is None or value.still is not None for value in inputs):
             copies = self._builder.copy(node, [None if value is None else value.still for value in inputs], "")
             self._values |= {old: self._still(new) for old, new in zip(node.outputs, copies, strict=True)}
-        elif "merge_time" not in self._options.skip and batchwise.refusal(node) is None:
-            merged = self._batched(node)
-            self._values[node.outputs[0]] = OverTime.of_merged(self._builder, self._timesteps, merged)
+        elif (merged := self._merging(node, inputs)) is not None:
+            self._values |= append_merged(self._builder, node, inputs, self._timesteps, merged)
         else:
             steps = [
                 self._builder.copy(node, [None if value is None else value.steps()[t] for value in inputs], f".t{t}")
@@ -163,18 +169,14 @@ class _Layout:
                 values = [outputs[index] for outputs in steps]
                 self._values[old] = OverTime.of_steps(self._builder, values, str(old.name))
 
-    def _batched(self, node: ir.Node) -> ir.Value:
-        """Append `node` once, on T times the batch; the caller has asked `batchwise.refusal`."""
-        shape = merged_shape(node.outputs[0], self._timesteps)
-        inputs = [
-            None if value is None else self._values[value].still if is_constant(value) else self._values[value].merged()
-            for value in node.inputs
-        ]
-        if node.op_type == "Reshape":
-            inputs[1] = self._builder.integers(shape)
-        (output,) = self._builder.copy(node, inputs, "")
-        output.shape = ir.Shape(shape)
-        return output
+    def _merging(self, node: ir.Node, inputs: Sequence[OverTime | None]) -> Merging | None:
+        """How T timesteps run as one node: on operands as they are merged already, or else along the batch."""
+        if "merge_time" in self._options.skip:
+            return None
+        as_they_are = [value.axis if value is not None and value.still is None else None for value in inputs]
+        along_batch = [None if axis is None else 0 for axis in as_they_are]
+        found = (merging(node, axes) for axes in (as_they_are, along_batch))
+        return next((merged for merged in found if isinstance(merged, Merging)), None)
 
     def _readout(self) -> list[ir.Value]:
         """The mean over the steps as `logits` `[N, K]`, and the steps themselves where asked for."""

@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from tks_edge_export.decisions import LayerComparison, StepComparison
 from tks_edge_export.errors import VerificationError
 from tks_edge_export.reference import Reference, Rounding
-from tks_edge_export.replay import LayerComparison, Replayed, StepComparison
+from tks_edge_export.replay import Replayed
 from tks_edge_export.watched import Outputs, WatchedGraph, batches
 
 Array = npt.NDArray[Any]

@@ -45,14 +45,14 @@ class WatchedGraph:
 
     Args:
         path: the ONNX file.
-        layers: the module paths of the network's LIF layers.
+        layers: the module paths of the network's LIF layers, of those too that never run.
         timesteps: T.
         frames: whether every timestep has an input of its own, `[N, T, ...]`.
         rest: the state that a step graph starts from, by input name; zeros where it is not named.
 
     Raises:
         ArtifactError: the file is damaged, or ONNX Runtime cannot load it.
-        VerificationError: the graph lacks one of the layers, has one too many, or is of another T.
+        VerificationError: the graph has a layer that the network has not, or is of another T.
     """
 
     def __init__(
@@ -78,8 +78,9 @@ class WatchedGraph:
         self._outputs = [str(value.name) for value in graph.outputs]
         self._rest = {str(state.name): _filled(state, (rest or {}).get(str(state.name), 0.0)) for state in states}
         spikes = {str(value.name): value for node in graph for value in node.outputs if is_spikes(value.name)}
-        self._names = {layer: spikes_name(layer) for layer in layers}
-        self._check(spikes)
+        # A layer that never runs is in no graph; one that runs and is missing is found when it is replayed.
+        self._names = {layer: spikes_name(layer) for layer in layers if spikes_name(layer) in spikes}
+        self._check(path, spikes)
         graph.outputs.extend(value for name, value in spikes.items() if name not in self._outputs)
         self._watched = _session(model)
 
@@ -87,15 +88,16 @@ class WatchedGraph:
     def _is_step(self) -> bool:
         return bool(self._rest)
 
-    def _check(self, spikes: dict[str, ir.Value]) -> None:
-        for name in sorted(self._names.values() ^ spikes.keys()):
-            what = "has, and the network has not," if name in spikes else "lacks"
-            raise VerificationError(f"the graph {what} the LIF layer of {name!r}: it is of another network.")
+    def _check(self, path: Path, spikes: dict[str, ir.Value]) -> None:
+        for name in sorted(spikes.keys() - self._names.values()):
+            raise VerificationError(f"{path} has {name!r}, a LIF layer that the network has not: it is of another one.")
         laid_out = 1 if self._is_step else self._timesteps
         for name, value in spikes.items():
             steps = self._steps(_shape(value), laid_out)
             if steps != laid_out:
-                raise VerificationError(f"{name!r} is laid out at T={steps}, not at T={laid_out}.")
+                raise VerificationError(
+                    f"{path} has {name!r} laid out at T={steps}, and says that its T is {laid_out}. Export it again."
+                )
 
     def _steps(self, shape: tuple[int, ...], expected: int) -> int:
         """How many timesteps spikes of this shape have: `[T * N, ...]`, or `[T, N, ...]` where no pass changed it."""

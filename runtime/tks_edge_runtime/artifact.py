@@ -144,7 +144,7 @@ class Artifact:
         spec = self.manifest.evaluation
         if spec is None or spec.file is None:
             raise ArtifactError(
-                f"{self.path} was exported without an evaluation set. Export it again with --eval-samples."
+                f"{self.path} was exported without an evaluation set. Export it again without --no-eval-set."
             )
         path = self.path.with_name(spec.file)
         arrays = _read_npz(path, ("inputs", "labels"))

@@ -49,7 +49,7 @@ class Precision:
     """The number formats in the graph, as NumPy dtype names. `name` is the short form used in file names ("fp32").
 
     `ends` is the format of the weights of the first layer and the classifier; `kept_float` are the module paths of
-    other layers that int8 left in float32 on request.
+    other layers that int8 left in float32, on request or because it cannot cover them.
     """
 
     name: str

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from tks_edge.cli import app
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -44,6 +47,12 @@ def tks_edge(*arguments: str | Path, cwd: Path) -> Finished:
         env=environment(),
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def in_process(*arguments: str | Path) -> Finished:
+    """Run `tks-edge` here, where torch is imported already; paths are absolute."""
+    done = CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "200"})
+    return Finished(done.exit_code, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def test_verify_passes_and_finds_a_graph_of_other_weights(demo: Path) -> None:
     good = tks_edge("verify", "demo/artifacts/digits-t2-fp32.onnx", "--against", "demo/runs/digits", "--json", cwd=demo)
     assert good.code == 0, good.err
     assert good.document["problem"] is None
-    assert [layer["path"] for layer in good.document["layers"]] == ["body.0", "body.2", "body.4", "body.6", "body.8"]
+    assert [layer["layer"] for layer in good.document["layers"]] == ["body.0", "body.2", "body.4", "body.6", "body.8"]
     other = tks_edge("verify", "demo/artifacts/digits-t2-fp32.onnx", "--against", "demo/runs/digits-relu", cwd=demo)
     assert other.code == 1
     assert "exported from other weights" in other.err

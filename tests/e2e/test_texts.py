@@ -22,8 +22,7 @@ TEXTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"
     (ROOT / "docs").glob("*.md")
 )
 REWRITES = ROOT / "export/tks_edge_export/passes"
-OF_OTHER_PROGRAMS = {"--rounds", "--threads"}
-"""Options in the texts that are those of a benchmark."""
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 
 
 def read(name: str) -> str:
@@ -77,6 +76,11 @@ def options(*commands: str) -> set[str]:
     }
 
 
+def options_of_benchmarks() -> set[str]:
+    found = (re.findall(r'add_argument\(\s*"(--[a-z-]+)"', path.read_text(encoding="utf-8")) for path in BENCHMARKS)
+    return {option for each in found for option in each}
+
+
 def commands() -> list[str]:
     found = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
     return [name.replace("_", "-") for name in found]
@@ -94,7 +98,7 @@ def test_options_in_the_texts_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     code = [*re.findall(r"```\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)]
     used = {option for part in code for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", part)}
-    assert used <= options("", *commands()) | OF_OTHER_PROGRAMS
+    assert used <= options("", *commands()) | options_of_benchmarks() | {"--help"}
 
 
 def anchor(heading: str) -> str:

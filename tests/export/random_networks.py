@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.export.neurons import neurons
 from tests.export.ordinary_layers import (
     JOINS,
     Along,
@@ -30,14 +31,12 @@ from tests.export.ordinary_layers import (
     windows,
 )
 from tests.export.step_by_step import StepByStep
-from tks_edge_models import LIF, LIFParameters
+from tks_edge_models import LIF
 
-neurons = st.builds(
-    LIFParameters,
+_neurons = neurons(
     tau=st.one_of(st.just(2.0), st.floats(1.0, 4.0)),
     v_threshold=st.floats(0.25, 1.5),
     v_reset=st.one_of(st.none(), st.just(0.0), st.floats(-0.5, -0.0625)),
-    decay_input=st.booleans(),
 )
 
 
@@ -78,7 +77,7 @@ class _Growing:
 
     def neuron(self) -> int:
         """Calibration, by batch norm or another way, and a LIF layer."""
-        params, channels = self.draw(neurons), self.shape[0]
+        params, channels = self.draw(_neurons), self.shape[0]
         norm: BatchNorm | None = None
         if len(self.shape) in (1, 3) and self.flip():
             norm = nn.BatchNorm1d(channels) if len(self.shape) == 1 else nn.BatchNorm2d(channels)

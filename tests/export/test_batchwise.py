@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -10,18 +14,17 @@ import pytest
 import torch
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
-from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
-from onnxscript import optimizer
 from torch import Tensor, nn
 
+from tests.export.lowering import Prepared
 from tests.export.ordinary_layers import attentions, attentions_of_parts
 from tests.export.random_nodes import OPSET, Array, Case, cases, integers, normal
+from tks_edge_export import Compiler, Options
 from tks_edge_export.batchwise import append_merged, merging
-from tks_edge_export.capture import capture
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.merging import Merging
 from tks_edge_export.over_time import OverTime
-from tks_edge_models import LIF
+from tks_edge_models import LIF, LIFParameters
 
 
 def run(model: onnx.ModelProto, values: dict[str, Array]) -> list[Array]:
@@ -145,33 +148,49 @@ def test_the_joined_axis_is_followed_or_refused_with_a_reason(
     assert (merged.outputs[0] if isinstance(merged, Merging) else merged) == expected
 
 
-class Attention(nn.Module):
-    """Neurons, attention over what they fire in the ways it is written, and neurons again."""
+def of_neighbours(attend: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda spikes: attend(spikes, spikes.roll(1, 1), spikes.roll(1, -1))
 
-    def __init__(self) -> None:
+
+ATTENTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    **{attend.__name__: of_neighbours(attend) for attend in attentions(2)},
+    **{attend.__name__: attend for attend in attentions_of_parts(2)},
+}
+
+
+class Attending(nn.Module):
+    """Neurons, attention over what they fire, and neurons again."""
+
+    def __init__(self, *names: str) -> None:
         super().__init__()
-        self.before, self.after = LIF(), LIF()
+        self.before, self.after = LIF(), LIF(LIFParameters(v_threshold=0.2))
+        self.names = names
 
     def forward(self, x: Tensor) -> Tensor:
         spikes = self.before(x)
-        attended = [attend(spikes, spikes, spikes) for attend in attentions(2)[2:4]]
-        attended += [attend(spikes) for attend in attentions_of_parts(2)[:2]]
-        fired: Tensor = self.after(torch.cat(attended, -1))
+        fired: Tensor = self.after(torch.cat([ATTENTIONS[name](spikes) for name in self.names], -1))
         return fired.mean(1)
 
 
+def counted(model: ir.Model) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph)
+
+
 def test_attention_runs_once_for_all_timesteps() -> None:
-    model = capture(Attention().eval(), torch.rand(2, 5, 12)).model
-    optimizer.fold_constants_ir(model)
-    for rewrite in (RemoveUnusedNodesPass(), ShapeInferencePass()):
-        rewrite(model)
-    axes: dict[ir.Value, int] = {}
-    for node in model.graph:
-        joined = [None if value is None else axes.get(value) for value in node.inputs]
-        if node.domain != "":
-            axes[node.outputs[0]] = 0
-        elif any(axis is not None for axis in joined):
-            merged = merging(node, joined)
-            assert isinstance(merged, Merging), f"{node.op_type}: {merged}"
-            axes |= dict(zip(node.outputs, merged.outputs, strict=True))
-    assert axes[model.graph.outputs[0]] == 0
+    compiler = Compiler(Attending(*ATTENTIONS).eval(), torch.rand(2, 5, 12))
+    once, merged = (counted(compiler.compile(Options(timesteps)).model) for timesteps in (1, 3))
+    for operator in ("MatMul", "Transpose", "Softmax", "Slice"):
+        assert merged[operator] == once[operator] > 0
+    repeated = compiler.compile(Options(3, skip=frozenset({"merge_time"}))).model
+    assert counted(repeated)["MatMul"] == 3 * once["MatMul"]
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+@pytest.mark.parametrize("timesteps", [2, 3])
+def test_attention_in_any_way_it_is_written_gives_the_same_logits(name: str, timesteps: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, batch = Attending(name).eval(), 3 * torch.rand(2, 5, 12)
+    lowered = Prepared(module, Compiler(module, batch), batch.numpy()).lower(Options(timesteps), tmp_path)
+    comparison = lowered.compared(batch.numpy())
+    assert comparison.problem() is None
+    assert all(layer.total.fired > 0 for layer in comparison.layers)

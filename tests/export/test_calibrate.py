@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tests.export.conftest import calibrated
 from tests.export.lowering import Prepared
+from tests.export.plain_networks import Deeper
 from tks_edge_export import Calibration, Compiler, ExportError, Options
 from tks_edge_export.calibrate import Wanted, calibrate
 from tks_edge_export.codes import Code, CodedLIF
@@ -23,20 +24,9 @@ CODED = ("body.2", "body.4", "body.6", "body.8")
 """The LIF layers of `tiny` whose currents come out of int8 layers."""
 
 
-class Plain(nn.Module):
-    def __init__(self, params: LIFParameters | None = None) -> None:
-        super().__init__()
-        self.first, self.neuron = nn.Linear(6, 8), LIF(params)
-        self.middle, self.second, self.last = nn.Linear(8, 8), LIF(params), nn.Linear(8, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.last(self.second(self.middle(self.neuron(self.first(x)))))
-        return logits
-
-
 def plain(count: int = 40) -> Prepared:
     torch.manual_seed(2)
-    module, inputs = Plain().eval(), torch.randn(count, 6) * 2
+    module, inputs = Deeper().eval(), torch.randn(count, 6) * 2
     with torch.no_grad():
         module.middle.weight *= 3
     return Prepared(module, Compiler(module, inputs[:2]), inputs.numpy())
@@ -125,11 +115,12 @@ def test_membranes_as_codes_are_the_network_with_such_membranes(
         assert isinstance(lowered.compiled.reference.network.get_submodule(path), CodedLIF)
     comparison = lowered.compared(tiny.inputs)
     assert comparison.problem() is None
-    assert comparison.total.differing < 1e-3 * comparison.total.decisions
+    # A current lies between two codes to within float32 once in tens of thousands, and then seldom decides a spike.
+    assert comparison.total.differing <= 1e-5 * comparison.total.decisions
     assert comparison.total.fire_rate > 0.1
 
 
-class Joined(Plain):
+class Joined(Deeper):
     """Two currents are added up before the second neuron."""
 
     def __init__(self) -> None:
@@ -186,7 +177,7 @@ def test_ranges_are_those_of_the_samples_and_the_best_zero_is_chosen(small: Prep
     found = calibrate(small.network, [small.inputs], 2, wanted, frames=False)
     assert found.inputs == {"first": Code.of_range(0.0, float(np.abs(small.inputs).max()), signed=True)}
     seen: list[Tensor] = []
-    network = Plain().eval()
+    network = Deeper().eval()
     network.load_state_dict(small.network.state_dict())
     with torch.no_grad():
         spikes = network.neuron(network.first(torch.from_numpy(small.inputs)).expand(2, -1, -1))
@@ -200,9 +191,23 @@ def test_ranges_are_those_of_the_samples_and_the_best_zero_is_chosen(small: Prep
     assert found.zeros["second"] % 2 == 0
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["largest first", "largest last"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_range_is_that_of_all_batches(small: Prepared, order: int, sign: int) -> None:
+    """The largest value, and the most negative one, may come in any batch."""
+    ordinary = np.abs(small.inputs) * sign
+    wanted = Wanted(["first"], {"first": "first"}, {}, signed=False)
+    found = calibrate(small.network, [ordinary * 4, ordinary][::order], 2, wanted, frames=False)
+    largest = float(np.abs(ordinary).max()) * 4
+    assert found.inputs["first"] == Code.of_range(-largest if sign < 0 else 0.0, largest if sign > 0 else 0.0)
+    with torch.no_grad():
+        outputs = small.network.get_submodule("first")(torch.from_numpy(np.concatenate([ordinary, ordinary * 4])))
+    assert found.currents["first"] == Code.of_range(float(outputs.min()), float(outputs.max()))
+
+
 def test_frames_are_looked_at_one_by_one(tmp_path: Path) -> None:
     torch.manual_seed(2)
-    module, frames = Plain().eval(), torch.randn(20, 3, 6) * 2
+    module, frames = Deeper().eval(), torch.randn(20, 3, 6) * 2
     prepared = Prepared(module, Compiler(module, frames[:2, 0]), frames.numpy())
     for target, ends in (("onnxruntime-cpu", False), ("generic", True)):
         options = Options(3, precision="int8", target=target, frames=True, quantize_ends=ends)

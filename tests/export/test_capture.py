@@ -12,28 +12,47 @@ from tests.export.unusual_modules import (
     BATCH,
     WIDTH,
     Around,
+    AtMostFour,
     BatchStatistics,
+    Between,
+    Blocks,
     Branching,
     Buffered,
     Cached,
+    Charging,
     Counting,
     Difference,
     Doubled,
     Dropping,
     Elsewhere,
+    Explicit,
+    FirstOf,
+    FromTheSixth,
     History,
     Leaky,
     Learning,
+    Masked,
     Noisy,
+    OnlyOutput,
+    OtherDefault,
+    OtherName,
+    Outer,
     OverTime,
     OwnTime,
+    Positioned,
     Sequence,
+    Skipped,
+    Switched,
+    ThreeAxes,
+    Threshold,
     Twice,
+    TwoStates,
     Words,
     neurons_by_hand,
 )
 from tks_edge_export import ExportError
 from tks_edge_export.capture import Capture, capture, is_lif
+from tks_edge_export.one_timestep import check_timesteps
 from tks_edge_models import LIF, create
 
 
@@ -60,6 +79,20 @@ def refused(make: Callable[[], nn.Module], example: Tensor) -> str:
         (Noisy, "the module 'layer.0' (Noisy) draws random numbers"),
         (lambda: nn.GRUCell(WIDTH, WIDTH), "the module 'layer.0' (GRUCell) is recurrent and runs without its state"),
         (Doubled, "the module 'layer.0' (Doubled) is a LIF layer with a forward of its own"),
+        (
+            Charging,
+            "the module 'layer.0' (Charging) calls `charge` of tks_edge_models.lif itself: the graph would start",
+        ),
+        (
+            OnlyOutput,
+            "the module 'layer.0' (OnlyOutput) gives what its 'h' could go on from, but always starts from rest",
+        ),
+        (lambda: FirstOf(Explicit()), "the module 'layer.0.layer' (Explicit) gives what its 'u' could go on from"),
+        (lambda: FirstOf(TwoStates()), "the module 'layer.0.layer' (TwoStates) gives what its 'a' could go on from"),
+        (
+            lambda: FirstOf(Explicit(), torch.zeros_like),
+            "Use tks_edge_models.LIF; if 'u' is no state, leave that parameter or output out.",
+        ),
     ],
 )
 def test_what_a_graph_would_lose_is_refused(make: Callable[[], nn.Module], message: str) -> None:
@@ -94,9 +127,9 @@ def test_training_mode_is_refused_where_it_matters(layer: nn.Module) -> None:
         (lambda: OwnTime(2), BATCH, "the module 'lif' (LIF) gets currents of shape [2, 2, 16] for a batch of 2"),
         (Sequence, BATCH.unsqueeze(0), "the module 'recurrent' (GRU) is recurrent and runs without"),
         (lambda: OverTime(lambda x: x.sum(0)), BATCH, "the network itself (OverTime) gives something else for"),
-        (lambda: OverTime(lambda x: x.cumsum(0)), BATCH, "gives something else for several timesteps"),
-        (lambda: OverTime(lambda x: 2 * x if len(x) > 1 else x), BATCH, "gives something else for several timesteps"),
-        (lambda: OverTime(neurons_by_hand), BATCH, "gives something else for several timesteps"),
+        (lambda: OverTime(lambda x: x.cumsum(0)), BATCH, "gives something else for 4 timesteps"),
+        (lambda: OverTime(lambda x: 2 * x if len(x) > 1 else x), BATCH, "gives something else for 4 timesteps"),
+        (lambda: OverTime(neurons_by_hand), BATCH, "(OverTime) calls `step` of tks_edge_models.lif itself"),
         (lambda: OverTime(BatchStatistics()), BATCH, "the module 'readout.norm' (BatchNorm1d) gives something else"),
         (lambda: Around(nn.ReLU()), BATCH[:, :5], "the module 'before' (Linear) fails on the example of shape [2, 5]"),
         (lambda: Around(nn.Identity()).double(), BATCH.double(), "the module 'lif' (LIF) gets torch.float64"),
@@ -130,7 +163,7 @@ def test_time_that_is_the_first_axis_of_the_input_is_watched_too() -> None:
             spikes: Tensor = self.lif(x)
             return spikes.cumsum(0) if self.mixes else spikes
 
-    with pytest.raises(ExportError, match="gives something else for several timesteps"):
+    with pytest.raises(ExportError, match="gives something else for 4 timesteps"):
         capture(Frames(mixes=True), torch.rand(1, 2, WIDTH))
     assert list(capture(Frames(mixes=False), torch.rand(1, 2, WIDTH)).neurons) == ["lif"]
 
@@ -177,14 +210,102 @@ def test_training_mode_is_captured_where_it_does_not_matter() -> None:
 @pytest.mark.parametrize(
     ("network", "example"),
     [
+        (Around(FirstOf(Masked())), BATCH),
+        (Around(FirstOf(Masked(), torch.ones_like)), BATCH),
+        (Around(Blocks()), BATCH),
+        (Around(Skipped()), BATCH),
+        (Around(Positioned()), BATCH),
+        (Around(nn.TransformerEncoderLayer(WIDTH, 1, WIDTH)), BATCH),
         (Around(Cached()), BATCH),
         (OverTime(lambda x: x.mean(0)), BATCH),
         (Words(), torch.rand(2, 3, WIDTH)),
     ],
-    ids=["cache", "mean over time", "recurrent over words"],
+    ids=[
+        "mask",
+        "all of one mask",
+        "residual",
+        "no residual",
+        "offset",
+        "attention",
+        "cache",
+        "mean over time",
+        "recurrent over words",
+    ],
 )
 def test_what_only_looks_like_a_state_is_captured(network: nn.Module, example: Tensor) -> None:
     assert lif_nodes(capture(network.eval(), example)) == ["lif"]
+
+
+@pytest.mark.parametrize(("make", "name"), [(OtherName, "T"), (OtherDefault, "duration")])
+def test_another_number_of_timesteps_is_refused(make: Callable[[], nn.Module], name: str) -> None:
+    message = refused(make, BATCH)
+    assert f"the network itself ({make.__name__}) takes {name!r} beside its input" in message
+    assert "call it `timesteps`; if not, wrap the network" in message
+    assert lif_nodes(capture(Switched().eval(), BATCH)) == ["lif"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (FromTheSixth, "the network itself (FromTheSixth) gives something else for 8 timesteps at once"),
+        (AtMostFour, "the module 'lif' (LIF) gets currents of shape [4, 2, 16] at 8 timesteps"),
+    ],
+)
+def test_what_depends_on_the_number_of_timesteps_is_refused_for_that_number(
+    make: Callable[[], nn.Module], message: str
+) -> None:
+    network = make().eval()
+    capture(network, BATCH)
+    for timesteps in (1, 2, 3, 4):
+        check_timesteps(network, BATCH, timesteps)
+    with pytest.raises(ExportError) as error:
+        check_timesteps(network, BATCH, 8)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("timesteps", [2, 3, 5, 7])
+def test_any_number_of_timesteps_is_tried(timesteps: int) -> None:
+    with pytest.raises(ExportError, match=f"something else for {timesteps} timesteps at once"):
+        check_timesteps(OverTime(lambda x: x.flip(0)), BATCH, timesteps)
+    check_timesteps(OverTime(lambda x: x.mean(0)), BATCH, timesteps)
+    check_timesteps(Around(nn.Identity()), BATCH, timesteps)
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        (lambda x: x * len(x), nn.Identity()),
+        (nn.Identity(), lambda x: x.roll(1, 0)),
+        (nn.Identity(), lambda x: x.cumsum(0)),
+        (nn.Identity(), lambda x: x + x.sum(0)),
+    ],
+)
+def test_the_module_that_mixes_is_named_and_not_the_next_one(
+    before: Callable[[Tensor], Tensor], behind: Callable[[Tensor], Tensor]
+) -> None:
+    network = Between(before, behind)
+    assert "the network itself (Between) gives something else" in refused(lambda: network, BATCH)
+    assert "the module 'layer' (Between) gives something else" in refused(lambda: Outer(network), BATCH)
+
+
+def test_a_state_that_the_network_itself_keeps_is_not_blamed_on_the_next_module() -> None:
+    seen: list[Tensor] = []
+
+    def add(x: Tensor) -> Tensor:
+        seen.append(x)
+        return x * len(seen)
+
+    network = Between(add, nn.Identity())
+    assert "the network itself (Between) gives another output when it gets the same" in refused(lambda: network, BATCH)
+
+
+def test_what_reads_the_constants_of_a_lif_layer_is_captured() -> None:
+    assert list(capture(Threshold(), BATCH).neurons) == ["lif"]
+
+
+def test_what_the_tracer_cannot_do_is_said_in_its_own_words() -> None:
+    message = refused(lambda: Around(ThreeAxes()), BATCH)
+    assert message.endswith("cannot be captured as a static graph: only 4D query, key, and value are supported")
 
 
 def test_our_networks_are_captured_from_frames_of_empty_images() -> None:

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-import onnxruntime
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.export.neurons import neurons
+from tests.export.passes.graphs import outputs
 from tks_edge_export.codes import LARGEST, Code, CodedLIF
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.lif_codes import emit_coded_lif
@@ -24,21 +25,20 @@ from tks_edge_models.lif import charge, reset
 Array = npt.NDArray[Any]
 zeros = st.integers(8, 63).map(lambda half: 2 * half)
 thresholds = st.one_of(st.sampled_from((0.5, 1.0)), st.floats(0.0625, 8.0))
-resets = st.sampled_from((None, 0.0))
 
 
-def neurons(taus: st.SearchStrategy[float]) -> st.SearchStrategy[LIFParameters]:
-    """Normal ones: at rest at 0, with their input unscaled."""
-    return st.builds(LIFParameters, tau=taus, v_threshold=thresholds, v_reset=resets, decay_input=st.just(False))
+def normal_neurons(taus: st.SearchStrategy[float]) -> st.SearchStrategy[LIFParameters]:
+    """At rest at 0, with their input unscaled."""
+    return neurons(tau=taus, v_threshold=thresholds, v_reset=st.sampled_from((None, 0.0)), decay_input=st.just(False))
 
 
 taus = st.one_of(st.sampled_from((1.0, 2.0, 3.0, 4.0)), st.floats(1.0, 16.0))
 
 
-def graph_of(layer: CodedLIF, timesteps: int, neurons: int, *, with_state: bool) -> ir.Model:
+def graph_of(layer: CodedLIF, timesteps: int, count: int, *, with_state: bool) -> ir.Model:
     builder = GraphBuilder(18)
-    current = ir.Value(name="x", shape=ir.Shape((timesteps * 2, neurons)), type=ir.TensorType(ir.DataType.FLOAT))
-    state = ir.Value(name="v", shape=ir.Shape((2, neurons)), type=ir.TensorType(ir.DataType.UINT8))
+    current = ir.Value(name="x", shape=ir.Shape((timesteps * 2, count)), type=ir.TensorType(ir.DataType.FLOAT))
+    state = ir.Value(name="v", shape=ir.Shape((2, count)), type=ir.TensorType(ir.DataType.UINT8))
     form = OverTime.of_merged(builder, timesteps, current)
     spikes, after = emit_coded_lif(builder, "layer", form, layer.params, layer.code, state if with_state else None)
     inputs = [current, state] if with_state else [current]
@@ -46,15 +46,7 @@ def graph_of(layer: CodedLIF, timesteps: int, neurons: int, *, with_state: bool)
 
 
 def run(graph: ir.Model, feeds: dict[str, Array], *, optimize: bool) -> list[Array]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    if not optimize:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    proto = ir.to_proto(graph).SerializeToString()
-    session = onnxruntime.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
-    results: list[Array] = session.run(None, feeds)
-    return results
+    return [*outputs(graph, optimize=optimize, **feeds).values()]
 
 
 def stepped(layer: CodedLIF, currents: Tensor, codes: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -71,7 +63,7 @@ def stepped(layer: CodedLIF, currents: Tensor, codes: Tensor | None) -> tuple[Te
 
 @settings(deadline=None, max_examples=60)
 @given(
-    params=neurons(st.sampled_from((1.0, 2.0))),
+    params=normal_neurons(st.sampled_from((1.0, 2.0))),
     zero=zeros,
     timesteps=st.integers(1, 5),
     with_state=st.booleans(),
@@ -94,7 +86,7 @@ def test_where_membranes_halve_the_fused_nodes_give_the_codes_of_the_layer(
 
 @pytest.mark.parametrize("optimize", [True, False], ids=["fused", "as written"])
 @settings(deadline=None, max_examples=60)
-@given(params=neurons(taus), zero=zeros, seed=st.integers(0, 2**31))
+@given(params=normal_neurons(taus), zero=zeros, seed=st.integers(0, 2**31))
 def test_one_step_of_any_neuron_gives_the_nearest_code(
     optimize: bool, params: LIFParameters, zero: int, seed: int
 ) -> None:
@@ -118,7 +110,7 @@ def test_one_step_of_any_neuron_gives_the_nearest_code(
 
 
 @settings(deadline=None, max_examples=30)
-@given(params=neurons(taus), zero=zeros, timesteps=st.integers(2, 5), seed=st.integers(0, 2**31))
+@given(params=normal_neurons(taus), zero=zeros, timesteps=st.integers(2, 5), seed=st.integers(0, 2**31))
 def test_steps_with_a_state_give_what_all_timesteps_at_once_give(
     params: LIFParameters, zero: int, timesteps: int, seed: int
 ) -> None:
@@ -135,7 +127,7 @@ def test_steps_with_a_state_give_what_all_timesteps_at_once_give(
 
 
 @settings(deadline=None, max_examples=120)
-@given(params=neurons(taus), zero=zeros, timesteps=st.integers(1, 8), seed=st.integers(0, 2**31))
+@given(params=normal_neurons(taus), zero=zeros, timesteps=st.integers(1, 8), seed=st.integers(0, 2**31))
 def test_a_coded_membrane_is_as_near_the_exact_one_as_its_roundings_allow(
     params: LIFParameters, zero: int, timesteps: int, seed: int
 ) -> None:
@@ -169,15 +161,31 @@ def test_the_highest_bit_of_a_membrane_is_the_spike(threshold: float, zero: int)
 @given(ends=st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)).map(sorted), signed=st.booleans())
 def test_a_range_is_held_to_half_a_step_and_zero_exactly(ends: list[float], signed: bool) -> None:
     code = Code.of_range(*ends, signed=signed)
-    inside = torch.linspace(min(ends[0], 0.0), max(ends[1], 0.0), 257)
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
+    inside = torch.linspace(low, high, 257)
     codes = code.encode(inside)
     kind = np.iinfo(code.dtype)
     assert codes.min() >= kind.min
     assert codes.max() <= kind.max
-    # An end may lie half a step outside, since the zero is a whole number, and float32 rounds.
-    assert float((code.decode(codes) - inside).abs().max()) <= code.scale * (1.0 + 1e-3)
+    half = code.scale * (0.5 + 1e-4)  # a quotient of up to 255, and the product, are rounded to float32
+    least, most = (float(code.decode(torch.tensor(float(end)))) for end in (-127 if signed else 0, kind.max))
+    assert least - half <= low
+    assert high <= most + half
+    errors = (code.decode(codes) - inside).abs()
+    held = (inside >= least - code.scale * 1e-4) & (inside <= most + code.scale * 1e-4)
+    assert float(errors[held].max()) <= half
+    # The zero of a code without sign is a whole number, so one end may lie half a step outside.
+    assert float(errors.max()) <= half + (0.0 if signed else 0.5 * code.scale)
     assert code.decode(code.encode(torch.zeros(1))).item() == 0.0
     assert not signed or code.zero == 0
+
+
+@given(ends=st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)).map(sorted), signed=st.booleans())
+def test_a_range_uses_all_codes(ends: list[float], signed: bool) -> None:
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
+    assume(high - low > 1e-20)
+    first, last = Code.of_range(*ends, signed=signed).encode(torch.tensor([low, high])).tolist()
+    assert max(-first, last) == 127 if signed else last - first >= 254  # both ends are rounded
 
 
 def test_a_range_of_nothing_is_still_a_code() -> None:

@@ -12,14 +12,12 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from tests.export.lowering import Lowered, Prepared
+from tests.export.plain_networks import Shape, between
 from tks_edge_export import Compiler, ExportError, Options
-from tks_edge_models import LIF
 
-Shape = tuple[int, ...]
 LAYERS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "conv2d": (lambda: nn.Conv2d(4, 6, 3), (2, 6, 6)),
     "conv2d without bias": (lambda: nn.Conv2d(4, 6, 3, bias=False), (2, 6, 6)),
@@ -43,33 +41,6 @@ def used(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
     return norm
 
 
-class Between(nn.Module):
-    """A float layer and a neuron, the layer that int8 covers and a neuron, a classifier."""
-
-    def __init__(self, layer: nn.Module, shape: Shape) -> None:
-        super().__init__()
-        stems: dict[int, nn.Module] = {3: nn.Conv2d(2, 4, 3, padding=1), 2: nn.Conv1d(2, 4, 3, padding=1)}
-        self.stem = stems[len(shape)] if len(shape) in stems else nn.Linear(shape[0], 4)
-        self.first, self.middle, self.second = LIF(), layer, LIF()
-        with torch.no_grad():
-            features = self.middle.eval()(self.stem(torch.rand(2, *shape))).flatten(1).shape[1]
-        self.head = nn.Linear(features, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        spikes = self.first(self.stem(x.float() / 32))
-        logits: Tensor = self.head(self.second(self.middle(spikes)).flatten(1))
-        return logits
-
-
-def prepared(layer: nn.Module, shape: Shape) -> Prepared:
-    module = Between(layer, shape).eval()
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.mul_(3)
-    inputs = torch.randint(0, 256, (4, *shape), dtype=torch.uint8)
-    return Prepared(module, Compiler(module, inputs[:2]), inputs.numpy())
-
-
 def held(lowered: Lowered) -> dict[str, npt.NDArray[Any]]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(lowered.path).graph.initializer}
 
@@ -83,7 +54,7 @@ def parameter(network: nn.Module, name: str) -> npt.NDArray[np.float32]:
 def test_a_layer_of_any_kind_is_rounded_and_exact(name: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
     make, shape = LAYERS[name]
-    network = prepared(make(), shape)
+    network = between(make(), shape)
     for target in ("generic", "onnxruntime-cpu", "openvino"):
         lowered = network.lower(Options(2, precision="int8", target=target), tmp_path)
         comparison = lowered.compared(network.inputs)
@@ -130,7 +101,7 @@ def is_output(module: nn.Module, axis: int, rank: int) -> bool:
 @pytest.mark.parametrize("target", ["generic", "onnxruntime-cpu"])
 def test_biases_lie_on_a_grid_on_which_sums_are_exact(target: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    network = prepared(nn.ConvTranspose2d(4, 6, 3, groups=2), (2, 4, 4))
+    network = between(nn.ConvTranspose2d(4, 6, 3, groups=2), (2, 4, 4))
     tensors = held(network.lower(Options(2, precision="int8", target=target), tmp_path))
     scale = np.tile(tensors["middle.weight.rounded.scale"].astype(np.float64), 2)  # three channels in each group
     trained = parameter(network.network, "middle.bias")
@@ -151,7 +122,7 @@ def test_biases_lie_on_a_grid_on_which_sums_are_exact(target: str, tmp_path: Pat
 def test_channels_of_nothing_stay_nothing(tmp_path: Path) -> None:
     torch.manual_seed(1)
     layer = nn.Conv2d(4, 6, 3)
-    network = prepared(layer, (2, 6, 6))
+    network = between(layer, (2, 6, 6))
     with torch.no_grad():
         layer.weight[0], layer.weight[1], layer.get_parameter("bias")[2] = 0.0, 1e-44, 0.0
     network = Prepared(network.network, Compiler(network.network, torch.from_numpy(network.inputs[:2])), network.inputs)
@@ -183,46 +154,9 @@ def test_each_weight_is_stored_once_as_int8(prepare: Callable[[str], Prepared], 
     assert stored - zeros - parameters + first <= 1  # and one zero for the spikes
 
 
-class Own(nn.Module):
-    """Multiplies by a parameter of its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.filters = nn.Parameter(torch.randn(6, 4, 3, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.conv2d(x, self.filters)
-
-
-class Again(nn.Module):
-    """One convolution, run twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner, self.neuron = nn.Conv2d(4, 4, 3, padding=1), LIF()
-
-    def forward(self, x: Tensor) -> Tensor:
-        again: Tensor = self.inner(self.neuron(self.inner(x)))
-        return again
-
-
-@pytest.mark.parametrize(("layer", "path"), [(Own, "middle"), (Again, "middle.inner")])
-def test_weights_of_no_module_that_runs_once_may_stay_in_float(
-    layer: Callable[[], nn.Module], path: str, tmp_path: Path
-) -> None:
-    torch.manual_seed(1)
-    network = prepared(layer(), (2, 6, 6))
-    with pytest.raises(ExportError) as error:
-        network.compiler.compile(Options(2, precision="int8"))
-    assert str(error.value).startswith(f"{path} multiplies by weights that are not those of one linear or convolution")
-    assert str(error.value).endswith(f"leave it in float: --keep-float {path}")
-    for options in (Options(2, precision="int8", keep_float=(path,)), Options(2, precision="fp16")):
-        assert network.lower(options, tmp_path).compared(network.inputs).problem() is None
-
-
 def test_weights_that_are_no_numbers_are_refused() -> None:
     torch.manual_seed(1)
-    network = prepared(nn.Linear(4, 7), (5,))
+    network = between(nn.Linear(4, 7), (5,))
     network.network.get_parameter("middle.weight").data[0, 0] = torch.nan
     compiler = Compiler(network.network, torch.from_numpy(network.inputs[:2]))
     with pytest.raises(ExportError, match=r"^the weights of middle hold values that are no finite numbers"):
@@ -232,5 +166,5 @@ def test_weights_that_are_no_numbers_are_refused() -> None:
 def test_a_layer_to_keep_in_float_has_to_exist() -> None:
     torch.manual_seed(1)
     with pytest.raises(ExportError) as error:
-        prepared(nn.Linear(4, 7), (5,)).compiler.compile(Options(2, precision="int8", keep_float=("midle",)))
+        between(nn.Linear(4, 7), (5,)).compiler.compile(Options(2, precision="int8", keep_float=("midle",)))
     assert str(error.value) == "'midle' is no layer with weights. There are: stem, middle, head."

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.export.conftest import MakeSource
+from tests.export.neurons import neurons
+from tests.export.passes.graphs import run
 from tks_edge_export import ExportError, export_graph
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.lif_steps import emit_lif, spikes_name
@@ -23,17 +24,9 @@ from tks_edge_export.over_time import OverTime
 from tks_edge_export.values import static_shape
 from tks_edge_models import LIF, LIFParameters, step
 
-parameters = st.builds(
-    LIFParameters,
-    tau=st.floats(1.0, 16.0),
-    v_threshold=st.floats(0.125, 2.0),
-    v_reset=st.one_of(st.none(), st.floats(-1.0, 0.0)),
-    decay_input=st.booleans(),
-)
-
 
 @settings(deadline=None, max_examples=60)
-@given(params=parameters, timesteps=st.integers(1, 8), still=st.booleans(), seed=st.integers(0, 2**31))
+@given(params=neurons(), timesteps=st.integers(1, 8), still=st.booleans(), seed=st.integers(0, 2**31))
 def test_an_unrolled_layer_fires_the_same_spikes_to_the_bit(
     params: LIFParameters, timesteps: int, still: bool, seed: int
 ) -> None:
@@ -44,11 +37,9 @@ def test_an_unrolled_layer_fires_the_same_spikes_to_the_bit(
     form = OverTime.of_still if still else OverTime.of_merged
     spikes, _ = emit_lif(builder, "layer", form(builder, timesteps, current), params)
     graph = ir.Model(builder.graph([current], [spikes.merged()], "g"), ir_version=10)
-    session = onnxruntime.InferenceSession(ir.to_proto(graph).SerializeToString(), providers=["CPUExecutionProvider"])
-
     x = np.random.default_rng(seed).normal(0.6, 1.5, (count, *shape)).astype(np.float32)
     x[:, 0, 0] = params.v_threshold / params.gain  # at the threshold itself
-    got = session.run(None, {"x": x.reshape(-1, 33)})[0].reshape(timesteps, *shape)
+    got = run(graph, x=x.reshape(-1, 33)).reshape(timesteps, *shape)
     expected = LIF(params)(torch.from_numpy(x).expand(timesteps, *shape)).numpy()
     np.testing.assert_array_equal(got, expected)
 
@@ -119,8 +110,7 @@ def test_an_operator_that_mixes_samples_is_repeated_once_a_step() -> None:
     torch.manual_seed(0)
     module, x = OverBatch().eval(), torch.randint(0, 256, (4, 5), dtype=torch.uint8)
     model, _ = export_graph(module, x, 3)
-    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
-    (logits,) = session.run(None, {"input": x.numpy()})
+    logits = run(model, input=x.numpy())
 
     params, states, expected = LIFParameters(), [None, None], []
     for _ in range(3):
@@ -141,7 +131,7 @@ class Shared(nn.Module):
         return twice
 
 
-class Plain(nn.Module):
+class Stateless(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.float()
 
@@ -155,10 +145,10 @@ class Branching(nn.Module):
     ("module", "timesteps", "message"),
     [
         (Shared(), 2, "'lif' runs more than once a timestep"),
-        (Plain(), 2, "no LIF layer: it runs one pass"),
+        (Stateless(), 2, "no LIF layer: it runs one pass"),
         (Branching(), 1, "cannot be captured as a static graph"),
-        (Plain(), 0, "timesteps is 0; a static graph is made for 1 to 64"),
-        (Plain(), 1000, "timesteps is 1000"),
+        (Stateless(), 0, "timesteps is 0; a static graph is made for 1 to 64"),
+        (Stateless(), 1000, "timesteps is 1000"),
     ],
 )
 def test_what_cannot_be_unrolled_is_refused(module: nn.Module, timesteps: int, message: str) -> None:

@@ -11,6 +11,8 @@ from onnx import numpy_helper
 
 from tests.export.conftest import MakeSource, write
 from tks_edge_export import Reference, Source, VerificationError, compare
+from tks_edge_export.replay import Replayed
+from tks_edge_export.watched import WatchedGraph
 from tks_edge_models import LIFParameters
 from tks_edge_runtime.errors import TksEdgeError
 
@@ -91,16 +93,15 @@ def test_a_wrong_classifier_is_found_behind_the_last_layer(graph: Path, source: 
 
 
 def test_a_graph_of_another_t_is_refused(graph: Path, source: Source) -> None:
-    with pytest.raises(VerificationError, match=r"'body.0.spikes' is laid out at T=3, not at T=4"):
+    with pytest.raises(VerificationError, match=r"'body.0.spikes' laid out at T=3, and says that its T is 4"):
         compare(graph, Reference(source.network), source.samples.inputs, 4)
 
 
 def test_a_graph_of_another_network_is_refused(graph: Path, make_source: MakeSource) -> None:
     resnet, twin = make_source("resnet19"), make_source(neuron="relu")
-    with pytest.raises(VerificationError, match=r"lacks the LIF layer of 'body.1.branch.1.spikes'"):
-        compare(graph, Reference(resnet.network), resnet.samples.inputs, 3)
-    with pytest.raises(VerificationError, match=r"has, and the network has not, the LIF layer of 'body.0.spikes'"):
-        compare(graph, Reference(twin.network), twin.samples.inputs, 1)
+    for other, timesteps in ((resnet, 3), (twin, 1)):
+        with pytest.raises(VerificationError, match=r"has 'body.\d.spikes', a LIF layer that the network has not"):
+            compare(graph, Reference(other.network), other.samples.inputs, timesteps)
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +146,30 @@ def test_a_spike_that_is_not_one_is_found(graph: Path, source: Source, tmp_path:
     onnx.save(model, tmp_path / "loud.onnx")
     comparison = compare(tmp_path / "loud.onnx", Reference(source.network), source.samples.inputs, 3)
     assert "first in layer 'body.8' at timestep 1" in str(comparison.problem())
+
+
+def test_an_engine_that_changes_the_graph_as_shipped_is_found(
+    graph: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Watched, the graph is right: what an engine fuses where nobody looks stands between."""
+    as_shipped = WatchedGraph.run_as_shipped
+    monkeypatch.setattr(WatchedGraph, "run_as_shipped", lambda self, batch: as_shipped(self, batch) + np.float32(1e-2))
+    comparison = compare(graph, Reference(source.network), source.samples.inputs[:2], 3)
+    assert comparison.max_watched_difference == pytest.approx(1e-2, rel=1e-3)  # logits of a few units, in float32
+    with pytest.raises(VerificationError, match=r"computes other logits when its spikes are not watched, by 0\.01"):
+        comparison.check("graph.onnx")
+
+
+def test_a_prediction_that_nothing_explains_is_found(
+    graph: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freely = Replayed.run_freely
+    monkeypatch.setattr(Replayed, "run_freely", lambda self, batch: -freely(self, batch))
+    comparison = compare(graph, Reference(source.network), source.samples.inputs[:3], 3)
+    assert comparison.total.differing == 0
+    assert comparison.predictions_unexplained == 3
+    with pytest.raises(VerificationError, match="3 of 3 predictions differ where no spike is borderline"):
+        comparison.check("graph.onnx")
 
 
 def test_a_damaged_file_is_refused(graph: Path, source: Source, tmp_path: Path) -> None:

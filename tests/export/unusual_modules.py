@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tks_edge_models import LIF, LIFParameters, step
+from tks_edge_models.lif import charge
 
 WIDTH = 16
 BATCH = torch.rand(2, WIDTH, generator=torch.Generator().manual_seed(0))
@@ -238,3 +239,188 @@ def neurons_by_hand(x: Tensor) -> Tensor:
         fired, state = step(current, state, LIFParameters())
         spikes.append(fired)
     return torch.stack(spikes)
+
+
+class Told(nn.Module):
+    """A network over timesteps that do all the same up to the sixth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = nn.Linear(WIDTH, WIDTH)
+        self.lif = LIF()
+        self.after = nn.Linear(WIDTH, 3)
+
+    def _run(self, x: Tensor, timesteps: int) -> Tensor:
+        logits: Tensor = self.after(self.lif(self.before(x).expand(timesteps, *x.shape)))
+        return logits
+
+
+class FromTheSixth(Told):
+    def forward(self, x: Tensor, timesteps: int = 1) -> Tensor:
+        return self._run(x if timesteps < 6 else 2 * x, timesteps).mean(0)
+
+
+class AtMostFour(Told):
+    def forward(self, x: Tensor, timesteps: int = 1) -> Tensor:
+        return self._run(x, min(timesteps, 4)).mean(0)
+
+
+class OtherName(Told):
+    def forward(self, x: Tensor, T: int = 1) -> Tensor:  # noqa: N803
+        return self._run(x, T).sum(0)
+
+
+class OtherDefault(Told):
+    def forward(self, x: Tensor, *, duration: int | None = None) -> Tensor:
+        return self._run(x, duration or 1)[-1]
+
+
+class Switched(Told):
+    """Options that are no number of timesteps."""
+
+    def forward(self, x: Tensor, as_logits: bool = True, bias: Tensor | None = None) -> Tensor:
+        logits = self._run(x if bias is None else x + bias, 1)
+        return logits if as_logits else logits.softmax(-1)
+
+
+class Explicit(nn.Module):
+    """A neuron of another library: its state is an argument, and comes back beside the spikes."""
+
+    def forward(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        u = x if u is None else 0.5 * u + x
+        return torch.gt(u, 1.0).float(), u
+
+
+class TwoStates(nn.Module):
+    """Needs both of its states or makes up both."""
+
+    def forward(self, x: Tensor, a: Tensor | None = None, b: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        if a is None or b is None:
+            a, b = torch.zeros_like(x), torch.zeros_like(x)
+        a = 0.5 * a + x
+        b = 0.5 * b + a
+        return torch.gt(b, 1.0).float(), a, b
+
+
+class OnlyOutput(nn.Module):
+    """A cell whose output is its state."""
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        if h is None:
+            h = torch.zeros_like(x)
+        return 0.5 * h + x
+
+
+class FirstOf(nn.Module):
+    """Calls a layer, and takes the first of what it gives."""
+
+    def __init__(self, layer: nn.Module, rest: Callable[[Tensor], Tensor] | None = None) -> None:
+        super().__init__()
+        self.layer = layer
+        self.rest = rest
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = self.layer(x) if self.rest is None else self.layer(x, self.rest(x))
+        result: Tensor = given if isinstance(given, Tensor) else given[0]
+        return result
+
+
+class Charging(nn.Module):
+    """Our own equations, without the layer."""
+
+    def forward(self, x: Tensor, v: Tensor | None = None) -> Tensor:
+        return charge(x, v, LIFParameters())
+
+
+class Masked(nn.Module):
+    """Attention over features with an optional mask, which gives its weights too."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        weights = (x if mask is None else x + mask).softmax(-1)
+        return weights * x, weights
+
+
+class Residual(nn.Module):
+    """Takes the residual of another block, if there is one, and hands one on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        residual = x if residual is None else x + residual
+        return self.linear(residual), residual
+
+
+class Blocks(nn.Module):
+    """Two blocks, of which the first gets no residual."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = Residual(), Residual()
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.second(*self.first(x))[0]
+        return result
+
+
+class Skipped(nn.Module):
+    """A block whose residual input nobody uses."""
+
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        return (x if skip is None else x + skip).relu()
+
+
+class Positioned(nn.Module):
+    """Makes up an offset where it gets none."""
+
+    def forward(self, x: Tensor, offset: Tensor | None = None) -> Tensor:
+        return x + (torch.arange(WIDTH).float() if offset is None else offset)
+
+
+class Threshold(nn.Module):
+    """Reads the constants of a LIF layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lif = LIF(LIFParameters(v_threshold=0.25))
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes: Tensor = self.lif(x * self.lif.params.v_threshold)
+        return spikes
+
+
+class ThreeAxes(nn.Module):
+    """Attention on `[B, L, D]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = x.reshape(len(x), 4, -1)
+        return functional.scaled_dot_product_attention(parts, parts, parts).reshape(x.shape)
+
+
+class Between(nn.Module):
+    """Two neurons, and what the network itself does before each."""
+
+    def __init__(self, before: Callable[[Tensor], Tensor], behind: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.stem = nn.Linear(WIDTH, WIDTH)
+        self.first = LIF()
+        self.body = nn.Sequential(nn.Linear(WIDTH, WIDTH), LIF(), nn.Linear(WIDTH, 3))
+        self.before, self.behind = before, behind
+
+    def forward(self, x: Tensor, timesteps: int) -> Tensor:
+        spikes = self.first(self.before(self.stem(x).expand(timesteps, *x.shape)))
+        logits: Tensor = self.body(self.behind(spikes))
+        return logits
+
+
+class Outer(nn.Module):
+    """A network over timesteps inside another."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, timesteps: int) -> Tensor:
+        logits: Tensor = self.layer(x, timesteps)
+        return logits

@@ -101,6 +101,28 @@ def test_options_of_a_precision_are_for_its_graphs_alone(app: typer.Typer, runs:
     }
 
 
+def test_a_layer_that_is_float_anyway_is_not_kept(app: typer.Typer, runs: Path) -> None:
+    asked = ("--timesteps", "1", "--precision", "int8", "--keep-float", "stem.0")
+    result = invoke(app, "export", "runs/digits", *asked, *FEW)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: --keep-float stem.0 changes nothing: it is the first layer")
+    assert not names()
+
+
+def test_samples_that_nothing_was_calibrated_on_are_mentioned(app: typer.Typer, runs: Path) -> None:
+    asked = ("--timesteps", "1", "--precision", "int8", "--calibration-samples", "5")
+    said = "--calibration-samples changed nothing"
+    assert said in invoke(app, "export", "runs/digits", *asked, *FEW).stdout
+    assert said not in invoke(app, "export", "runs/digits", *asked, "--quantize-ends", *FEW).stdout
+
+
+def test_a_layer_left_in_float_is_named(app: typer.Typer, runs: Path) -> None:
+    asked = ("--timesteps", "1", "--precision", "int8", "--keep-float", "body.3.0")
+    result = invoke(app, "export", "runs/digits", *asked, *FEW)
+    assert "left in float: body.3.0" in result.stdout, result.output
+    assert "left in float" not in invoke(app, "export", "runs/digits", *asked[:-2], *FEW).stdout
+
+
 def test_a_skipped_pass_is_left_out_and_named(app: typer.Typer, runs: Path) -> None:
     skipped = ("--skip-pass", "fold_readout", "--skip-pass", "first_step")
     result = invoke(app, "export", "runs/digits", "--timesteps", "2", *skipped, *FEW)
@@ -132,6 +154,11 @@ def test_a_skipped_pass_is_left_out_and_named(app: typer.Typer, runs: Path) -> N
         ("--keep-float body.1.0", "--keep-float changes nothing: it is of int8 graphs"),
         ("--precision fp32,int8 --keep-float body.1", "unknown layer 'body.1'. Did you mean 'body.1.0'?"),
         ("--calibration-samples 4", "--calibration-samples changes nothing: it is of int8 graphs"),
+        ("--precision int8 --skip-pass hard_sigmoid", "--skip-pass hard_sigmoid changes nothing: it is of fp32 graphs"),
+        (
+            "--skip-pass hard_sigmoid",
+            "--skip-pass hard_sigmoid changes nothing: it is of fp32 graphs for onnxruntime-cpu",
+        ),
         ("--form step --per-step", "--per-step changes nothing: it is of static graphs, and --form asks for step."),
         ("--input-dtype uint18", "unknown input dtype 'uint18'. Did you mean 'uint8'?"),
         ("--name a/b", "give a plain name without slashes"),

@@ -127,6 +127,7 @@ def export(
                 )
             written.append(artifact_row(exported, source))
             show_row(written[-1], out)
+        asked.check_calibration(written, out)
         out.document({"run": str(run), "output": str(output), "artifacts": written})
         out.next("report", str(output))
 

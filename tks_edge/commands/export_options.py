@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tks_edge_runtime.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
     from tks_edge_export import Options
+    from tks_edge_runtime.command import Output
 
 _CALIBRATION_SAMPLES = 128
 
@@ -62,13 +63,24 @@ class Asked:
             InputError: a name that is not known, or a form or option that the run's network has no use for.
             ExportError: options that exclude each other, or a pass that cannot be skipped.
         """
-        from tks_edge_export.passes import check_skipped
+        from tks_edge_export.passes import FOR_ONNXRUNTIME, check_skipped
 
         self._check_network(run)
         wanted = list(self._wanted(timesteps))
         for options in wanted:
             check_skipped(options)
+        idle = self.skip & {made.name for made in FOR_ONNXRUNTIME}
+        if idle and not any(options.fuses_hard_sigmoid for options in wanted):
+            raise InputError(
+                f"--skip-pass {min(idle)} changes nothing: it is of fp32 graphs for onnxruntime-cpu, and none is asked "
+                "for. Leave it out."
+            )
         return wanted
+
+    def check_calibration(self, rows: Sequence[dict[str, Any]], out: Output) -> None:
+        """Say so where samples were offered and none of the artifacts, by their rows, has anything calibrated."""
+        if self.calibration_samples is not None and not any(row["calibrated"] for row in rows):
+            out.warn("--calibration-samples changed nothing: int8 holds all that it rounds here exactly.")
 
     def _wanted(self, timesteps: tuple[int, ...]) -> Iterator[Options]:
         from tks_edge_export import Options

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 if TYPE_CHECKING:
     from tks_edge_export import Exported, Source
     from tks_edge_runtime.command import Output
@@ -19,12 +21,15 @@ def artifact_row(exported: Exported, source: Source) -> dict[str, Any]:
         "timesteps": manifest.timesteps,
         "form": manifest.form,
         "precision": manifest.precision.name,
+        "kept_float": list(manifest.precision.kept_float),
         "target": manifest.target,
+        "calibrated": manifest.calibration is not None,
         "bytes": artifact.path.stat().st_size,
         "accuracy": accuracy.correct / accuracy.total if accuracy is not None else None,
         "accuracy_samples": len(source.samples.labels),
         "verified_samples": comparison.samples,
         "agreement": comparison.agreement,
+        "agreeing": comparison.samples - comparison.trained_differing,
         "spikes_compared": total.decisions,
         "spikes_borderline": total.differing - total.faults,
         "spikes_exact": sum(layer.total.decisions for layer in comparison.layers if layer.exact),
@@ -40,11 +45,13 @@ def show_row(row: dict[str, Any], out: Output) -> None:
         spikes = f"{row['spikes_compared']:,} spikes equal"
         if row["spikes_borderline"]:
             spikes += f" except {row['spikes_borderline']} with the membrane within rounding of the threshold"
-    rounded = "" if row["precision"] == "fp32" else f"; {row['agreement']:.1%} of predictions as in fp32"
+    agreeing = f"; {row['agreeing']} of {row['verified_samples']} predictions as in fp32"
+    rounded = "" if row["precision"] == "fp32" else agreeing
+    kept = f"; left in float: {escape(', '.join(row['kept_float']))}" if row["kept_float"] else ""
     out.console.print(
         f"[bold]{row['file']}[/]  trained network {row['accuracy']:.2%} of {row['accuracy_samples']:,}; graph verified "
         f"on {row['verified_samples']:,}: {spikes}, logits within {row['max_logit_difference']:.1e} "
-        f"(allowed {row['logit_tolerance']:.1e}){rounded}",
+        f"(allowed {row['logit_tolerance']:.1e}){rounded}{kept}",
         highlight=False,
         soft_wrap=True,
     )

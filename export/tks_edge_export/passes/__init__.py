@@ -40,10 +40,16 @@ def _on_graph(name: str, rewrite: Callable[[ir.Model], object]) -> Pass:
     return Pass(name, lambda captured: rewrite(captured.model))
 
 
+def _fold_constants(model: ir.Model) -> None:
+    """Fold, and infer the shapes that follow: those of a slice or a reshape are known once its operands are."""
+    optimizer.fold_constants_ir(model)
+    common.ShapeInferencePass()(model)
+
+
 _REMOVE_UNUSED = _on_graph("remove_unused", common.RemoveUnusedNodesPass())
 
 ONE_STEP: tuple[Pass, ...] = (
-    _on_graph("fold_constants", lambda model: optimizer.fold_constants_ir(model)),
+    _on_graph("fold_constants", _fold_constants),
     _on_graph("lift_constants", common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)),
     _on_graph("fold_batch_norm", FoldBatchNorm()),
     _on_graph("sink_reshapes", SinkReshapes()),

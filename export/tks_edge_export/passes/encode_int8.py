@@ -20,8 +20,7 @@ import onnx_ir as ir
 
 from tks_edge_export.codes import Calibration, Code
 from tks_edge_export.grid import Grid, grids
-from tks_edge_export.layers import output_of
-from tks_edge_export.quantization import INT8, Int8Weight, fits
+from tks_edge_export.quantization import BIAS_OF, INT8, Int8Weight, fits
 from tks_edge_export.targets import Target
 from tks_edge_export.values import constant
 
@@ -88,7 +87,7 @@ class _Encoder:
         if rounded.bias is not None and node.inputs[2] is not None:
             node.replace_input_with(2, self._decoded(node, node.inputs[2], rounded.bias, rounded.unit, 0))
         if rounded.path in self._calibration.currents:
-            output = _behind_relu(output_of(node, rounded.path))
+            output = _behind_relu(_output(node, rounded.path))
             self._read_instead(output, self._calibration.currents[rounded.path], f"{output.name}.coded")
 
     def _handed_over(self, value: ir.Value) -> ir.Value:
@@ -147,6 +146,15 @@ class _Encoder:
         if name not in self._graph.initializers:
             self._graph.register_initializer(constant(name, array))
         return self._graph.initializers[name]
+
+
+def _output(node: ir.Node, path: str) -> ir.Value:
+    """What the layer at `path` gives, its bias added: that of a matrix product stands in an addition behind it."""
+    users = [use.node for use in node.outputs[0].uses()]
+    adds_bias = [user.op_type for user in users] == ["Add"] and any(
+        value is not None and value.meta.get(BIAS_OF) == path for value in users[0].inputs
+    )
+    return users[0].outputs[0] if adds_bias and node.op_type == "MatMul" else node.outputs[0]
 
 
 def _behind_relu(value: ir.Value) -> ir.Value:

@@ -2,9 +2,10 @@
 
     y = f(x, w)   becomes   fp16: y = f(fp16(x), fp16(w))
 
-Every float32 constant there is rounded to the nearest half; what comes from before, the normalised pixels, is cast
-once; the logits are cast back, so that their mean over time is one of float32. What a LIF layer computes its membrane
-in is decided where it is laid out. Refused where a constant is too large for a half.
+Every float32 constant there is rounded to the nearest half, but for those that the operator's definition wants in
+float32, as the scales of a Resize; what comes from before, the normalised pixels, is cast once; the logits are cast
+back, so that their mean over time is one of float32. What a LIF layer computes its membrane in is decided where it is
+laid out. Refused where a constant is too large for a half.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from tks_edge_export.capture import OPSET
 from tks_edge_export.errors import ExportError
 from tks_edge_export.layers import nodes_from_the_first_layer_on
 from tks_edge_export.passes.reshape_chain import chain_origin
+from tks_edge_export.signature import schema_of
 from tks_edge_export.values import constant
 
 _LARGEST = float(np.finfo(np.float16).max)
@@ -31,7 +34,8 @@ class ToFp16(ir.passes.InPlacePass):
         cast: dict[ir.Value, ir.Value] = {}
         for node in [node for node in graph if node in halves]:
             for index, value in enumerate(node.inputs):
-                if value is not None and value.dtype == ir.DataType.FLOAT and value not in outputs:
+                is_float = value is not None and value.dtype == ir.DataType.FLOAT and value not in outputs
+                if value is not None and is_float and may_be_half(node, index):
                     if value not in cast:
                         cast[value] = _as_half(graph, value)
                     node.replace_input_with(index, cast[value])
@@ -43,6 +47,16 @@ class ToFp16(ir.passes.InPlacePass):
         if outputs:
             _cast_back(graph)
         return ir.passes.PassResult(model, modified=bool(outputs))
+
+
+def may_be_half(node: ir.Node, index: int) -> bool:
+    """Whether the definition of the node's operator lets this input be a half; a LIF layer's may."""
+    schema = schema_of(node, OPSET) if node.domain == "" else None
+    if schema is None or not schema.inputs:
+        return True
+    variable = schema.inputs[min(index, len(schema.inputs) - 1)].type_str
+    types = {known.type_param_str: known.allowed_type_strs for known in schema.type_constraints}
+    return "tensor(float16)" in types.get(variable, (variable,))
 
 
 def refusal(value: ir.Value) -> str | None:

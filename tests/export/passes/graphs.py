@@ -42,8 +42,8 @@ def model(
     return ir.from_proto(onnx.shape_inference.infer_shapes(proto, strict_mode=True))
 
 
-def run(graph: ir.Model, *, optimize: bool = True, **inputs: Array) -> Array:
-    """The first output."""
+def outputs(graph: ir.Model, *, optimize: bool = True, **inputs: Array) -> dict[str, Array]:
+    """What ONNX Runtime computes, by name."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
@@ -51,8 +51,13 @@ def run(graph: ir.Model, *, optimize: bool = True, **inputs: Array) -> Array:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     proto = ir.to_proto(graph).SerializeToString()
     session = onnxruntime.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
-    result: Array = session.run(None, inputs)[0]
-    return result
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def run(graph: ir.Model, *, optimize: bool = True, **inputs: Array) -> Array:
+    """The first output."""
+    return next(iter(outputs(graph, optimize=optimize, **inputs).values()))
 
 
 def operators(graph: ir.Model) -> list[str]:

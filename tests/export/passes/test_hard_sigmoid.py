@@ -68,6 +68,21 @@ def test_equality_is_met_and_spikes_are_nothing_but_zero_and_one() -> None:
     assert set(np.unique(-run(rough, x=normal(2, 2, 5, 5)))) == {0.0, 1.0}
 
 
+@pytest.mark.parametrize("optimize", [True, False], ids=["fused", "as written"])
+@settings(deadline=None, max_examples=20)
+@given(threshold=st.one_of(st.sampled_from((0.5, 1.0)), st.floats(0.0625, 8.0, width=32)))
+def test_the_next_number_below_the_threshold_does_not_fire_at_all(optimize: bool, threshold: float) -> None:
+    """The kernel passes its middle value on, so a membrane can be as near the threshold as float32 lets it."""
+    middle, meets = np.zeros((1, 1, 3, 3), np.float32), np.float32(threshold)
+    middle[..., 1, 1] = 1.0
+    graph = neuron(middle, np.zeros(1, np.float32), threshold)
+    assert HardSigmoid()(graph).modified
+    below, above = np.nextafter(meets, np.float32(-np.inf)), np.nextafter(meets, np.float32(np.inf))
+    for membrane, spike in ((below, 0.0), (meets, 1.0), (above, 1.0)):
+        spikes = -run(graph, optimize=optimize, x=np.full((2, 1, 5, 5), membrane, np.float32))
+        assert np.all(spikes == spike), (membrane, threshold)
+
+
 WEIGHT, BIAS = normal(4, 2, 3, 3), normal(4)
 
 

@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.export.neurons import neurons
 from tests.export.passes.graphs import run
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.lif_steps import emit_lif
@@ -18,20 +19,10 @@ from tks_edge_export.passes.normalize_neurons import normalized
 from tks_edge_models import LIFParameters
 from tks_edge_models.lif import charge, step
 
-RESETS = st.one_of(st.none(), st.just(0.0))
-neurons = st.builds(
-    LIFParameters,
-    tau=st.floats(1.0, 16.0),
-    v_threshold=st.floats(0.125, 2.0),
-    v_reset=st.one_of(RESETS, st.floats(-1.0, -0.0625)),
-    decay_input=st.booleans(),
-)
-powers_of_two = st.builds(
-    LIFParameters,
+powers_of_two = neurons(
     tau=st.sampled_from((1.0, 2.0, 4.0, 8.0, 16.0)),
     v_threshold=st.floats(0.125, 2.0, width=32),
-    v_reset=RESETS,
-    decay_input=st.booleans(),
+    v_reset=st.sampled_from((None, 0.0)),
 )
 
 
@@ -66,7 +57,7 @@ def fired(params: LIFParameters, currents: Tensor) -> tuple[Tensor, float]:
 
 
 @settings(deadline=None, max_examples=150)
-@given(params=neurons, timesteps=st.integers(1, 8), seed=st.integers(0, 2**31))
+@given(params=neurons(), timesteps=st.integers(1, 8), seed=st.integers(0, 2**31))
 def test_any_neuron_fires_the_same_in_real_numbers(params: LIFParameters, timesteps: int, seed: int) -> None:
     currents = torch.from_numpy(np.random.default_rng(seed).normal(0.6, 1.5, (timesteps, 40)))
     expected, margin = fired(params, currents)
@@ -75,7 +66,7 @@ def test_any_neuron_fires_the_same_in_real_numbers(params: LIFParameters, timest
     assert torch.equal(got, expected)
 
 
-@given(params=neurons)
+@given(params=neurons())
 def test_a_normal_neuron_rests_at_zero_with_its_input_unscaled(params: LIFParameters) -> None:
     normal = normalized(params)
     assert (normal.v_rest, normal.gain, normal.decay) == (0.0, 1.0, params.decay)

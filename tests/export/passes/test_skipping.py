@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.export.lowering import Prepared
-from tks_edge_export import Compiler, ExportError, Options
+from tks_edge_export import Compiler, ExportError, Options, lint
 from tks_edge_export.passes import PASSES, needed
 from tks_edge_export.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from tks_edge_models import LIF, LIFParameters
@@ -58,6 +58,13 @@ def test_a_pass_that_is_left_out_is_not_among_those_applied(tiny: Prepared, name
     skipped = tiny.compiler.compile(Options(1, target="onnxruntime-cpu", skip=frozenset({name})))
     everything = tiny.compiler.compile(options)
     assert [made for made in everything.passes if made != name] == [*skipped.passes]
+
+
+def test_where_the_target_needs_a_skipped_pass_it_says_so(tiny: Prepared) -> None:
+    skip = frozenset({"fold_constants"})
+    model = tiny.compiler.compile(Options(2, skip=skip)).model
+    with pytest.raises(ExportError, match=r"^target generic: the operator Expand .* Do not skip fold_constants"):
+        lint.check(model, "generic", skip)
 
 
 def test_a_name_that_does_not_exist_is_refused_with_the_closest_one(tiny: Prepared) -> None:

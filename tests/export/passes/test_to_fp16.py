@@ -13,7 +13,8 @@ from torch import nn
 
 from tests.export.lowering import Lowered, Prepared
 from tests.export.passes.graphs import named
-from tks_edge_export import Compiler, ExportError, Options
+from tests.export.plain_networks import Plain
+from tks_edge_export import Compiler, ExportError, Options, lint
 from tks_edge_export.passes.to_fp16 import refusal
 from tks_edge_export.values import constant
 from tks_edge_models import LIF, LIFParameters
@@ -68,18 +69,9 @@ def test_the_logits_of_every_step_are_cast_back_too(tiny: Prepared, tmp_path: Pa
     lowered = tiny.lower(Options(2, precision="fp16", per_step=True), tmp_path)
     outputs = lowered.run("onnxruntime", tiny.inputs[:2])
     assert {name: value.dtype for name, value in outputs.items()} == dict.fromkeys(outputs, np.dtype(np.float32))
-    np.testing.assert_allclose(outputs["logits_per_step"].mean(0), outputs["logits"], rtol=0, atol=1e-6)
+    mean = outputs["logits_per_step"].mean(0)
+    np.testing.assert_allclose(mean, outputs["logits"], rtol=0, atol=1e-6)  # of two float32 of a few units
     assert lowered.compared(tiny.inputs).problem() is None
-
-
-class Plain(nn.Module):
-    def __init__(self, params: LIFParameters | None = None) -> None:
-        super().__init__()
-        self.first, self.neuron, self.last = nn.Linear(6, 8), LIF(params), nn.Linear(8, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.last(self.neuron(self.first(x)))
-        return logits
 
 
 def test_a_constant_that_no_half_holds_is_refused() -> None:
@@ -112,3 +104,31 @@ def test_the_first_layer_of_float_pixels_casts_the_input(tmp_path: Path) -> None
     graph = Compiler(module, torch.rand(2, 6)).compile(Options(2, precision="fp16")).model
     assert graph.graph.inputs[0].dtype == FLOAT
     assert named(graph, "input.float16").op_type == "Cast"
+
+
+class Larger(nn.Module):
+    """Enlarges spikes, whose scales a Resize takes in float32 alone."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.first, self.neuron = nn.Conv2d(1, 4, 3, padding=1), LIF()
+        self.larger, self.last = nn.Upsample(scale_factor=2, mode=mode), nn.Linear(4 * 8 * 8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.last(self.larger(self.neuron(self.first(x))).flatten(1))
+        return logits
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_an_operand_that_has_to_be_float32_stays_so(mode: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, inputs = Larger(mode).eval(), torch.rand(4, 1, 4, 4) * 8
+    prepared = Prepared(module, Compiler(module, inputs[:2]), inputs.numpy())
+    lowered = prepared.lower(Options(2, precision="fp16"), tmp_path)
+    lint.check(lowered.compiled.model, "generic")
+    (resize,) = (node for node in lowered.compiled.model.graph if node.op_type == "Resize")
+    kinds = [value.dtype for value in resize.inputs if value is not None and value.name]
+    assert (kinds[0], kinds[-1], resize.outputs[0].dtype) == (HALF, FLOAT, HALF)
+    comparison = lowered.compared(prepared.inputs)
+    assert comparison.problem() is None
+    assert comparison.total.fired > 50

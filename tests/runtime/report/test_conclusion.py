@@ -19,7 +19,7 @@ def text(rows: list[Row]) -> str:
     return " ".join((found.headline, *found.sentences))
 
 
-def test_it_names_the_smallest_t_its_accuracy_and_its_latency_against_t_train() -> None:
+def test_it_names_the_pick_its_accuracy_and_its_latency_against_t_train() -> None:
     found = text(sweep())
     assert "T=2 is the fastest in the folder within 1 percentage point of T=8" in found
     assert "98.16 %, 95 % interval 96.73" in found

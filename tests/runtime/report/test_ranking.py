@@ -35,7 +35,7 @@ def test_rows_on_different_evaluation_sets_do_not_dominate_each_other() -> None:
     assert len(front(rows)) == 2
 
 
-def test_the_smallest_t_within_one_point_is_recommended() -> None:
+def test_the_fastest_within_one_point_is_recommended() -> None:
     assert chosen(sweep()) == ["digits-t2-fp32.onnx"]
 
 
@@ -114,7 +114,7 @@ def test_the_rival_is_the_twin_of_the_rows_own_precision_then_the_fp32_one() -> 
     assert rival_of(own, rows) is None
 
 
-def test_of_the_graphs_of_the_smallest_t_that_holds_the_fastest_is_recommended() -> None:
+def test_of_the_graphs_that_hold_the_fastest_is_recommended() -> None:
     rows = [
         row(1, 500, 0.5),
         row(2, 588, 1.0),

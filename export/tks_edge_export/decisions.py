@@ -1,0 +1,144 @@
+"""Would a neuron have fired the spikes of a graph itself? Counted decision by decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from tks_edge_export.reference import Rounding
+from tks_edge_models import LIFParameters
+from tks_edge_models.lif import charge, reset
+
+
+@dataclass(frozen=True)
+class StepComparison:
+    """One LIF layer at one timestep, over all samples.
+
+    `differing` decisions differ, `faults` of them with the membrane further from the threshold than rounding explains.
+    `largest_distance` is the largest |membrane - threshold| of a differing decision; `smallest_margin` the smallest of
+    all decisions. `fired` counts the spikes.
+    """
+
+    decisions: int = 0
+    differing: int = 0
+    faults: int = 0
+    fired: int = 0
+    largest_distance: float = 0.0
+    smallest_margin: float = float("inf")
+
+    def __add__(self, other: StepComparison) -> StepComparison:
+        return StepComparison(
+            self.decisions + other.decisions,
+            self.differing + other.differing,
+            self.faults + other.faults,
+            self.fired + other.fired,
+            max(self.largest_distance, other.largest_distance),
+            min(self.smallest_margin, other.smallest_margin),
+        )
+
+    @property
+    def fire_rate(self) -> float:
+        """Spikes a decision."""
+        return self.fired / max(1, self.decisions)
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """One LIF layer, timestep by timestep; `exact` where no decision may differ at all."""
+
+    path: str
+    exact: bool
+    steps: tuple[StepComparison, ...]
+
+    @property
+    def total(self) -> StepComparison:
+        """All timesteps together."""
+        return sum(self.steps, StepComparison())
+
+    @property
+    def first_fault(self) -> int | None:
+        """The first timestep, from 0, with a fault."""
+        return next((t for t, found in enumerate(self.steps) if found.faults), None)
+
+
+class Neuron(Protocol):
+    """What a neuron does at one timestep, and how closely its decisions can be judged."""
+
+    def charge(self, x: Tensor, v: Tensor | None) -> Tensor:
+        """The potential after the input, before the reset."""
+        ...
+
+    def fires(self, h: Tensor) -> Tensor:
+        """Where the neuron fires, as bool."""
+        ...
+
+    def reset(self, h: Tensor, spikes: Tensor) -> Tensor:
+        """The potential after the spikes."""
+        ...
+
+    def distance(self, h: Tensor) -> Tensor:
+        """How far the potentials are from the threshold."""
+        ...
+
+    def tolerance(self, h: Tensor) -> float:
+        """How far from it a borderline potential may be."""
+        ...
+
+
+class FloatNeuron:
+    """The equations of `tks_edge_models.lif`."""
+
+    def __init__(self, params: LIFParameters, rounding: Rounding) -> None:
+        self._params = params
+        self._rounding = rounding
+
+    def charge(self, x: Tensor, v: Tensor | None) -> Tensor:
+        """The potential after the input, before the reset."""
+        return charge(x, v, self._params)
+
+    def fires(self, h: Tensor) -> Tensor:
+        """Where the neuron fires, as bool."""
+        return h >= self._params.v_threshold
+
+    def reset(self, h: Tensor, spikes: Tensor) -> Tensor:
+        """The potential after the spikes."""
+        return reset(h, spikes, self._params)
+
+    def distance(self, h: Tensor) -> Tensor:
+        """How far the potentials are from the threshold."""
+        return (h - self._params.v_threshold).abs()
+
+    def tolerance(self, h: Tensor) -> float:
+        """How far from it a borderline potential may be."""
+        largest = max(abs(self._params.v_threshold), float(h.abs().max()))
+        return self._rounding.membrane * largest
+
+
+def judge(neuron: Neuron, h: Tensor, given: Tensor, *, exact: bool) -> tuple[StepComparison, Tensor]:
+    """Compare the spikes of one timestep with what the potentials say.
+
+    Args:
+        neuron: whose potentials they are.
+        h: after the input, before the reset, `[samples, neurons]`.
+        given: the spikes of the graph, `[samples, neurons]`.
+        exact: whether no decision may differ at all.
+
+    Returns:
+        The counts, and which samples have a decision that differs, `[samples]`, bool.
+    """
+    distance = neuron.distance(h)
+    impossible = ((given != 0) & (given != 1)) | ~torch.isfinite(h)
+    differs = (neuron.fires(h) != (given == 1)) | impossible
+    allowed = 0.0 if exact else neuron.tolerance(h)
+    found = StepComparison(
+        decisions=h.numel(),
+        differing=int(differs.sum()),
+        faults=int(((differs & (distance > allowed)) | impossible).sum()),
+        fired=int((given != 0).sum()),
+        largest_distance=float(distance[differs].max()) if bool(differs.any()) else 0.0,
+        smallest_margin=float(distance.min()),
+    )
+    return found, differs.any(1)
