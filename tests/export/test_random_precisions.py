@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from tests.export.lowering import Prepared
 from tests.export.random_networks import Sample, samples
+from tests.export.step_by_step import StepByStep
 from tks_edge_export import Compiler, ExportError, Options
 from tks_edge_export.reference import Rounding
+from tks_edge_models import LIF
 
 KINDS: dict[str, dict[str, Any]] = {
     "step": {"form": "step"},
@@ -26,14 +30,32 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-EPSILON16 = float(np.finfo(np.float16).eps)
-ROUNDING = {
-    "fp32": Rounding(2e-5, 1e-4),
-    "fp16": Rounding(16 * EPSILON16, 64 * EPSILON16),
-    "int8": Rounding(2e-5, 1e-4),
-}
+HALF = float(np.finfo(np.float16).eps)
+ROUNDING = {"fp32": Rounding(2e-5, 1e-4), "fp16": Rounding(16 * HALF, 64 * HALF), "int8": Rounding(2e-5, 1e-4)}
 """Wider than an export allows: the scales and shifts of random networks let most of a value cancel in front of a
 neuron, and norms blow values up that hardly differ, so what is left is off by more units of its own."""
+MOST = 4.0
+"""How often larger a layer may make the rounding of its input, for halves to say anything about its output."""
+
+
+def amplification(network: nn.Module, batch: Tensor) -> float:
+    """By how much one of the layers enlarges a relative error of its input, at most."""
+    found = [1.0]
+
+    def look(layer: nn.Module, taken: tuple[Tensor, ...], result: Tensor) -> None:
+        if isinstance(layer, LIF):
+            return
+        signs = torch.Generator().manual_seed(0)
+        moved = [x * (1 + HALF * (2 * torch.randint(2, x.shape, generator=signs) - 1)) for x in taken]
+        off = float((layer.forward(*moved) - result).abs().max())
+        found.append(off / (HALF * max(float(result.abs().max()), HALF)))
+
+    reference = StepByStep(network)
+    layers = reference.network.get_submodule("layers")
+    for layer in layers.children():
+        layer.register_forward_hook(look)
+    reference.run(batch, 1)
+    return max(found)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -43,6 +65,9 @@ def test_a_random_network_is_its_graph(kind: str, sample: Sample, timesteps: int
     inputs = sample.batch.numpy()
     prepared = Prepared(sample.network, Compiler(sample.network, sample.batch), inputs)
     options = Options(timesteps, **KINDS[kind])
+    if options.precision == "fp16" and amplification(sample.network, sample.batch) > MOST:
+        event("a layer blows rounding up")
+        return
     with tempfile.TemporaryDirectory() as folder:
         try:
             lowered = prepared.lower(options, Path(folder))
