@@ -48,7 +48,8 @@ def coverage(network: nn.Module, graph: ir.Graph, options: Options) -> Coverage:
             path in `keep_float` is none of the layers, or one that is in float anyway.
     """
     layers = list(weighted_layers(graph))
-    _check_kept(layers, options)
+    others = _products_of_others(graph, layers)
+    _check_kept(layers, others, options)
     reasons = [refusal(layer, layers, network, options) for layer in layers]
     norms = {module_path(node) for node in graph if node.op_type == "BatchNormalization"}
     reasons = [
@@ -62,7 +63,7 @@ def coverage(network: nn.Module, graph: ir.Graph, options: Options) -> Coverage:
         _check(layer, options.lowering.spikes)
     ends = set(_AT_THE_ENDS.values())
     kept = [layer.name for layer, reason in zip(layers, reasons, strict=True) if reason not in (None, *ends)]
-    return Coverage(covered, tuple(dict.fromkeys([*kept, *_products_of_others(graph, layers)])))
+    return Coverage(covered, tuple(dict.fromkeys([*kept, *others])))
 
 
 def refusal(layer: Layer, layers: Sequence[Layer], network: nn.Module, options: Options) -> str | None:
@@ -104,9 +105,9 @@ def _alike(one: Layer, other: Layer) -> bool:
     )
 
 
-def _check_kept(layers: Sequence[Layer], options: Options) -> None:
-    """Refuse names of layers that do not exist, and of those that are float without being asked to."""
-    for name in options.keep_float:
+def _check_kept(layers: Sequence[Layer], others: Sequence[str], options: Options) -> None:
+    """Refuse names of layers that do not exist, and of the ends where these are float without being asked to."""
+    for name in [name for name in options.keep_float if name not in others]:
         places = {layer.place for layer in layers if layer.name == name}
         if not places:
             names = ", ".join(dict.fromkeys(layer.name for layer in layers))

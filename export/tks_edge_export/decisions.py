@@ -132,11 +132,11 @@ def judge(neuron: Neuron, h: Tensor, given: Tensor, *, exact: bool) -> tuple[Ste
     distance = neuron.distance(h)
     impossible = ((given != 0) & (given != 1)) | ~torch.isfinite(h)
     differs = (neuron.fires(h) != (given == 1)) | impossible
-    allowed = 0.0 if exact else neuron.tolerance(h)
+    explained = torch.zeros_like(differs) if exact else distance <= neuron.tolerance(h)
     found = StepComparison(
         decisions=h.numel(),
         differing=int(differs.sum()),
-        faults=int(((differs & (distance > allowed)) | impossible).sum()),
+        faults=int(((differs & ~explained) | impossible).sum()),
         fired=int((given != 0).sum()),
         largest_distance=float(distance[differs].max()) if bool(differs.any()) else 0.0,
         smallest_margin=float(distance.min()),

@@ -20,7 +20,7 @@ from tks_edge_export.manifests import options_of
 from tks_edge_export.options import FORMS
 from tks_edge_export.passes import PASSES, needed
 from tks_edge_export.recompile import recompile
-from tks_edge_models import LIF
+from tks_edge_models import LIF, LIFParameters
 from tks_edge_runtime.artifact import Artifact
 
 
@@ -122,3 +122,28 @@ def test_calibration_is_read_back_to_the_bit(network: nn.Module, tmp_path: Path)
     largest = float(np.abs(samples.numpy()).max())
     assert found.inputs["first"].decode(torch.tensor([0.0, float(found.inputs["first"].zero)]))[1] == 0.0
     assert found.inputs["first"].scale * 255 >= largest
+
+
+class OwnWeight(nn.Module):
+    """Multiplies spikes by a parameter that belongs to no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.neurons = nn.ModuleList(LIF(LIFParameters(v_threshold=0.2)) for _ in range(3))
+        self.weight = nn.Parameter(torch.randn(8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.neurons[1](self.middle(self.neurons[0](self.first(x))))
+        logits: Tensor = self.last(self.neurons[2](torch.einsum("ij,nj->ni", self.weight, spikes)))
+        return logits
+
+
+def test_what_int8_cannot_cover_is_left_in_float_again(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = OwnWeight().eval()
+    artifact, samples = written(network, Options(2, precision="int8"), tmp_path)
+    (kept,) = artifact.manifest.precision.kept_float
+    assert kept not in ("first", "middle", "last")
+    made = recompile(artifact.manifest, network)
+    assert compare(artifact.path, made.reference, samples.numpy(), 2, trained=network).problem() is None
