@@ -14,18 +14,17 @@ _ENGINES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyT
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The ratios to the twin of the CPU time, then those of the wall time; what failed, in notes below."""
+    """The ratios to the twin: of CPU time on one thread, of wall and CPU time on more; what failed, in notes below."""
     timesteps = sorted({row.run_timesteps for row in rows})
-    columns = [f"CPU T={t}" for t in timesteps] + [f"wall T={t}" for t in timesteps]
+    measures = ["CPU"] if rows[0].threads == 1 else ["wall", "CPU"]
+    columns = [f"{measure} T={t}" for measure in measures for t in timesteps]
     lines = [f"| variant | engine | precision | {' | '.join(columns)} |", f"|{'---|' * (3 + len(columns))}"]
     grouped: dict[tuple[str, str, str], dict[int, Row]] = {}
     for row in rows:
         grouped.setdefault((label(row), row.engine, row.precision), {})[row.run_timesteps] = row
     notes: list[str] = []
     for (name, engine, precision), by_run in grouped.items():
-        present = [by_run.get(t) for t in timesteps]
-        cells = [_cell(row, row.cpu_ratio if row else None, notes) for row in present]
-        cells += [_cell(row, row.wall_ratio if row else None, notes) for row in present]
+        cells = [_cell(by_run.get(t), measure, notes) for measure in measures for t in timesteps]
         lines.append(f"| {name} | {_ENGINES[engine]} | {precision} | {' | '.join(cells)} |")
     times = "; ".join(_times(row) for row in rows if _is_twin(row))
     lines.append(f"\nThe twin, in ms of CPU time and wall: {times}.")
@@ -46,7 +45,8 @@ def label(row: Row) -> str:
     return name if row.exact else f"{name} ~"
 
 
-def _cell(row: Row | None, ratio: float | None, notes: list[str]) -> str:
+def _cell(row: Row | None, measure: str, notes: list[str]) -> str:
+    ratio = None if row is None else row.cpu_ratio if measure == "CPU" else row.wall_ratio
     if row is None or (ratio is None and row.problem is None):
         return ""
     if row.problem is None:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tests.export.conftest import MakeSource, write
 from tests.export.lowering import Prepared
+from tests.export.plain_networks import Deeper
 from tks_edge_export import Compiler, Exported, ExportError, Options, Source, export
 from tks_edge_export.lif_steps import state_name
-from tks_edge_models import LIF, LIFParameters
+from tks_edge_models import LIFParameters
 from tks_edge_runtime.artifact import StateSpec
 from tks_edge_runtime.session import load
 
@@ -142,7 +143,7 @@ def test_the_states_themselves_are_the_membranes(tiny: Prepared, tmp_path: Path)
 
 def test_frames_come_one_by_one(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    module, frames = Plain(LIFParameters(v_reset=None)).eval(), torch.randn(3, T, 6) * 2
+    module, frames = Deeper(LIFParameters(v_reset=None)).eval(), torch.randn(3, T, 6) * 2
     made = {
         form: export(module, frames[:1], T, frames=True, form=form, samples=frames, output=tmp_path)
         for form in ("static", "step")
@@ -158,23 +159,13 @@ def test_frames_come_one_by_one(tmp_path: Path) -> None:
             np.testing.assert_allclose(stream.mean, whole.run_batch(batch), rtol=0, atol=1e-6)  # a mean before or after
 
 
-class Plain(nn.Module):
-    def __init__(self, params: LIFParameters | None = None) -> None:
-        super().__init__()
-        self.first, self.neuron, self.last = nn.Linear(6, 8), LIF(params), nn.Linear(8, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.last(self.neuron(self.first(x)))
-        return logits
-
-
 @pytest.mark.parametrize(
     "params", [LIFParameters(v_reset=None), LIFParameters(v_reset=-0.25, tau=3.0), LIFParameters(tau=1.0)]
 )
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_every_kind_of_reset_keeps_its_state(params: LIFParameters, precision: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    module, inputs = Plain(params).eval(), torch.randn(16, 6) * 2
+    module, inputs = Deeper(params).eval(), torch.randn(16, 6) * 2
     prepared = Prepared(module, Compiler(module, inputs[:2]), inputs.numpy())
     lowered = prepared.lower(Options(T, form="step", precision=precision), tmp_path)
     comparison = lowered.compared(prepared.inputs)

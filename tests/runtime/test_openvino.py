@@ -94,3 +94,29 @@ def test_nothing_is_written_and_no_telemetry_is_loaded(build: Build, tmp_path: P
     environment = {"PYTHONPATH": str(Path(tks_edge_runtime.__file__).parents[1]), "HOME": str(home)}
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, cwd=home, env=environment)
     assert set(tmp_path.rglob("*")) == before
+
+
+INTERRUPTED = """
+import gc, signal, sys
+from tks_edge_runtime.backends import open_engine
+
+engines = [open_engine(sys.argv[1], "openvino", threads=1) for _ in range(2)]
+while engines:
+    engines.pop(0).close()
+    gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_after_engines_were_closed_interrupts_and_nothing_worse(build: Build) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(build().path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(tks_edge_runtime.__file__).parents[1])},
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -65,9 +66,19 @@ def _first_import() -> Any:
         del modules[_TELEMETRY]
         if had:
             modules[_TELEMETRY] = telemetry
-    library.Core().get_property(_DEVICE, "FULL_DEVICE_NAME")
+    _core(library).get_property(_DEVICE, "FULL_DEVICE_NAME")
     _reader(library)
     return library
+
+
+@functools.cache
+def _core(library: Any) -> Any:
+    """The one core of this process.
+
+    A core gives its thread a stack for signal handlers and, when it goes, puts back the one that it found. Of two cores
+    the second puts back what the first has freed, and the next Ctrl-C is a segmentation fault (seen with 2026.4).
+    """
+    return library.Core()
 
 
 def _reader(library: Any) -> Any:
@@ -90,7 +101,7 @@ class OpenVinoEngine:
         library = _library()
         self._library, self._path = library, path
         self._lock = Lock()
-        core = library.Core()
+        core = _core(library)
         options = dict(_OPTIONS) if threads is None else {**_OPTIONS, "INFERENCE_NUM_THREADS": str(threads)}
         try:
             reader = _reader(library)
