@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.document import document, numbers
-from tks_edge_runtime.errors import TksEdgeError
+from benchmarks.document import document, numbers, status
 from tks_edge_runtime.files import write_json
 
 _GRAPHS = (
@@ -65,6 +64,16 @@ def _table(rows: list[dict[str, Any]], timesteps: list[int]) -> str:
     return "\n".join(lines)
 
 
+def _measure(arguments: argparse.Namespace) -> None:
+    found = document("artifact_size")
+    for network in arguments.networks.split(","):
+        rows = _rows(network, arguments.timesteps)
+        print(f"{_table(rows, arguments.timesteps)}\n", flush=True)
+        found["rows"] += rows
+    if arguments.output is not None:
+        write_json(arguments.output, found)
+
+
 def main() -> int:
     """Export, print a table, write JSON where asked to; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -73,18 +82,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="JSON")
     arguments = parser.parse_args()
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    found = document("artifact_size")
-    try:
-        for network in arguments.networks.split(","):
-            rows = _rows(network, arguments.timesteps)
-            print(f"{_table(rows, arguments.timesteps)}\n", flush=True)
-            found["rows"] += rows
-        if arguments.output is not None:
-            write_json(arguments.output, found)
-    except TksEdgeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return status(lambda: _measure(arguments))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""What the options and the JSON of every benchmark share: lists of numbers, the machine, and versions."""
+"""What all benchmarks share: lists of numbers in options, the JSON's machine and versions, and how they end."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tks_edge_runtime import device
+from tks_edge_runtime.errors import TksEdgeError
 
 _PACKAGES = ("tks-edge", "torch", "onnxruntime", "openvino", "spikingjelly", "numpy")
 
@@ -29,6 +31,15 @@ def document(benchmark: str) -> dict[str, Any]:
         "versions": {package: _version(package) for package in _PACKAGES},
         "rows": [],
     }
+
+
+def status(measure: Callable[[], int | None]) -> int:
+    """The exit status of a benchmark; what a user can mend is one line on standard error."""
+    try:
+        return measure() or 0
+    except TksEdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 def _version(package: str) -> str:

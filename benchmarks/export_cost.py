@@ -20,8 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.document import document
-from tks_edge_runtime.errors import TksEdgeError
+from benchmarks.document import document, status
 from tks_edge_runtime.files import write_json
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -100,6 +99,10 @@ def main() -> int:
     parser.add_argument("--precisions", default="fp32,fp16,int8", help="by commas [%(default)s]")
     parser.add_argument("--output", type=Path, help="JSON")
     arguments = parser.parse_args()
+    return status(lambda: _measure(arguments))
+
+
+def _measure(arguments: argparse.Namespace) -> int:
     print("| network | T | precision | export | peak memory | import before it | peak memory then | artifact |")
     print("|---|---|---|---|---|---|---|---|")
     found = document("export_cost")
@@ -107,12 +110,8 @@ def main() -> int:
     for precision in arguments.precisions.split(","):
         rows.append(_measured(arguments.network, arguments.timesteps, precision))
         print(_line(rows[-1]), flush=True)
-    try:
-        if arguments.output is not None:
-            write_json(arguments.output, found)
-    except TksEdgeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    if arguments.output is not None:
+        write_json(arguments.output, found)
     return 1 if any("problem" in row for row in rows) else 0
 
 

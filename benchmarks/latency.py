@@ -19,9 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.document import document, numbers
+from benchmarks.document import document, numbers, status
 from tks_edge_runtime import device
-from tks_edge_runtime.errors import CheckError, InputError, TksEdgeError
+from tks_edge_runtime.errors import CheckError, InputError
 from tks_edge_runtime.files import write_json
 
 NETWORKS = "sew_resnet18@32,resnet18@32,sew_resnet18@224"
@@ -81,6 +81,7 @@ def _check_output(path: Path) -> None:
 
 def _run(arguments: argparse.Namespace, found: dict[str, Any]) -> None:
     """Measure what is asked for; CheckError where a graph of tks-edge is not its network."""
+    _check_output(arguments.output)
     # Imported here, so that --help and mistakes answer at once; and once the variable is set that ONNX Runtime reads.
     from benchmarks.comparison import Row, compare, make, one_run
     from benchmarks.latency_table import table
@@ -126,16 +127,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     found = document("latency") | {"rounds": arguments.rounds, "fire_rates": {}, "states": [device.state()]}
     try:
-        _check_output(arguments.output)
-        _run(arguments, found)
-    except TksEdgeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return status(lambda: _run(arguments, found))
     except KeyboardInterrupt:
         kept = f"{arguments.output} has what was complete" if found["rows"] else "nothing was written"
         print(f"\ninterrupted; {kept}", file=sys.stderr)
         return _INTERRUPTED
-    return 0
 
 
 if __name__ == "__main__":

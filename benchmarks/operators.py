@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tks_edge_runtime.errors import MissingError, TksEdgeError
+from benchmarks.document import status
+from tks_edge_runtime.errors import MissingError
 
 _WARM_UP = 5
 _RUNS = 30
@@ -80,6 +81,22 @@ def _table(spent: Spent) -> str:
     return "\n".join([*lines, f"| all | {total:.2f} | |"])
 
 
+def _measure(arguments: argparse.Namespace) -> None:
+    from benchmarks.networks import find
+    from benchmarks.variants import VARIANTS, Case
+
+    with tempfile.TemporaryDirectory(prefix="tks-edge-operators-") as folder:
+        case = Case(find(arguments.network), Path(folder))
+        for variant in VARIANTS:
+            name = f"{variant.name}, {variant.engine}, {variant.precision}, {variant.target}"
+            if not variant.target or variant.form == "step" or arguments.only.lower() not in name.lower():
+                continue
+            timesteps = 1 if variant.is_twin else arguments.timesteps
+            graph = Path(variant.job(variant, case, timesteps).graph)
+            spent = _ENGINES[variant.engine](graph, np.ascontiguousarray(case.images[:1]), _RUNS)
+            print(f"{arguments.network}, T={timesteps}, one thread: {name}\n\n{_table(spent)}\n", flush=True)
+
+
 def main() -> int:
     """Profile every static graph of tks-edge that is asked for, one after the other; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -89,24 +106,7 @@ def main() -> int:
     arguments = parser.parse_args()
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from benchmarks.networks import find
-    from benchmarks.variants import VARIANTS, Case
-
-    try:
-        with tempfile.TemporaryDirectory(prefix="tks-edge-operators-") as folder:
-            case = Case(find(arguments.network), Path(folder))
-            for variant in VARIANTS:
-                name = f"{variant.name}, {variant.engine}, {variant.precision}, {variant.target}"
-                if not variant.target or variant.form == "step" or arguments.only.lower() not in name.lower():
-                    continue
-                timesteps = 1 if variant.is_twin else arguments.timesteps
-                graph = Path(variant.job(variant, case, timesteps).graph)
-                spent = _ENGINES[variant.engine](graph, np.ascontiguousarray(case.images[:1]), _RUNS)
-                print(f"{arguments.network}, T={timesteps}, one thread: {name}\n\n{_table(spent)}\n", flush=True)
-    except TksEdgeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return status(lambda: _measure(arguments))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tks_edge_export.codes import Calibration, Code
 from tks_edge_export.coverage import coverage
 from tks_edge_export.dependence import neurons_behind, neurons_reached
 from tks_edge_export.errors import ExportError
-from tks_edge_export.layers import Layer, Place, weighted_layers
+from tks_edge_export.layers import Layer, Place, reached, weighted_layers
 from tks_edge_export.one_timestep import check_timesteps
 from tks_edge_export.options import Options
 from tks_edge_export.passes import CLEAN_UP, FOR_ONNXRUNTIME, LAID_OUT, LAYOUT, ONE_STEP, apply, check_skipped
@@ -75,6 +75,7 @@ class Compiler:
     def __init__(self, module: nn.Module, example: Tensor) -> None:
         self._module = module
         self._example = example
+        self._checked: set[int] = set()
         self._captured = capture(module, example)
         _, self.classes = logits_shape(self._captured.model.graph)
 
@@ -96,7 +97,9 @@ class Compiler:
                 f"timesteps is {options.timesteps} and the form {options.form}, but the network has no LIF layer: it "
                 "runs one pass. Use one timestep and the form static."
             )
-        check_timesteps(self._module, self._example, options.timesteps)
+        if options.timesteps not in self._checked:
+            check_timesteps(self._module, self._example, options.timesteps)
+            self._checked.add(options.timesteps)
         captured = Capture(self._captured.model.clone(), dict(self._captured.neurons))
         passes = [*apply(captured, ONE_STEP, options.skip)]
         reference, found = Reference(self._module), Calibration()
@@ -163,8 +166,9 @@ def _wanted(module: nn.Module, captured: Capture, layers: Sequence[Layer], optio
         return Wanted(inputs, {}, {}, signed=dtype == "int8")
     coded = neurons_behind(captured.model.graph, [layer.path for layer in layers])
     in_float = {layer.path for layer in layers if not neurons_reached(layer.output) <= coded}
+    made, paths = [*map(module_path, captured.model.graph)], [layer.path for layer in layers]
     outputs = {
-        layer.path: _giver(module, captured.model.graph, layer)
+        layer.path: _giver(module, made, layer, alone=paths.count(layer.path) == 1)
         for layer in layers
         if layer.place is not Place.CLASSIFIER and layer.path not in in_float and not all(map(is_lif, _readers(layer)))
     }
@@ -178,24 +182,23 @@ def _users(layer: Layer) -> list[ir.Node]:
 
 def _readers(layer: Layer) -> list[ir.Node]:
     """What computes with a layer's output; a neuron there rounds it to its own codes, so that two roundings do harm."""
-    found = []
-    pending = _users(layer)
-    while pending:
-        node = pending.pop()
-        if node.op_type in _HANDED_ON:
-            pending += node.successors()
-        else:
-            found.append(node)
-    return found
+    users = _users(layer)
+    behind = reached(users, lambda node: node.successors() if node.op_type in _HANDED_ON else ())
+    return [node for node in {*users, *behind} if node.op_type not in _HANDED_ON]
 
 
-def _giver(module: nn.Module, graph: ir.Graph, layer: Layer) -> str:
-    """The module whose output is held in 8 bits: the ReLU that is part of the layer, its norm, or the layer itself."""
+def _giver(module: nn.Module, made: Sequence[str | None], layer: Layer, *, alone: bool) -> str:
+    """The module whose output is held in 8 bits: the ReLU that is part of the layer, its norm, or the layer itself.
+
+    Args:
+        module: the network.
+        made: which module made each node of one timestep.
+        layer: of it.
+        alone: whether its module runs once.
+    """
     users = _users(layer)
     relu = module_path(users[0]) if [user.op_type for user in users] == ["Relu"] else None
     # A function or a module that runs several times is no part of this layer; it lets the codes pass as they are.
-    made = [*map(module_path, graph)]
-    alone = [other.path for other in weighted_layers(graph)].count(layer.path) == 1
     if relu and alone and isinstance(module.get_submodule(relu), nn.ReLU) and made.count(relu) == 1:
         return relu
     return layer.norms[-1] if layer.norms else layer.path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from tks_edge_export.options import Options
 from tks_edge_export.provenance import module_path
 from tks_edge_export.quantization import fits
 from tks_edge_export.reference import holds_weights
+from tks_edge_export.values import is_constant
 
 _AT_THE_ENDS = {Place.FIRST: "it is the first layer", Place.CLASSIFIER: "it is the classifier"}
 
@@ -50,12 +51,8 @@ def coverage(network: nn.Module, graph: ir.Graph, options: Options) -> Coverage:
     layers = list(weighted_layers(graph))
     others = _products_of_others(graph, layers)
     _check_kept(layers, others, options)
-    reasons = [refusal(layer, layers, network, options) for layer in layers]
-    norms = {module_path(node) for node in graph if node.op_type == "BatchNormalization"}
-    reasons = [
-        "its batch norm is that of another place too" if reason is None and norms & {*layer.norms} else reason
-        for layer, reason in zip(layers, reasons, strict=True)
-    ]
+    norms = {path for node in graph if node.op_type == "BatchNormalization" and (path := module_path(node))}
+    reasons = [_refusal(layer, layers, norms, network, options) for layer in layers]
     covered = tuple(layer for layer, reason in zip(layers, reasons, strict=True) if reason is None)
     if not covered:
         raise ExportError(_nothing(layers, reasons))
@@ -66,8 +63,10 @@ def coverage(network: nn.Module, graph: ir.Graph, options: Options) -> Coverage:
     return Coverage(covered, tuple(dict.fromkeys([*kept, *others])))
 
 
-def refusal(layer: Layer, layers: Sequence[Layer], network: nn.Module, options: Options) -> str | None:
-    """Why a layer stays in float, or None when int8 covers it."""
+def _refusal(
+    layer: Layer, layers: Sequence[Layer], norms: Set[str], network: nn.Module, options: Options
+) -> str | None:
+    """Why a layer stays in float, or None when int8 covers it; `norms` are those that could not be folded."""
     if layer.name in options.keep_float:
         return "it was asked to stay"
     if not options.quantize_ends and layer.place in _AT_THE_ENDS:
@@ -80,6 +79,8 @@ def refusal(layer: Layer, layers: Sequence[Layer], network: nn.Module, options: 
         return "its module runs in several places that would round it differently"
     if layer.grid is None and not options.quantize_ends and any(other.grid is not None for other in layers):
         return "its input is no spikes, nor a sum or a mean of spikes"
+    if norms & {*layer.norms}:
+        return "its batch norm is that of another place too"
     return None
 
 
@@ -87,10 +88,8 @@ def _products_of_others(graph: ir.Graph, layers: Sequence[Layer]) -> list[str]:
     """The names of products with constants that are no layers: of an einsum, or with the constant in front."""
     nodes = {layer.node for layer in layers}
     others = [node for node in graph if node.op_type in ("Einsum", "Gemm", "MatMul") and node not in nodes]
-    constants = {
-        node: [v for v in node.inputs if v and ir.convenience.get_const_tensor(v) is not None] for node in others
-    }
-    return [module_path(node) or str(values[0].name) for node, values in constants.items() if values]
+    constants = [(node, [str(v.name) for v in node.inputs if v is not None and is_constant(v)]) for node in others]
+    return [module_path(node) or names[0] for node, names in constants if names]
 
 
 def _alike(one: Layer, other: Layer) -> bool:

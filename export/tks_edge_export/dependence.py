@@ -12,7 +12,8 @@ import onnx_ir as ir
 
 from tks_edge_export.capture import PATH, is_lif
 from tks_edge_export.grid import Grids, grids
-from tks_edge_export.layers import weighted_layers
+from tks_edge_export.layers import reached, weighted_layers
+from tks_edge_export.values import is_constant
 
 _ELEMENTWISE = frozenset(
     {
@@ -58,20 +59,11 @@ def neurons_behind(graph: ir.Graph, layers: Iterable[str]) -> frozenset[str]:
 
 def neurons_reached(value: ir.Value) -> frozenset[str]:
     """The paths of the LIF layers whose currents depend on `value` without another LIF layer between."""
-    found: set[str] = set()
-    seen: set[ir.Node] = set()
-    pending = [use.node for use in value.uses()]
-    while pending:
-        node = pending.pop()
-        if is_lif(node):
-            found.add(node.attributes[PATH].as_string())
-        elif node not in seen:
-            seen.add(node)
-            pending += node.successors()
-    return frozenset(found)
+    readers = [use.node for use in value.uses()]
+    behind = reached(readers, lambda node: () if is_lif(node) else node.successors())
+    return frozenset(node.attributes[PATH].as_string() for node in {*readers, *behind} if is_lif(node))
 
 
 def _is_behind(value: ir.Value, behind: set[ir.Value], known: Grids) -> bool:
     grid = known.get(value)
-    dyadic = grid is not None and grid.step.denominator & (grid.step.denominator - 1) == 0
-    return value in behind or dyadic or ir.convenience.get_const_tensor(value) is not None
+    return value in behind or (grid is not None and grid.is_dyadic) or is_constant(value)

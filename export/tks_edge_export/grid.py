@@ -27,6 +27,11 @@ class Grid:
     low: int
     high: int
 
+    @property
+    def is_dyadic(self) -> bool:
+        """Whether the step is a whole number over a power of two, so that floats hold its multiples."""
+        return self.step.denominator & (self.step.denominator - 1) == 0
+
     def on(self, step: Fraction) -> Grid:
         """The same values as multiples of a finer step."""
         factor = self.step / step

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from tks_edge_export.capture import is_lif
 from tks_edge_export.grid import Grid, grids
 from tks_edge_export.provenance import folded_into, module_path
-from tks_edge_export.values import static_shape
+from tks_edge_export.values import array_of, is_constant, static_shape
 
 Array = npt.NDArray[Any]
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -77,7 +76,7 @@ def weighted_layers(graph: ir.Graph) -> Iterator[Layer]:
     """Every layer with weights, in the order of execution."""
     known = grids(graph)
     nodes = [node for node in graph if _is_weighted(node)]
-    behind, before = _reached([*nodes, *filter(is_lif, graph)], _next), _reached(nodes, _previous)
+    behind, before = reached([*nodes, *filter(is_lif, graph)], _next), reached(nodes, _previous)
     for node in nodes:
         value = node.inputs[0]
         grid = known.get(value) if value is not None else None
@@ -96,23 +95,21 @@ def bias_of(node: ir.Node) -> tuple[ir.Node, int] | None:
     if [user.op_type for user in users] != ["Add"] or node.outputs[0].is_graph_output():
         return None
     made_here = module_path(node) and module_path(users[0]) == module_path(node)
-    added = [
-        i for i, value in enumerate(users[0].inputs) if _is_constant(value) and len(static_shape(value) or ()) == 1
-    ]
+    added = [i for i, value in enumerate(users[0].inputs) if is_constant(value) and len(static_shape(value) or ()) == 1]
     return (users[0], added[0]) if made_here and added else None
 
 
 def nodes_from_the_first_layer_on(graph: ir.Graph) -> set[ir.Node]:
     """Every layer with weights, and everything computed from one."""
     layers = [node for node in graph if _is_weighted(node)]
-    return {*layers, *_reached(layers, _next)}
+    return {*layers, *reached(layers, _next)}
 
 
 def _is_weighted(node: ir.Node) -> bool:
-    return node.domain == "" and node.op_type in _WEIGHTED and _is_constant(node.inputs[1])
+    return node.domain == "" and node.op_type in _WEIGHTED and is_constant(node.inputs[1])
 
 
-def _reached(nodes: list[ir.Node], neighbours: Callable[[ir.Node], Iterable[ir.Node]]) -> set[ir.Node]:
+def reached(nodes: Iterable[ir.Node], neighbours: Callable[[ir.Node], Iterable[ir.Node]]) -> set[ir.Node]:
     """Every node that can be reached from one of `nodes` in at least one step."""
     found: set[ir.Node] = set()
     pending = [neighbour for node in nodes for neighbour in neighbours(node)]
@@ -140,12 +137,8 @@ def channel_axis(node: ir.Node) -> int:
     return {"Conv": 0, "ConvTranspose": 1, "MatMul": rank - 1}[node.op_type]
 
 
-def _is_constant(value: ir.Value | None) -> bool:
-    return value is not None and ir.convenience.get_const_tensor(value) is not None
-
-
 def _array(value: ir.Value | None) -> Array:
-    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
-    if tensor is None:
+    array = array_of(value)
+    if array is None:
         raise AssertionError("weighted_layers() gives layers with constant weights alone")
-    return np.asarray(tensor.numpy())
+    return array

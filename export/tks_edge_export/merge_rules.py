@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from tks_edge_export.merging import Merging, Operands
+from tks_edge_export.merging import Merging, Operands, Shape
 
 Rule = Callable[[Operands], "Merging | str"]
 
@@ -15,6 +15,18 @@ def _mapped(operands: Operands, out: int, target: int | None = None) -> Merging:
     return Merging(operands.axes, (out,) * len(operands.outputs), target)
 
 
+def _of_the_first(rule: Callable[[Operands, int, Shape], Merging | str]) -> Rule:
+    """The rule where only the first operand changes over time: it is given the axis and the shape of that operand."""
+
+    def checked(operands: Operands) -> Merging | str:
+        axis, shape = operands.axes[0], operands.shapes[0]
+        if operands.only_joined() != 0 or axis is None or shape is None:
+            return "an operand other than the first changes over time"
+        return rule(operands, axis, shape)
+
+    return checked
+
+
 def _first_operand(touched: Callable[[Operands], Iterable[int] | str], *, outputs: int | None = 1) -> Rule:
     """The rule of an operator that keeps the rank of its first operand, and mixes values along some axes of it.
 
@@ -22,16 +34,14 @@ def _first_operand(touched: Callable[[Operands], Iterable[int] | str], *, output
     rule holds for; None for any number.
     """
 
-    def rule(operands: Operands) -> Merging | str:
+    @_of_the_first
+    def rule(operands: Operands, axis: int, _: Shape) -> Merging | str:
         if outputs is not None and len(operands.outputs) != outputs:
             return f"{operands.node.op_type} has {len(operands.outputs)} outputs"
-        if operands.only_joined() != 0:
-            return "an operand other than the first changes over time"
         axes = touched(operands)
         if isinstance(axes, str):
             return axes
-        axis = operands.axes[0]
-        if axis is None or axis in {touch % operands.rank() for touch in axes}:
+        if axis in {touch % operands.rank() for touch in axes}:
             return "it mixes values along the joined axis"
         return _mapped(operands, axis)
 
@@ -84,15 +94,13 @@ def _tiled(operands: Operands) -> Iterable[int] | str:
     return "the repeats are not constants" if repeats is None else [a for a, n in enumerate(repeats) if n != 1]
 
 
-def _resize(operands: Operands) -> Merging | str:
+@_of_the_first
+def _resize(operands: Operands, axis: int, shape: Shape) -> Merging | str:
     if operands.text("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
         return "it crops"
     if "axes" in operands.node.attributes:
         return "it names its axes"
     sizes = operands.has(3)
-    axis, shape = operands.axes[0], operands.shapes[0]
-    if operands.only_joined() != 0 or axis is None or shape is None:
-        return "an operand other than the first changes over time"
     if operands.output[axis] != shape[axis] or (not sizes and (operands.numbers(2) or [])[axis : axis + 1] != [1.0]):
         return "it resizes the joined axis"
     if sizes and operands.text("keep_aspect_ratio_policy", "stretch") != "stretch":
@@ -126,12 +134,11 @@ def _concat(operands: Operands) -> Merging | str:
 
 
 def _reduction(axes_of: Callable[[Operands], Iterable[int] | str]) -> Rule:
-    def rule(operands: Operands) -> Merging | str:
-        axes, axis = axes_of(operands), operands.axes[0]
+    @_of_the_first
+    def rule(operands: Operands, axis: int, _: Shape) -> Merging | str:
+        axes = axes_of(operands)
         if isinstance(axes, str):
             return axes
-        if operands.only_joined() != 0 or axis is None:
-            return "an operand other than the first changes over time"
         reduced = {each % operands.rank() for each in axes}
         if axis in reduced:
             return "it mixes values along the joined axis"
@@ -159,10 +166,8 @@ def _transpose(operands: Operands) -> Merging | str:
     return "nothing changes over time" if axis is None else _mapped(operands, perm.index(axis))
 
 
-def _reshape(operands: Operands) -> Merging | str:
-    axis, shape = operands.axes[0], operands.shapes[0]
-    if operands.only_joined() != 0 or axis is None or shape is None:
-        return "an operand other than the first changes over time"
+@_of_the_first
+def _reshape(operands: Operands, axis: int, shape: Shape) -> Merging | str:
     # In memory a timestep is cut into as many blocks as the axes before the joined one count, here and there.
     blocks = math.prod(shape[:axis])
     for out in range(len(operands.output)):
@@ -171,10 +176,8 @@ def _reshape(operands: Operands) -> Merging | str:
     return "it takes the joined axis apart"
 
 
-def _expand(operands: Operands) -> Merging | str:
-    axis, shape = operands.axes[0], operands.shapes[0]
-    if operands.only_joined() != 0 or axis is None or shape is None:
-        return "an operand other than the first changes over time"
+@_of_the_first
+def _expand(operands: Operands, axis: int, shape: Shape) -> Merging | str:
     out = axis + len(operands.output) - len(shape)
     if operands.output[out] != shape[axis]:
         return "it broadcasts the joined axis"
@@ -193,20 +196,20 @@ def _gather(operands: Operands) -> Merging | str:
     return _mapped(operands, data if data < across else data - 1 + operands.rank(1))
 
 
-def _gather_nd(operands: Operands) -> Merging | str:
-    axis, indices = operands.axes[0], operands.shapes[1]
-    if operands.only_joined() != 0 or axis is None or not indices:
-        return "an operand other than the first changes over time"
+@_of_the_first
+def _gather_nd(operands: Operands, axis: int, _: Shape) -> Merging | str:
+    indices = operands.shapes[1]
+    if not indices:
+        return "the indices have no axis, or no static shape"
     if operands.attribute("batch_dims", 0) or axis < indices[-1]:
         return "it mixes values along the joined axis"
     return _mapped(operands, axis - indices[-1] + len(indices) - 1)
 
 
-def _gemm(operands: Operands) -> Merging | str:
+@_of_the_first
+def _gemm(operands: Operands, axis: int, _: Shape) -> Merging | str:
     rows = 1 if operands.attribute("transA", 0) else 0
-    if operands.only_joined() != 0:
-        return "an operand other than the first changes over time"
-    if operands.axes[0] != rows:
+    if axis != rows:
         return "it sums over the joined axis"
     bias = operands.shapes[2] if operands.has(2) else ()
     if bias is None or (len(bias) > 1 and bias[0] != 1):

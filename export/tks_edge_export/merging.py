@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from tks_edge_export.values import array_of
+
 Shape = tuple[int, ...]
 
 
@@ -49,8 +51,8 @@ class Operands:
     def numbers(self, index: int) -> list[float] | None:
         """The elements of a constant operand; None where it is missing or no constant."""
         value = self.node.inputs[index] if index < len(self.node.inputs) else None
-        tensor = None if value is None else ir.convenience.get_const_tensor(value)
-        return None if tensor is None else tensor.numpy().reshape(-1).tolist()
+        array = array_of(value)
+        return None if array is None else array.reshape(-1).tolist()
 
     def rank(self, index: int = 0) -> int:
         """How many axes an operand has."""

@@ -141,11 +141,10 @@ def _fine_step(biases: Array | None, grid: Grid, codes: Array, unit: Array) -> A
 
 def _is_exact(grid: Grid, codes: Array, unit: Array, bias: Array | None, step: Array) -> bool:
     """Whether every partial sum is a whole multiple of `step` that a float32 holds."""
-    dyadic = grid.step.denominator & (grid.step.denominator - 1) == 0
     steps = np.abs(codes).sum(axis=1) * _largest(grid) * unit / step + (
         0.0 if bias is None else np.abs(bias).max(axis=0)
     )
-    return dyadic and bool((steps <= 2**_EXACT).all())
+    return grid.is_dyadic and bool((steps <= 2**_EXACT).all())
 
 
 def _largest(grid: Grid) -> int:

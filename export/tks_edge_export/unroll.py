@@ -24,7 +24,7 @@ from tks_edge_export.merging import Merging
 from tks_edge_export.options import Options
 from tks_edge_export.over_time import OverTime
 from tks_edge_export.passes.reshape_chain import chain_origin
-from tks_edge_export.values import static_shape
+from tks_edge_export.values import is_constant, static_shape
 
 INPUT, LOGITS, LOGITS_PER_STEP = "input", "logits", "logits_per_step"
 _IR_VERSION = 10
@@ -101,11 +101,7 @@ class _Layout:
 
     def _still(self, value: ir.Value) -> OverTime:
         """A value that is the same at every step; where `share_still` is skipped, one a step of what is computed."""
-        if (
-            "share_still" in self._options.skip
-            and value.producer() is not None
-            and not ir.convenience.get_const_tensor(value)
-        ):
+        if "share_still" in self._options.skip and value.producer() is not None and not is_constant(value):
             return OverTime.of_steps(self._builder, [value] * self._timesteps, str(value.name))
         return OverTime.of_still(self._builder, self._timesteps, value)
 

@@ -15,6 +15,17 @@ def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     return tuple(value.shape.numpy())
 
 
+def array_of(value: ir.Value | None) -> npt.NDArray[Any] | None:
+    """The array of a constant; None where there is no value, or one that is computed."""
+    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether there is a value, and it is the same whatever the input."""
+    return value is not None and ir.convenience.get_const_tensor(value) is not None
+
+
 def constant(name: str, array: npt.NDArray[Any]) -> ir.Value:
     """A constant called `name`, not yet part of a graph."""
     value = ir.Value(name=name, const_value=ir.tensor(array, name=name))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx_ir as ir
-import onnxruntime
 import torch
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from tests.export.ordinary_layers import RandomSequenceNetwork
+from tests.export.passes.graphs import outputs
 from tests.export.random_networks import Sample, samples
 from tests.export.step_by_step import StepByStep
 from tks_edge_export import export_graph
@@ -21,23 +20,13 @@ ROUNDING = 1e-4
 """Of logits, relative to the largest one, for the same reason."""
 
 
-def graph_outputs(model: ir.Model, batch: torch.Tensor) -> dict[str, np.ndarray]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    proto = ir.to_proto(model).SerializeToString()
-    session = onnxruntime.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"input": batch.numpy()}), strict=True))
-
-
 @settings(deadline=None, max_examples=6)
 @given(sample=samples(), timesteps=st.integers(1, 4))
 def test_a_random_network_gives_the_same_logits(sample: Sample, timesteps: int) -> None:
     reference = StepByStep(sample.network)
     expected = reference.run(sample.batch, timesteps).numpy()
     model, _ = export_graph(sample.network, sample.batch, timesteps, per_step=True)
-    got = graph_outputs(model, sample.batch)
+    got = outputs(model, input=sample.batch.numpy())
     tolerance = ROUNDING * max(1.0, float(np.abs(expected).max()))
     if reference.margin < NEAR and np.abs(got["logits_per_step"] - expected).max() > tolerance:
         event("a borderline spike differs")

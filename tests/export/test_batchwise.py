@@ -7,9 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-import onnxruntime
 import pytest
 import torch
 from hypothesis import assume, event, given, settings
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 
 from tests.export.lowering import Prepared
 from tests.export.ordinary_layers import attentions, attentions_of_parts
+from tests.export.passes.graphs import outputs
 from tests.export.random_nodes import OPSET, Array, Case, cases, integers, normal
 from tks_edge_export import Compiler, Options
 from tks_edge_export.batchwise import append_merged, merging
@@ -27,18 +26,9 @@ from tks_edge_export.over_time import OverTime
 from tks_edge_models import LIF, LIFParameters
 
 
-def run(model: onnx.ModelProto, values: dict[str, Array]) -> list[Array]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    engine = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    results: list[Array] = engine.run(None, values)
-    return results
-
-
 def laid_out(
     node: ir.Node, axes: list[int | None], shapes: dict[str, tuple[int, ...]], timesteps: int, merged: Merging
-) -> onnx.ModelProto:
+) -> ir.Model:
     """The node once for all timesteps, from inputs that are joined along `axes` to every output at every step."""
     builder = GraphBuilder(OPSET)
     operands: list[OverTime | None] = []
@@ -53,9 +43,9 @@ def laid_out(
             graph_inputs.append(new)
             still = OverTime.of_still(builder, timesteps, new)
             operands.append(still if axis is None else OverTime.of_merged(builder, timesteps, new, axis))
-    outputs = append_merged(builder, node, operands, timesteps, merged)
-    steps = [step for value in node.outputs for step in outputs[value].steps()]
-    return ir.to_proto(ir.Model(builder.graph(graph_inputs, steps, "g"), ir_version=10))
+    merged_values = append_merged(builder, node, operands, timesteps, merged)
+    steps = [step for value in node.outputs for step in merged_values[value].steps()]
+    return ir.Model(builder.graph(graph_inputs, steps, "g"), ir_version=10)
 
 
 def axes_of(shape: tuple[int, ...]) -> st.SearchStrategy[int | None]:
@@ -69,8 +59,8 @@ def test_what_is_merged_computes_the_same_as_one_node_a_step(case: Case, timeste
     shapes = {f"x{index}": operand for index, operand in enumerate(case.operands) if isinstance(operand, tuple)}
     joined = {name: data.draw(axes_of(shape)) for name, shape in shapes.items()}
     assume(any(axis is not None for axis in joined.values()))
-    single = case.model()
-    (node,) = ir.from_proto(single).graph
+    single = ir.from_proto(case.model())
+    (node,) = single.graph
     axes = [None if value is None else joined.get(str(value.name)) for value in node.inputs]
     merged = merging(node, axes)
     event(f"{case.operator}: {merged if isinstance(merged, str) else 'merged'}")
@@ -88,8 +78,9 @@ def test_what_is_merged_computes_the_same_as_one_node_a_step(case: Case, timeste
     ]
     fed = {name: value[0, ...] for name, value in values.items()}
     fed |= {name: np.concatenate(list(values[name]), axis) for name, axis in joined.items() if axis is not None}
-    results = run(laid_out(node, axes, {name: value.shape for name, value in fed.items()}, timesteps, merged), fed)
-    expected = [run(single, step) for step in steps]
+    whole = laid_out(node, axes, {name: value.shape for name, value in fed.items()}, timesteps, merged)
+    results = list(outputs(whole, optimize=True, **fed).values())
+    expected = [list(outputs(single, optimize=True, **step).values()) for step in steps]
     for index in range(case.outputs):
         for t in range(timesteps):
             # Sums of at most twenty products, in an order of the engine's choice.

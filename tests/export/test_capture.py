@@ -8,12 +8,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.export.modules_over_time import (
+    AtMostFour,
+    BatchStatistics,
+    FromTheSixth,
+    OtherDefault,
+    OtherName,
+    OverTime,
+    OwnTime,
+    Switched,
+    neurons_by_hand,
+)
 from tests.export.unusual_modules import (
     BATCH,
     WIDTH,
     Around,
-    AtMostFour,
-    BatchStatistics,
     Between,
     Blocks,
     Branching,
@@ -27,28 +36,21 @@ from tests.export.unusual_modules import (
     Elsewhere,
     Explicit,
     FirstOf,
-    FromTheSixth,
     History,
     Leaky,
     Learning,
     Masked,
     Noisy,
     OnlyOutput,
-    OtherDefault,
-    OtherName,
     Outer,
-    OverTime,
-    OwnTime,
     Positioned,
     Sequence,
     Skipped,
-    Switched,
     ThreeAxes,
     Threshold,
     Twice,
     TwoStates,
     Words,
-    neurons_by_hand,
 )
 from tks_edge_export import ExportError
 from tks_edge_export.capture import Capture, capture, is_lif

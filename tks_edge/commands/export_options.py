@@ -102,7 +102,7 @@ class Asked:
                 )
 
     def _check_network(self, run: Run) -> None:
-        from torch import nn
+        from tks_edge_export.reference import holds_weights
 
         if not run.network.is_spiking:
             if self.forms != ("static",):
@@ -111,7 +111,7 @@ class Asked:
                 )
             if self.membrane is not None:
                 raise InputError(f"{run.path} is a ReLU network: it has no membrane. Leave --membrane out.")
-        layers = [name for name, module in run.network.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+        layers = [name for name, _ in run.network.named_modules() if holds_weights(run.network, name)]
         for name in self.keep_float:
             if name not in layers:
                 raise unknown("layer", name, layers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from tks_edge_export.values import static_shape
+from tks_edge_export.values import array_of, static_shape
 
 
 class FirstStep(ir.passes.InPlacePass):
@@ -48,5 +48,5 @@ def _stand_in(node: ir.Node) -> ir.Value:
 
 
 def _is_zero(value: ir.Value | None) -> bool:
-    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
-    return tensor is not None and tensor.size == 1 and not tensor.numpy().any()
+    array = array_of(value)
+    return array is not None and array.size == 1 and not array.any()

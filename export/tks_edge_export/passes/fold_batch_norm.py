@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from tks_edge_export.layers import bias_of, channel_axis
 from tks_edge_export.provenance import inherit
-from tks_edge_export.values import constant, static_shape
+from tks_edge_export.values import array_of, constant, is_constant, static_shape
 
 Array = npt.NDArray[np.float64]
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
@@ -53,7 +53,7 @@ def refusal(norm: ir.Node) -> str | None:
         return "the layer's output is used elsewhere too"
     bias = bias_of(layer)
     constants = [*norm.inputs[1:], layer.inputs[1], None if bias is None else bias[0].inputs[bias[1]]]
-    if any(value is not None and ir.convenience.get_const_tensor(value) is None for value in constants):
+    if any(value is not None and not is_constant(value) for value in constants):
         return "a weight is not a constant"
     if layer.op_type in _PRODUCTS and len(static_shape(layer.inputs[1]) or ()) != 2:
         return "the weight is not a matrix"
@@ -138,10 +138,10 @@ def _set_bias(graph: ir.Graph, layer: ir.Node, bias: ir.Value) -> None:
 
 
 def _array(value: ir.Value | None) -> Array:
-    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
-    if tensor is None:
+    array = array_of(value)
+    if array is None:
         raise AssertionError("refusal() lets only constants pass")
-    return tensor.numpy().astype(np.float64)
+    return array.astype(np.float64)
 
 
 def _initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from tks_edge_export.lif_steps import is_spikes
 from tks_edge_export.quantization import INT8
-from tks_edge_export.values import constant, static_shape
+from tks_edge_export.values import array_of, constant, is_constant, static_shape
 
 _POOLING = frozenset({"GlobalAveragePool", "AveragePool"})
 _RESHAPES = frozenset({"Flatten", "Reshape"})
@@ -106,15 +106,15 @@ def _is_linear(node: ir.Node, rows: int) -> bool:
 def _weights_broadcast(node: ir.Node, rank: int) -> bool:
     """Whether all operands but the first are constants, and what is added is the same for every sample."""
     weights = [weight for weight in node.inputs[1:] if weight is not None]
-    if any(ir.convenience.get_const_tensor(weight) is None or INT8 in weight.meta for weight in weights):
+    if any(not is_constant(weight) or INT8 in weight.meta for weight in weights):
         return False
     added = static_shape(weights[-1]) if node.op_type == "Add" or len(weights) > 1 else ()
     return added is not None and (len(added) < rank or added[0] == 1)
 
 
 def _keeps_the_batch(node: ir.Node, rank: int) -> bool:
-    axes = ir.convenience.get_const_tensor(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] else None
-    return axes is not None and axes.size > 0 and all(axis % rank for axis in axes.numpy().tolist())
+    axes = array_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    return axes is not None and axes.size > 0 and all(axis % rank for axis in axes.tolist())
 
 
 def _is_transposed(node: ir.Node) -> bool:

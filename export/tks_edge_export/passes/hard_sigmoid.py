@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from tks_edge_export.values import constant
+from tks_edge_export.values import array_of, constant, is_constant
 
 _ALPHA = 2.0**60
 
@@ -50,10 +50,10 @@ def _find(cast: ir.Node) -> Spikes | None:
     if denied is None or rests is None or less is None or less.op_type != "Less":
         return None
     membrane, threshold = less.inputs
-    tensor = ir.convenience.get_const_tensor(threshold) if threshold is not None else None
-    if membrane is None or tensor is None or tensor.size != 1:
+    array = array_of(threshold)
+    if membrane is None or array is None or array.size != 1:
         return None
-    return Spikes(cast, denied, rests, membrane, float(tensor.numpy().item()))
+    return Spikes(cast, denied, rests, membrane, float(array.item()))
 
 
 def refusal(spikes: Spikes) -> str | None:
@@ -65,7 +65,7 @@ def refusal(spikes: Spikes) -> str | None:
     convolution = spikes.membrane.producer()
     if convolution is None or convolution.op_type != "Conv" or len(convolution.inputs) < 3:
         return "it does not follow a convolution with a bias"
-    if convolution.inputs[2] is None or ir.convenience.get_const_tensor(convolution.inputs[2]) is None:
+    if not is_constant(convolution.inputs[2]):
         return "the bias is not a constant"
     return None
 
@@ -73,10 +73,10 @@ def refusal(spikes: Spikes) -> str | None:
 def _rewrite(graph: ir.Graph, spikes: Spikes) -> None:
     convolution = spikes.membrane.producer()
     bias = convolution.inputs[2] if convolution is not None else None
-    tensor = ir.convenience.get_const_tensor(bias) if bias is not None else None
-    if convolution is None or bias is None or tensor is None:
+    array = array_of(bias)
+    if convolution is None or bias is None or array is None:
         raise AssertionError("refusal() lets only convolutions with a constant bias pass")
-    shifted = tensor.numpy().astype(np.float64) - spikes.threshold
+    shifted = array.astype(np.float64) - spikes.threshold
     new_bias = constant(f"{bias.name}.below_threshold", shifted.astype(np.float32))
     graph.register_initializer(new_bias)
     convolution.replace_input_with(2, new_bias)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from tks_edge_export.passes.reshape_chain import chain_origin, is_reshape
-from tks_edge_export.values import static_shape
+from tks_edge_export.values import array_of, static_shape
 
 
 class RemoveReshapes(ir.passes.InPlacePass):
@@ -45,7 +45,5 @@ def refusal(node: ir.Node, origin: ir.Value) -> str | None:
 
 def _names_every_axis(node: ir.Node) -> bool:
     """Whether this is a Reshape whose target does not copy axes (0) from its input, which would then be another one."""
-    if node.op_type != "Reshape" or node.inputs[1] is None:
-        return False
-    target = ir.convenience.get_const_tensor(node.inputs[1])
-    return target is not None and 0 not in target.numpy()
+    target = array_of(node.inputs[1]) if node.op_type == "Reshape" else None
+    return target is not None and 0 not in target

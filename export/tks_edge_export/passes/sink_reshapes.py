@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from tks_edge_export.capture import is_lif
 from tks_edge_export.passes.reshape_chain import chain_origin
-from tks_edge_export.values import constant, static_shape
+from tks_edge_export.values import constant, is_constant, static_shape
 
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Relu", "Cast", "Sigmoid", "Tanh", "Neg", "Abs"})
 
@@ -47,7 +47,7 @@ def refusal(node: ir.Node) -> str | None:
     for origin, value in origins:
         if origin is not value and static_shape(value) != outer:
             return "an input broadcasts"
-        if origin is value and ir.convenience.get_const_tensor(value) is None:
+        if origin is value and not is_constant(value):
             return "an input is neither reshaped nor constant"
         if origin is value and not _broadcasts_alike(static_shape(value), outer, inner):
             return "a constant would broadcast differently"

@@ -18,7 +18,7 @@ from tks_edge_export.errors import ExportError
 from tks_edge_export.layers import nodes_from_the_first_layer_on
 from tks_edge_export.passes.reshape_chain import chain_origin
 from tks_edge_export.signature import schema_of
-from tks_edge_export.values import constant
+from tks_edge_export.values import array_of, constant
 
 _LARGEST = float(np.finfo(np.float16).max)
 
@@ -61,8 +61,8 @@ def may_be_half(node: ir.Node, index: int) -> bool:
 
 def refusal(value: ir.Value) -> str | None:
     """Why a constant cannot be a half, or None when it can."""
-    tensor = ir.convenience.get_const_tensor(value)
-    largest = float(np.abs(tensor.numpy()).max()) if tensor is not None and tensor.size else 0.0
+    array = array_of(value)
+    largest = float(np.abs(array).max()) if array is not None and array.size else 0.0
     if largest <= _LARGEST:
         return None
     return f"{value.name} holds {largest:.4g}; half precision ends at {_LARGEST:.0f}. Use another precision."
@@ -70,12 +70,12 @@ def refusal(value: ir.Value) -> str | None:
 
 def _as_half(graph: ir.Graph, value: ir.Value) -> ir.Value:
     """A constant rounded, or the cast of a value that was computed before."""
-    tensor = ir.convenience.get_const_tensor(value)
-    if tensor is not None:
+    array = array_of(value)
+    if array is not None:
         reason = refusal(value)
         if reason is not None:
             raise ExportError(reason)
-        half = constant(f"{value.name}.fp16", tensor.numpy().astype(np.float16))
+        half = constant(f"{value.name}.fp16", array.astype(np.float16))
         graph.register_initializer(half)
         return half
     return _cast(graph, value, ir.DataType.FLOAT16)
