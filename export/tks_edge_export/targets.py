@@ -17,12 +17,14 @@ class Target:
             unsigned activations faster on x86-64.
         codes_currents: whether int8 graphs hold membranes as 8-bit codes. ONNX Runtime on a CPU has no fast integer
             convolution with a float output.
+        pools_codes: whether max-pooling of spikes is faster in 8 bits.
         fuses_hard_sigmoid: whether a threshold in the form of HardSigmoid runs inside the convolution before it.
     """
 
     name: str
     spikes: str = "int8"
     codes_currents: bool = False
+    pools_codes: bool = False
     fuses_hard_sigmoid: bool = False
 
 
@@ -31,7 +33,7 @@ TARGETS: dict[str, Target] = {
     for target in (
         Target("generic"),
         Target("onnxruntime-cpu", spikes="uint8", codes_currents=True, fuses_hard_sigmoid=True),
-        Target("openvino", spikes="uint8"),
+        Target("openvino", spikes="uint8", pools_codes=True),
         Target("tensorrt"),
     )
 }

@@ -39,15 +39,14 @@ class EncodeInt8(ir.passes.InPlacePass):
 
     def __init__(self, target: Target, calibration: Calibration) -> None:
         super().__init__()
-        self._dtype = target.spikes
-        self._casts = target.codes_currents
+        self._target = target
         self._calibration = calibration
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite the main graph of `model` in place."""
         known = grids(model.graph)
-        layers = [node for node in model.graph if refusal(node, known, self._dtype, self._calibration) is None]
-        encoder = _Encoder(model.graph, known, self._calibration, signed=self._dtype == "int8", casts=self._casts)
+        layers = [node for node in model.graph if refusal(node, known, self._target.spikes, self._calibration) is None]
+        encoder = _Encoder(model.graph, known, self._target, self._calibration)
         for node in layers:
             encoder.encode(node)
         return ir.passes.PassResult(model, modified=bool(layers))
@@ -57,19 +56,12 @@ class _Encoder:
     """Encodes the layers of one graph, each of their values once."""
 
     def __init__(
-        self,
-        graph: ir.Graph,
-        known: Mapping[ir.Value, Grid],
-        calibration: Calibration,
-        *,
-        signed: bool,
-        casts: bool,
+        self, graph: ir.Graph, known: Mapping[ir.Value, Grid], target: Target, calibration: Calibration
     ) -> None:
         self._graph = graph
         self._known = known
+        self._target = target
         self._calibration = calibration
-        self._signed = signed
-        self._casts = casts
         self._exact: set[ir.Value] = set()
         self._made: dict[str, ir.Value] = {}
 
@@ -93,10 +85,14 @@ class _Encoder:
     def _handed_over(self, value: ir.Value) -> ir.Value:
         """Let every user of `value` read it through 8 bits, unless it comes out of these already."""
         producer = value.producer()
-        if producer is not None and producer.op_type == "DequantizeLinear":
+        if producer is None:
+            raise AssertionError("refusal() lets only values on a grid pass, which nodes give")
+        if producer.op_type == "DequantizeLinear":
             return value
-        code = Code(float(self._known[value].step), 0, signed=self._signed)
-        by_cast = self._casts and code.scale == 1.0 and producer is not None and producer.op_type in _CAST_BEHIND
+        if producer.op_type == "MaxPool" and producer.inputs[0] is not None and self._target.pools_codes:
+            self._handed_over(producer.inputs[0])
+        code = Code(float(self._known[value].step), 0, signed=self._target.spikes == "int8")
+        by_cast = self._target.codes_currents and code.scale == 1.0 and producer.op_type in _CAST_BEHIND
         return self._read_instead(value, code, f"{value.name}.exact", by_cast=by_cast)
 
     def _read_instead(self, value: ir.Value, code: Code, name: str, *, by_cast: bool = False) -> ir.Value:

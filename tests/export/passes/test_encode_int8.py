@@ -146,3 +146,32 @@ def test_a_rounded_input_of_the_graph_is_encoded_in_front(shared: Compiler) -> N
         readers = {use.node.op_type for use in graph.graph.inputs[0].uses()}
         assert readers == {"QuantizeLinear"}
         assert np.isfinite(run(graph, input=x)).all()
+
+
+class Pooled(nn.Module):
+    """Max-pooling, twice, between a neuron and a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.neuron = nn.Conv2d(2, 4, 3, padding=1), LIF()
+        self.pools = nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2))
+        self.second, self.last = nn.Conv2d(4, 4, 1), LIF()
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.last(self.second(self.pools(self.neuron(self.first(x)))))
+        logits: Tensor = self.head(spikes.flatten(1))
+        return logits
+
+
+@pytest.mark.parametrize(("target", "in_8_bits"), [("openvino", 2), ("onnxruntime-cpu", 0), ("generic", 0)])
+def test_spikes_are_pooled_in_8_bits_where_that_is_faster(target: str, in_8_bits: int) -> None:
+    torch.manual_seed(0)
+    x = normal(2, 2, 8, 8)
+    graph = Compiler(Pooled().eval(), torch.from_numpy(x)).compile(Options(2, precision="int8", target=target), [x])
+    nodes = list(graph.model.graph)
+    pooled = [node.inputs[0] for node in nodes if node.op_type == "MaxPool"]
+    producers = [value.producer() for value in pooled if value is not None]
+    assert [node.op_type for node in producers if node is not None].count("DequantizeLinear") == in_8_bits
+    encoded = [node.inputs[0] for node in nodes if node.op_type in ("QuantizeLinear", "Cast")]
+    assert len(set(encoded)) == len(encoded), "a value is encoded once"
