@@ -8,7 +8,6 @@ not timed.
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,8 +32,8 @@ CLOSE = 1e-4
 class Row:
     """One variant at one T on one number of threads.
 
-    `distance` is that of its logits from the network's. `cpu_ms` is the least of the turns, `wall_ms` the median of the
-    runs, and the ratios are to the twin's of the same run; all are None where `problem` says why nothing was measured.
+    `distance` is that of its logits from the network's. `cpu_ms` is the least of the turns, `wall_ms` that of the runs,
+    and the ratios are to the twin's of the same run; all are None where `problem` says why nothing was measured.
     `run_timesteps` is T of the run that it took part in, which is another than its own for the twin alone.
     """
 
@@ -162,12 +161,12 @@ def _row(case: Case, key: Key, run_timesteps: int, threads: int, problem: str | 
 
 
 def _timed(row: Row, timing: Timing, twin: Timing) -> Row:
-    cpu, wall = min(timing.cpu_ms), statistics.median(timing.wall_ms)
+    cpu, wall = min(timing.cpu_ms), min(timing.wall_ms)
     return dataclasses.replace(
         row,
         cpu_ms=cpu,
         wall_ms=wall,
         cpu_ratio=cpu / min(twin.cpu_ms),
-        wall_ratio=wall / statistics.median(twin.wall_ms),
+        wall_ratio=wall / min(twin.wall_ms),
         timing=timing,
     )

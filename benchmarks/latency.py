@@ -2,8 +2,8 @@
 
 Every variant runs in a process of its own, and they take turns in one run, in an order that is reversed every round, at
 batch 1 on crops of photographs. A figure is a ratio to the ReLU network in ONNX Runtime in fp32: of the least CPU time
-of all turns, which neighbours on a shared machine disturb least, and of the median wall time. A variant that does not
-give its network's logits is shown as wrong and not measured.
+of all turns and of the least wall time of all runs, which neighbours on a shared machine disturb least. A variant that
+does not give its network's logits is shown as wrong and not measured.
 
     python -m benchmarks.latency [--quick] [--only int8] [--output bench/latency.json]
 """
