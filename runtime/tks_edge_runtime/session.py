@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tks_edge_runtime.artifact import FRAMES, STEP, Artifact, Manifest
-from tks_edge_runtime.backends import Engine, find_backend, open_engine
+from tks_edge_runtime.backends import BuildProgress, Engine, RunTimes, find_backend, find_device, open_engine
 from tks_edge_runtime.contract import InputCheck, check_ports
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.stream import Stream
@@ -58,32 +58,47 @@ def load(
     path: Path | str,
     backend: str = DEFAULT_BACKEND,
     *,
+    device: str | None = None,
     threads: int | None = None,
     spinning: bool = True,
+    cuda_graph: bool = False,
     steps: int | None = None,
+    on_build: BuildProgress | None = None,
 ) -> Session:
     """Open the artifact at `path`, ready to run.
 
     Args:
         path: an `.onnx` file written by `tks-edge export`.
         backend: what runs it; see `tks_edge_runtime.backends.BACKENDS`.
+        device: where it computes, one of the backend's `devices`; None for its first. Nothing else is taken instead.
         threads: threads inside one operator; None leaves the number to the library.
         spinning: whether idle threads wait actively; switch it off for sessions that are measured in turns.
+        cuda_graph: whether the launches of a run are recorded once and replayed as one.
         steps: the T that a step artifact is run at, at most the one it was exported for; None for that one.
+        on_build: told how far a build is, where the backend builds an engine before its first run.
 
     Raises:
         ArtifactError: the file is not an artifact, is damaged, or its graph is not the one its manifest describes.
-        InputError: there is no such backend, or the artifact cannot be run for so many steps.
-        MissingError: the backend's library is not installed.
+        InputError: there is no such backend or device, or the artifact cannot be run for so many steps.
+        MissingError: the backend's library, its driver or the device is missing.
     """
     # The library's own import is no part of an artifact's loading time: only the first of several would pay for it.
-    find_backend(backend).version()
+    device = find_device(backend, device)
+    find_backend(backend).require(device)
     start = perf_counter_ns()
     artifact = Artifact.open(path)
     timesteps = _timesteps(artifact, steps)
-    engine = open_engine(artifact.path, backend, threads=threads, spinning=spinning)
+    engine = open_engine(
+        artifact.path,
+        backend,
+        device=device,
+        threads=threads,
+        spinning=spinning,
+        cuda_graph=cuda_graph,
+        on_build=on_build,
+    )
     load_ms = (perf_counter_ns() - start) / 1e6
-    return Session(artifact, engine, backend=backend, timesteps=timesteps, load_ms=load_ms)
+    return Session(artifact, engine, backend=backend, device=device, timesteps=timesteps, load_ms=load_ms)
 
 
 def _timesteps(artifact: Artifact, steps: int | None) -> int:
@@ -110,18 +125,24 @@ class Session:
     Attributes:
         artifact: the file and its manifest.
         backend: the name of what runs it.
+        device: the name of where it computes.
         timesteps: the T that it is run at.
         load_ms: what opening it took, in ms, the backend's library already imported.
         first_ms: what the first inference took, in ms; NaN before it.
+        times: where the time of the last batch went, all its timesteps together.
     """
 
-    def __init__(self, artifact: Artifact, engine: Engine, *, backend: str, timesteps: int, load_ms: float) -> None:
+    def __init__(
+        self, artifact: Artifact, engine: Engine, *, backend: str, device: str, timesteps: int, load_ms: float
+    ) -> None:
         check_ports(artifact, engine)
         self.artifact = artifact
         self.backend = backend
+        self.device = device
         self.timesteps = timesteps
         self.load_ms = load_ms
         self.first_ms = math.nan
+        self.times = RunTimes(0)
         self._engine = engine
         self._check = InputCheck(artifact.manifest.batch)
         self._stream: Stream | None = None
@@ -162,7 +183,9 @@ class Session:
     def _logits(self, batch: Array, timesteps: int) -> Array:
         """What a static graph gives, or the mean of `timesteps` steps of a step graph, from rest."""
         if self.manifest.form != STEP:
-            return self._engine.run({self.manifest.input.name: batch})["logits"]
+            logits = self._engine.run({self.manifest.input.name: batch})["logits"]
+            self.times = self._engine.times
+            return logits
         with self._turn:
             if self._stream is None:
                 self._stream = self.stream()
@@ -170,6 +193,7 @@ class Session:
             frames = self.manifest.encoding == FRAMES
             for t in range(timesteps):
                 self._stream.step(batch[:, t] if frames else batch if t == 0 else None)
+            self.times = self._stream.times
             return self._stream.mean
 
     def stream(self) -> Stream:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tks_edge_runtime.artifact import Manifest
-from tks_edge_runtime.backends import Engine, Recurrence, Stepper
+from tks_edge_runtime.backends import Engine, Recurrence, RunTimes, Stepper
 from tks_edge_runtime.contract import InputCheck
 from tks_edge_runtime.errors import InputError
 
@@ -30,6 +30,12 @@ class Stream:
         self._stepper: Stepper | None = engine.stepper(states)
         self._sum = np.zeros((manifest.input.shape[0], len(manifest.classes)), np.float32)
         self._steps = 0
+        self._times = RunTimes(0)
+
+    @property
+    def times(self) -> RunTimes:
+        """Where the time of all steps went since the stream was opened or reset."""
+        return self._times
 
     @property
     def steps(self) -> int:
@@ -72,6 +78,7 @@ class Stream:
             raise InputError("the first step of a stream needs a frame; those after it may repeat it.")
         logits = stepper.step()["logits"]
         self._sum += logits
+        self._times = stepper.times if self._steps == 0 else self._times + stepper.times
         self._steps += 1
         return logits
 
@@ -84,6 +91,7 @@ class Stream:
         self._open_stepper().reset()
         self._sum[...] = 0
         self._steps = 0
+        self._times = RunTimes(0)
 
     def close(self) -> None:
         """Free the states. The stream cannot step afterwards; its mean stays."""

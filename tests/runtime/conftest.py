@@ -33,10 +33,13 @@ from tks_edge_runtime.artifact import (
     Verification,
     artifact_stem,
 )
+from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.files import sha256_of
 
 Array = npt.NDArray[Any]
 CLASSES = ("zero", "one", "two", "three")
+CPU_BACKENDS = tuple(name for name, backend in BACKENDS.items() if "cpu" in backend.devices)
+"""What runs on any machine."""
 LABELLED_AT = 4
 """The T at which a spiking network makes no mistake on its evaluation set."""
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.runtime.conftest import Build
+from tests.runtime.conftest import CPU_BACKENDS, Build
 from tks_edge_runtime.artifact import TARGETS
-from tks_edge_runtime.backends import BACKENDS, foreign_target, open_engine
+from tks_edge_runtime.backends import BACKENDS, RunTimes, find_device, foreign_target, open_engine
 from tks_edge_runtime.errors import ArtifactError, InputError, MissingError
 
 Array = npt.NDArray[Any]
@@ -26,7 +27,7 @@ Value = tuple[str, int, Sequence[Any]]
 RTOL = ATOL = 1e-5
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=CPU_BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -59,7 +60,7 @@ def test_a_graph_for_another_engine_is_told_from_one_that_fits() -> None:
         "lowered for openvino and run by onnxruntime, which may be slow at it or compute it differently"
     )
     for target in set(TARGETS) - {"generic"}:
-        assert sum(foreign_target(target, backend) is None for backend in (*BACKENDS, "tensorrt")) == 1
+        assert sum(foreign_target(target, backend) is None for backend in {*BACKENDS, "tensorrt"}) == 1
 
 
 def test_a_missing_library_names_the_command_that_installs_it(
@@ -69,6 +70,37 @@ def test_a_missing_library_names_the_command_that_installs_it(
     with pytest.raises(MissingError, match=f"pip install {backend}") as caught:
         open_engine(build().path, backend)
     assert caught.value.exit_code == 3
+
+
+def test_a_device_is_the_first_of_the_backend_where_none_is_asked_for(backend: str) -> None:
+    assert find_device(backend, None) == BACKENDS[backend].devices[0]
+    for device in BACKENDS[backend].devices:
+        assert find_device(backend, device) == device
+
+
+def test_an_unknown_device_is_refused_with_those_there_are(build: Build, backend: str) -> None:
+    with pytest.raises(InputError, match=rf"unknown device of the backend {backend} 'npu'.*Allowed: .*cpu"):
+        open_engine(build().path, backend, device="npu")
+
+
+def test_cuda_graphs_on_a_cpu_are_refused(build: Build, backend: str) -> None:
+    with pytest.raises(InputError, match=f"the backend {backend} has no CUDA graphs on the device cpu"):
+        open_engine(build().path, backend, device="cpu", cuda_graph=True)
+
+
+def test_times_of_runs_add_up_where_both_have_them() -> None:
+    assert RunTimes(3, 1, 2) + RunTimes(10, 20, 30) == RunTimes(13, 21, 32)
+    assert RunTimes(3, 1, 2) + RunTimes(10) == RunTimes(13)
+
+
+def test_the_time_of_a_run_on_a_host_is_the_librarys_call(build: Build, backend: str) -> None:
+    built = build()
+    engine = open_engine(built.path, backend, threads=1)
+    assert engine.times == RunTimes(0)
+    start = perf_counter_ns()
+    engine.run({"input": built.inputs[:1]})
+    assert 0 < engine.times.compute < perf_counter_ns() - start
+    assert engine.times == RunTimes(engine.times.compute)
 
 
 @pytest.mark.parametrize("threads", [0, -1])
@@ -131,7 +163,7 @@ def test_a_later_run_leaves_earlier_results_alone(build: Build, backend: str) ->
 
 def test_engines_of_all_backends_take_turns(build: Build, tmp_path: Path) -> None:
     artifacts = [build(folder=tmp_path / str(timesteps), timesteps=timesteps) for timesteps in (1, 2)]
-    engines = [(built, open_engine(built.path, name)) for name in BACKENDS for built in artifacts]
+    engines = [(built, open_engine(built.path, name)) for name in CPU_BACKENDS for built in artifacts]
     for index in range(len(artifacts[0].inputs)):
         for built, engine in engines:
             image = built.inputs[index : index + 1]

@@ -14,7 +14,7 @@ from PIL import Image
 from typer import Typer
 from typer.testing import CliRunner, Result
 
-from tests.runtime.conftest import CLASSES, Build, BuildSpiking
+from tests.runtime.conftest import CLASSES, CPU_BACKENDS, Build, BuildSpiking
 from tks_edge_runtime import cli
 from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.commands import options
@@ -123,7 +123,7 @@ def test_info_shows_the_manifest(build: Build) -> None:
     assert "missing beside the artifact" in invoke("info", built.path).stdout
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_profile_measures_and_writes_the_trace(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
@@ -163,7 +163,7 @@ def test_a_static_artifact_is_not_run_for_other_steps(build: Build, image: Path)
     fails(invoke("profile", path, "--steps", "1"), 2, "static graph of T=2")
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_a_step_artifact_is_profiled_over_all_its_steps(
     build_spiking: BuildSpiking, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
@@ -231,7 +231,7 @@ def test_wrong_use_ends_with_2(build: Build, image: Path, tmp_path: Path) -> Non
     assert invoke("nonsense").exit_code == 2
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_a_missing_library_ends_with_3(
     build: Build, image: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:

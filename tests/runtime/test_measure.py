@@ -10,10 +10,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from tests.runtime.conftest import Build, BuildSpiking
+from tests.runtime.conftest import CPU_BACKENDS, Build, BuildSpiking
 from tests.runtime.recorded import record
 from tks_edge_runtime import measure as module
-from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.device import Sampler
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.measure import PRESETS, input_batches, measure, method_text, preset_seconds
@@ -215,7 +214,7 @@ def test_real_sessions_are_measured_on_their_real_inputs(build: Build) -> None:
     assert "p90 needs 64, p95 needs 130, p99 needs 662, p99.9 needs 6636" in text
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_a_step_artifact_is_timed_over_all_its_steps_with_its_states_kept(
     build_spiking: BuildSpiking, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.runtime.conftest import CLASSES, Build
+from tests.runtime.conftest import CLASSES, CPU_BACKENDS, Build
 from tks_edge_runtime.artifact import TensorSpec
-from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.session import load
 
@@ -22,7 +21,7 @@ from tks_edge_runtime.session import load
 assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.integers(1, 5), samples=st.integers(1, 12))
 def test_any_number_of_samples_fits_any_static_batch(build: Build, batch: int, samples: int, backend: str) -> None:
@@ -89,7 +88,7 @@ def test_evaluate_counts_the_correct_samples(build: Build, batch: int) -> None:
     assert fractions[-1] == 1
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_the_self_test_passes_on_the_golden_pair_and_fails_on_another(build: Build, backend: str) -> None:
     built = build()
     golden = built.path.with_name(built.manifest.golden_file)
@@ -113,7 +112,7 @@ def test_a_wider_tolerance_of_the_export_is_honoured(build: Build) -> None:
         assert session.self_test().tolerance == 0.5
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_loading_and_the_first_inference_are_timed_once(build: Build, backend: str) -> None:
     built = build()
     with load(built.path, backend) as session:
@@ -125,7 +124,7 @@ def test_loading_and_the_first_inference_are_timed_once(build: Build, backend: s
         assert session.first_ms == first > 0
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_a_manifest_of_another_graph_is_refused(build: Build, backend: str) -> None:
     for changes in (
         {"classes": ("a", "b")},

@@ -12,7 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tks_edge_runtime.backends import BACKENDS, Recurrence, Stepper, open_engine
+from tests.runtime.conftest import CPU_BACKENDS
+from tks_edge_runtime.backends import Recurrence, Stepper, open_engine
 from tks_edge_runtime.errors import ArtifactError, InputError
 
 Array = npt.NDArray[Any]
@@ -21,7 +22,7 @@ SUM = [Recurrence("sum", "sum.out")]
 DTYPES = {"float32": 1, "float16": 10, "int32": 6, "int8": 3, "uint8": 2}
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=CPU_BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

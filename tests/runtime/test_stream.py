@@ -16,10 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.runtime.conftest import BuildSpiking
+from tests.runtime.conftest import CPU_BACKENDS, BuildSpiking
 from tests.runtime.spiking import SAMPLE, SpikingNetwork
 from tks_edge_runtime.artifact import METADATA_KEY, STATIC, StateSpec, TensorSpec
-from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.measure import input_batches
 from tks_edge_runtime.session import load
@@ -28,7 +27,7 @@ from tks_edge_runtime.stream import Stream
 Array = npt.NDArray[Any]
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=CPU_BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -62,6 +61,23 @@ def test_t_steps_are_the_static_graph_to_the_bit(
         assert one.timesteps == other.timesteps == timesteps
     assert logits.dtype == np.float32
     np.testing.assert_array_equal(logits, stepped.mean(stepped.inputs, timesteps))
+
+
+def test_the_times_of_a_stream_are_those_of_its_steps_since_the_reset(
+    build_spiking: BuildSpiking, backend: str
+) -> None:
+    built = build_spiking(timesteps=4)
+    with load(built.path, backend, threads=1) as session, session.stream() as stream:
+        assert stream.times.compute == 0
+        spent = []
+        for frame in frames(3):
+            stream.step(frame)
+            spent.append(stream.times.compute)
+        assert 0 < spent[0] < spent[1] < spent[2]
+        stream.reset()
+        assert stream.times.compute == 0
+        session.run_batch(built.inputs[:1])
+        assert session.times.compute > 0
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4])

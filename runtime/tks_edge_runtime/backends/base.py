@@ -42,6 +42,55 @@ def check_feeds(inputs: Sequence[Port], feeds: Mapping[str, Array]) -> None:
 
 
 @dataclass(frozen=True)
+class RunTimes:
+    """Where the time of one run went, in ns; those of several runs are added.
+
+    Attributes:
+        compute: the graph alone. On a device its own events around the launch, on a host the wall time of the library's
+            call.
+        enqueue: how long the host took to hand the run to the device; None where the call returns only when it is done.
+        copies: inputs to the device and outputs back, by the device's events; None where the graph computes in the
+            host's memory.
+    """
+
+    compute: int
+    enqueue: int | None = None
+    copies: int | None = None
+
+    def __add__(self, other: RunTimes) -> RunTimes:
+        return RunTimes(
+            self.compute + other.compute, _sum(self.enqueue, other.enqueue), _sum(self.copies, other.copies)
+        )
+
+
+def _sum(a: int | None, b: int | None) -> int | None:
+    return None if a is None or b is None else a + b
+
+
+BuildProgress = Callable[[str, float], None]
+"""Told what a backend builds before it can run a graph, in words, and the fraction of it that is done, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a graph is opened.
+
+    Attributes:
+        device: where it computes: one of the backend's `devices`.
+        threads: threads inside one operator on a host; None leaves the number to the library.
+        spinning: whether idle threads wait actively.
+        cuda_graph: whether the launches of a run are recorded once and replayed as one, on a backend that has them.
+        on_build: told how far a build is, by a backend that builds an engine before its first run.
+    """
+
+    device: str
+    threads: int | None = None
+    spinning: bool = True
+    cuda_graph: bool = False
+    on_build: BuildProgress | None = None
+
+
+@dataclass(frozen=True)
 class Recurrence:
     """A state of a graph: its input, and the output that becomes its input in the next step.
 
@@ -59,6 +108,10 @@ class Stepper(Protocol):
     The states stay where the engine computes, and are not copied between steps. One thread at a time may use a stepper;
     several steppers of one engine do not disturb each other.
     """
+
+    @property
+    def times(self) -> RunTimes:
+        """Where the time of the last step went, with the copies of what was fed before it."""
 
     def feed(self, feeds: Mapping[str, Array]) -> None:
         """Give the inputs that are no states, as host arrays by name; they stay until others are given.
@@ -101,6 +154,10 @@ class Engine(Protocol):
     def outputs(self) -> tuple[Port, ...]:
         """The graph's outputs, in its order."""
 
+    @property
+    def times(self) -> RunTimes:
+        """Where the time of the last `run` went; of several threads' runs, of one of them."""
+
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once: host arrays by input name in, host arrays by output name out; returns when these are complete."""
 
@@ -112,7 +169,8 @@ class Engine(Protocol):
 
         Returns:
             `library`, `version`, `device`, `threads`; where there is such a thing, `spinning` ("on" or "off" where it
-            can be set), and `inference_precision` where the library could choose another than the graph's.
+            can be set), `cuda_graph` ("on" or "off"), and `inference_precision` where the library could choose another
+            than the graph's.
         """
 
     def close(self) -> None:
@@ -120,13 +178,14 @@ class Engine(Protocol):
 
 
 class Opener(Protocol):
-    """How a backend opens a file; the options every backend is asked to honour or to refuse."""
+    """How a backend opens a file; the options every backend is asked to honour."""
 
-    def __call__(self, path: Path, *, threads: int | None, spinning: bool) -> Engine:
+    def __call__(self, path: Path, options: EngineOptions) -> Engine:
         """Open the graph at `path`.
 
         Raises:
             ArtifactError: the graph is damaged, or not one that this backend can run.
+            MissingError: the device cannot run it as asked.
         """
 
 
@@ -136,8 +195,15 @@ class Backend:
 
     Attributes:
         version: imports the library and returns its version; MissingError, naming the pip command, where it is missing.
+        require: raises MissingError where this machine cannot run the backend on a device of that name: the library,
+            the driver or the device that is missing, and the command that helps on this kind of machine.
         open: opens a graph.
+        devices: the names of what it can compute on; the first is taken where none is asked for.
+        cuda_graph_devices: those of them on which the launches of a run can be replayed as one CUDA graph.
     """
 
     version: Callable[[], str]
+    require: Callable[[str], None]
     open: Opener
+    devices: tuple[str, ...] = ("cpu",)
+    cuda_graph_devices: tuple[str, ...] = ()

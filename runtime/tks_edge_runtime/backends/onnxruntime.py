@@ -6,11 +6,21 @@ import importlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 
-from tks_edge_runtime.backends.base import Array, Port, Recurrence, Stepper, check_feeds, split_ports
+from tks_edge_runtime.backends.base import (
+    Array,
+    EngineOptions,
+    Port,
+    Recurrence,
+    RunTimes,
+    Stepper,
+    check_feeds,
+    split_ports,
+)
 from tks_edge_runtime.errors import ArtifactError, MissingError
 
 _PROVIDER = "CPUExecutionProvider"
@@ -45,21 +55,34 @@ def version() -> str:
     return str(_library().__version__)
 
 
-class OnnxRuntimeEngine:
-    """One ONNX graph in one `InferenceSession`: sequential, one thread pool, every graph optimisation on."""
+def require(device: str) -> None:  # noqa: ARG001
+    """MissingError where ONNX Runtime cannot be imported; its CPU provider is always there."""
+    _library()
 
-    def __init__(self, path: Path, *, threads: int | None = None, spinning: bool = True) -> None:
+
+class OnnxRuntimeEngine:
+    """One ONNX graph in one `InferenceSession`: sequential, one thread pool, every graph optimisation on.
+
+    Attributes:
+        inputs: the graph's inputs, in its order.
+        outputs: the graph's outputs, in its order.
+        times: where the time of the last run went.
+    """
+
+    def __init__(self, path: Path, options: EngineOptions) -> None:
         library = _library()
         self._path = path
-        options = library.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.inter_op_num_threads = 1
-        options.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = _ONLY_ERRORS
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+        self.times = RunTimes(0)
+        threads, spinning = options.threads, options.spinning
+        settings = library.SessionOptions()
+        settings.intra_op_num_threads = threads or 0
+        settings.inter_op_num_threads = 1
+        settings.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
+        settings.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
+        settings.log_severity_level = _ONLY_ERRORS
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
         try:
-            self._session = library.InferenceSession(str(path), options, providers=[_PROVIDER])
+            self._session = library.InferenceSession(str(path), settings, providers=[_PROVIDER])
         except Exception as error:  # its exceptions have no root of their own
             raise ArtifactError(
                 f"onnxruntime cannot load {path}: {_reason(error, path)}. Copy or export it again."
@@ -83,10 +106,12 @@ class OnnxRuntimeEngine:
             ArtifactError: the graph was loaded and cannot be run all the same.
         """
         check_feeds(self.inputs, feeds)
+        start = perf_counter_ns()
         try:
             results = self._session.run(self._names, dict(feeds))
         except Exception as error:
             raise _not_run(error, self._path) from error
+        self.times = RunTimes(perf_counter_ns() - start)
         return dict(zip(self._names, results, strict=True))
 
     def stepper(self, states: Sequence[Recurrence]) -> Stepper:
@@ -122,6 +147,7 @@ class _BoundStepper:
         self._session = session
         self._path = path
         self._ports = inputs
+        self.times = RunTimes(0)
         self._inputs = {port.name: _buffer(port) for port in inputs}
         self._outputs = {port.name: _buffer(port) for port in outputs}
         held = {port.name: port for port in ports}
@@ -150,10 +176,12 @@ class _BoundStepper:
 
     def step(self) -> dict[str, Array]:
         """Run once; ArtifactError where the graph cannot be run."""
+        start = perf_counter_ns()
         try:
             self._session.run_with_iobinding(self._bindings[self._next])
         except Exception as error:
             raise _not_run(error, self._path) from error
+        self.times = RunTimes(perf_counter_ns() - start)
         self._next = 2 if self._next == 1 else 1
         # `numpy` gives a view of a buffer on the CPU, which the next step writes over.
         return {name: np.array(value.numpy()) for name, value in self._outputs.items()}

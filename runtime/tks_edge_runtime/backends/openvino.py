@@ -8,11 +8,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 
-from tks_edge_runtime.backends.base import Array, Port, Recurrence, Stepper, check_feeds, split_ports
+from tks_edge_runtime.backends.base import (
+    Array,
+    EngineOptions,
+    Port,
+    Recurrence,
+    RunTimes,
+    Stepper,
+    check_feeds,
+    split_ports,
+)
 from tks_edge_runtime.errors import ArtifactError, MissingError
 
 _DEVICE = "CPU"
@@ -91,21 +101,33 @@ def version() -> str:
     return str(_library().__version__).partition("-")[0]
 
 
+def require(device: str) -> None:  # noqa: ARG001
+    """MissingError where OpenVINO cannot be imported; its CPU plugin is always there."""
+    _library()
+
+
 class OpenVinoEngine:
     """One ONNX graph in one `InferRequest`, computed in float32, in one stream; its buffers never leave it.
 
     `spinning` changes nothing: OpenVINO's threads go to sleep soon after a run, and there is no setting for it.
+
+    Attributes:
+        inputs: the graph's inputs, in its order.
+        outputs: the graph's outputs, in its order.
+        times: where the time of the last run went.
     """
 
-    def __init__(self, path: Path, *, threads: int | None = None, spinning: bool = True) -> None:  # noqa: ARG002
+    def __init__(self, path: Path, options: EngineOptions) -> None:
         library = _library()
+        threads = options.threads
+        self.times = RunTimes(0)
         self._library, self._path = library, path
         self._lock = Lock()
         core = _core(library)
-        options = dict(_OPTIONS) if threads is None else {**_OPTIONS, "INFERENCE_NUM_THREADS": str(threads)}
+        settings = dict(_OPTIONS) if threads is None else {**_OPTIONS, "INFERENCE_NUM_THREADS": str(threads)}
         try:
             reader = _reader(library)
-            self._compiled = compiled = core.compile_model(reader.convert(reader.load(str(path))), _DEVICE, options)
+            self._compiled = compiled = core.compile_model(reader.convert(reader.load(str(path))), _DEVICE, settings)
             self._request = compiled.create_infer_request()
         except Exception as error:  # its exceptions have no root of their own
             raise ArtifactError(f"openvino cannot load {path}: {_reason(error)}. Copy or export it again.") from error
@@ -139,10 +161,12 @@ class OpenVinoEngine:
         with self._lock:
             for port, buffer in zip(self.inputs, self._given, strict=True):
                 np.copyto(buffer, feeds[port.name])
+            start = perf_counter_ns()
             try:
                 self._request.infer(share_outputs=True)
             except Exception as error:
                 raise _not_run(error, self._path) from error
+            self.times = RunTimes(perf_counter_ns() - start)
             return {port.name: buffer.copy() for port, buffer in zip(self.outputs, self._results, strict=True)}
 
     def stepper(self, states: Sequence[Recurrence]) -> Stepper:
@@ -177,6 +201,7 @@ class _BoundStepper:
     ) -> None:
         self._path = path
         self._ports = inputs
+        self.times = RunTimes(0)
         ports = {_name(node): node for node in (*compiled.inputs, *compiled.outputs)}
 
         def tensor(name: str) -> Any:
@@ -208,10 +233,12 @@ class _BoundStepper:
 
     def step(self) -> dict[str, Array]:
         """Run once; ArtifactError where the graph cannot be run."""
+        start = perf_counter_ns()
         try:
             self._requests[self._next].infer(share_outputs=True)
         except Exception as error:
             raise _not_run(error, self._path) from error
+        self.times = RunTimes(perf_counter_ns() - start)
         self._next = 2 if self._next == 1 else 1
         return {name: tensor.data.copy() for name, tensor in self._outputs.items()}
 

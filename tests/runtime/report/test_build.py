@@ -12,10 +12,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tests.runtime.conftest import Build, BuildSpiking
+from tests.runtime.conftest import CPU_BACKENDS, Build, BuildSpiking
 from tks_edge_runtime import measure
 from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, NetworkSpec, Precision
-from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.commands.report import report
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.files import sha256_of
@@ -101,7 +100,7 @@ def test_each_artifact_is_a_row_with_what_was_measured(folder: Path) -> None:
     assert ("accuracy", 1.0) in stages
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_it_is_written_with_its_method_and_device_state(folder: Path, backend: str) -> None:
     document = measured(folder, threads=1, backend=backend)
     written = json.loads((folder.parent / "report" / "report.json").read_text(encoding="utf-8"))
@@ -115,7 +114,7 @@ def test_it_is_written_with_its_method_and_device_state(folder: Path, backend: s
     assert len(written["device_state"]["during"]) >= 2
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_forms_targets_and_precisions_stand_side_by_side(
     build_spiking: BuildSpiking, tmp_path: Path, backend: str
 ) -> None:
