@@ -13,9 +13,11 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FunctionType
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import ShapeInferencePass
@@ -44,10 +46,13 @@ class Capture:
     Attributes:
         model: graph from `input` (one batch of images or of frames, `[N, ...]`) to the logits of that step.
         neurons: the constants of every LIF layer, by module path, in the order of execution.
+        thresholds: those of its channels, float32, of LIF layers whose channels have units of their own; see
+            `passes.channel_units`.
     """
 
     model: ir.Model
     neurons: dict[str, LIFParameters]
+    thresholds: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
 @torch.inference_mode(mode=False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 from torch import Tensor, nn
@@ -19,11 +20,12 @@ from tks_edge_export.errors import ExportError
 from tks_edge_export.layers import Layer, Place, reached, weighted_layers
 from tks_edge_export.one_timestep import check_timesteps
 from tks_edge_export.options import Options
-from tks_edge_export.passes import CLEAN_UP, FOR_ONNXRUNTIME, LAID_OUT, LAYOUT, ONE_STEP, apply, check_skipped
+from tks_edge_export.passes import CLEAN_UP, FOR_ONNXRUNTIME, LAID_OUT, LAYOUT, ONE_STEP, ROUNDING, apply, check_skipped
+from tks_edge_export.passes.channel_units import receivers, thresholds
 from tks_edge_export.passes.encode_int8 import EncodeInt8
 from tks_edge_export.passes.to_fp16 import ToFp16
 from tks_edge_export.provenance import module_path
-from tks_edge_export.quantization import as_module, fits, quantize_weights
+from tks_edge_export.quantization import RoundedLayer, as_module, fits, quantize_weights
 from tks_edge_export.reference import (
     CODED_VALUES,
     FLOAT16,
@@ -106,12 +108,12 @@ class Compiler:
         kept: tuple[str, ...] = ()
         if options.precision == "int8":
             reference, found, kept = self._quantize(captured, options, calibration)
-            passes.append("quantize_weights")
+            passes += ["quantize_weights", *(name for name in ROUNDING if captured.thresholds)]
         if options.precision == "fp16":
             reference = self._halved(captured)
             passes.append("to_fp16")
         codes = {path: Code.of_membrane(captured.neurons[path].v_threshold, zero) for path, zero in found.zeros.items()}
-        laid_out = Capture(unroll(captured, options, codes), captured.neurons)
+        laid_out = Capture(unroll(captured, options, codes), captured.neurons, captured.thresholds)
         passes += ["unroll", *(name for name in LAYOUT if name not in options.skip)]
         passes += apply(laid_out, LAID_OUT, options.skip)
         if options.precision == "int8":
@@ -131,8 +133,10 @@ class Compiler:
         layers = covered.layers
         wanted = _wanted(self._module, captured, layers, options)
         found = self._calibrated(wanted, options, calibration)
-        rounded = quantize_weights(graph, layers, found, whole_biases=options.codes_currents)
-        network = reference_network(self._module, rounded, captured.neurons, found, wanted.outputs)
+        in_units = _in_units(captured, layers, options)
+        rounded = quantize_weights(graph, layers, found, whole_biases=options.codes_currents, in_units=in_units)
+        captured.thresholds.update(_thresholds(captured, layers, rounded, in_units))
+        network = reference_network(self._module, rounded, captured.neurons, found, wanted.outputs, captured.thresholds)
         exact = neurons_behind(graph, [layer.path for layer in rounded if layer.exact]) - found.zeros.keys()
         rounding = CODED_VALUES if found.inputs or found.currents else FLOAT32
         return Reference(network, rounding, exact), found, covered.kept_float
@@ -156,6 +160,24 @@ class Compiler:
                 "Hand in samples to calibrate with."
             )
         return calibrate(self._module, calibration, options.timesteps, wanted, frames=options.frames)
+
+
+def _in_units(captured: Capture, layers: Sequence[Layer], options: Options) -> dict[str, str]:
+    """The LIF layers whose channels get units of their own, by the path of the layer that they read."""
+    # Where membranes are codes, these are in units of the threshold already.
+    if options.codes_currents or not set(ROUNDING).isdisjoint(options.skip):
+        return {}
+    return receivers(layers, captured.neurons)
+
+
+def _thresholds(
+    captured: Capture, layers: Sequence[Layer], rounded: Sequence[RoundedLayer], in_units: Mapping[str, str]
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """The thresholds of the channels of those LIF layers."""
+    for layer, made in zip(layers, rounded, strict=True):
+        if made.units is not None:
+            path = in_units[layer.path]
+            yield path, thresholds(layer, made.units, captured.neurons[path])
 
 
 def _wanted(module: nn.Module, captured: Capture, layers: Sequence[Layer], options: Options) -> Wanted:

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from tks_edge_export import channel_lif
 from tks_edge_export.reference import Rounding
 from tks_edge_models import LIFParameters
 from tks_edge_models.lif import charge, reset
@@ -89,11 +90,20 @@ class Neuron(Protocol):
 
 
 class FloatNeuron:
-    """The equations of `tks_edge_models.lif`."""
+    """The equations of `tks_edge_models.lif`.
 
-    def __init__(self, params: LIFParameters, rounding: Rounding) -> None:
+    Args:
+        params: the constants.
+        rounding: of the arithmetic.
+        thresholds: of the channels, where these have units of their own; distances are in the network's.
+    """
+
+    def __init__(self, params: LIFParameters, rounding: Rounding, thresholds: Tensor | None = None) -> None:
         self._params = params
         self._rounding = rounding
+        self._own = thresholds
+        self._thresholds: Tensor | float = params.v_threshold if thresholds is None else thresholds
+        self._units = self._thresholds / params.v_threshold
 
     def charge(self, x: Tensor, v: Tensor | None) -> Tensor:
         """The potential after the input, before the reset."""
@@ -101,40 +111,50 @@ class FloatNeuron:
 
     def fires(self, h: Tensor) -> Tensor:
         """Where the neuron fires, as bool."""
-        return h >= self._params.v_threshold
+        return h >= self._thresholds
 
     def reset(self, h: Tensor, spikes: Tensor) -> Tensor:
         """The potential after the spikes."""
-        return reset(h, spikes, self._params)
+        if self._own is None:
+            return reset(h, spikes, self._params)
+        return channel_lif.reset(h, spikes, self._params, self._own)
 
     def distance(self, h: Tensor) -> Tensor:
         """How far the potentials are from the threshold."""
-        return (h - self._params.v_threshold).abs()
+        return (h - self._thresholds).abs() / self._units
 
     def tolerance(self, h: Tensor) -> float:
         """How far from it a borderline potential may be."""
-        largest = max(abs(self._params.v_threshold), float(h.abs().max()))
+        largest = max(abs(self._params.v_threshold), float((h.abs() / self._units).max()))
         return self._rounding.membrane * largest
 
 
-def judge(neuron: Neuron, h: Tensor, given: Tensor, *, exact: bool) -> tuple[StepComparison, Tensor]:
+def judge(
+    neuron: Neuron, h: Tensor, given: Tensor, *, samples: int, real: int, exact: bool
+) -> tuple[StepComparison, Tensor]:
     """Compare the spikes of one timestep with what the potentials say.
 
     Args:
         neuron: whose potentials they are.
-        h: after the input, before the reset, `[samples, neurons]`.
-        given: the spikes of the graph, `[samples, neurons]`.
+        h: after the input, before the reset, as the layer has them.
+        given: the spikes of the graph, in the shape of `h`.
+        samples: how many samples `h` holds, one after the other.
+        real: how many of them are no filling.
         exact: whether no decision may differ at all.
 
     Returns:
-        The counts, and which samples have a decision that differs, `[samples]`, bool.
+        The counts, and which samples have a decision that differs, `[real]`, bool.
     """
-    distance = neuron.distance(h)
-    impossible = ((given != 0) & (given != 1)) | ~torch.isfinite(h)
-    differs = (neuron.fires(h) != (given == 1)) | impossible
+
+    def by_sample(values: Tensor) -> Tensor:
+        return values.reshape(samples, -1)[:real]
+
+    fires, distance, given = by_sample(neuron.fires(h)), by_sample(neuron.distance(h)), by_sample(given)
+    impossible = ((given != 0) & (given != 1)) | ~torch.isfinite(by_sample(h))
+    differs = (fires != (given == 1)) | impossible
     explained = torch.zeros_like(differs) if exact else distance <= neuron.tolerance(h)
     found = StepComparison(
-        decisions=h.numel(),
+        decisions=given.numel(),
         differing=int(differs.sum()),
         faults=int(((differs & ~explained) | impossible).sum()),
         fired=int((given != 0).sum()),

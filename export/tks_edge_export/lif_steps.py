@@ -6,6 +6,8 @@
                v = where(rests, h, v_reset)                  hard reset to another potential
                v = h - v_threshold * (not rests)             soft reset
 
+v_threshold is a number, or one for each channel (`passes.channel_units`).
+
 What the first and the last step make needless is left to the passes `first_step` and `remove_unused`. The scale k is
 applied to all steps at once, and the booleans of all steps become spikes at once. A product stands where a selection
 would, because on a CPU ONNX Runtime's `Where` takes several times as long. The order of the floating-point operations
@@ -17,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from tks_edge_export.graph_builder import GraphBuilder
@@ -51,6 +55,7 @@ def emit_lif(
     *,
     membrane: ir.DataType = ir.DataType.FLOAT,
     state: ir.Value | None = None,
+    thresholds: npt.NDArray[np.float32] | None = None,
 ) -> tuple[OverTime, ir.Value]:
     """Append one LIF layer over all its timesteps.
 
@@ -61,6 +66,7 @@ def emit_lif(
         params: the constants.
         membrane: the type that the membrane is computed and kept in.
         state: the membrane before the first step, of that type; at rest where there is none.
+        thresholds: of the channels, where these have units of their own: of that type, broadcasting against a step.
 
     Returns:
         The spikes, 0 or 1, in the type of `current`, named by `spikes_name`; and the membrane after the last step.
@@ -71,14 +77,17 @@ def emit_lif(
     if params.gain != 1.0:
         gain = builder.scalar(params.gain, membrane)
         current = _each(builder, current, lambda value: builder.add("Mul", [value, gain], f"{path}.scaled"))
-    equations = _Equations(builder, params, membrane)
+    threshold = builder.scalar(params.v_threshold, membrane)
+    if thresholds is not None:
+        threshold = builder.constant(f"{path}.thresholds", thresholds)
+    equations = _Equations(builder, params, membrane, threshold)
     charged: list[ir.Value] = []
     rests: list[ir.Value] = []
     for t, x in enumerate(current.steps()):
         if t > 0:
             state = equations.reset(f"{path}.t{t - 1}", charged[-1], rests[-1])
         charged.append(equations.charged(f"{path}.t{t}", x, state))
-        rests.append(builder.add("Less", [charged[-1], equations.number(params.v_threshold)], f"{path}.t{t}.rests"))
+        rests.append(builder.add("Less", [charged[-1], threshold], f"{path}.t{t}.rests"))
     merged = OverTime.of_steps(builder, rests, f"{path}.rests").merged()
     spikes = builder.cast(builder.add("Not", [merged], f"{path}.fires"), spikes_type, spikes_name(path))
     last, fired = f"{path}.t{current.timesteps - 1}", spikes if current.timesteps == 1 else None
@@ -96,10 +105,13 @@ def _each(builder: GraphBuilder, current: OverTime, node: Callable[[ir.Value], i
 class _Equations:
     """One timestep of a LIF layer with these constants, as nodes."""
 
-    def __init__(self, builder: GraphBuilder, params: LIFParameters, membrane: ir.DataType) -> None:
+    def __init__(
+        self, builder: GraphBuilder, params: LIFParameters, membrane: ir.DataType, threshold: ir.Value
+    ) -> None:
         self._builder = builder
         self._params = params
         self._membrane = membrane
+        self._threshold = threshold
 
     def number(self, number: float) -> ir.Value:
         return self._builder.scalar(number, self._membrane)
@@ -121,7 +133,7 @@ class _Equations:
         if params.v_reset is None:
             if fired is None or fired.dtype != self._membrane:
                 fired = builder.cast(builder.add("Not", [rests], f"{name}.fires"), self._membrane, f"{name}.fired")
-            jump = builder.add("Mul", [fired, self.number(params.v_threshold)], f"{name}.jump")
+            jump = builder.add("Mul", [fired, self._threshold], f"{name}.jump")
             return builder.add("Sub", [charged, jump], f"{name}.v")
         if params.v_reset:
             return builder.add("Where", [rests, charged, self.number(params.v_reset)], f"{name}.v")

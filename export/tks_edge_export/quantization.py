@@ -2,18 +2,19 @@
 
 Every output channel has a scale of its own, a power of two,
 
-    w = 2^k q,   q whole, |q| <= 127,   k the least with |w| <= 127 x 2^k in that channel
+    a w = 2^k q,   q whole, |q| <= 127,   k the least with |w| <= 127 x 2^k in that channel
 
-and the bias is rounded to a grid so fine that it hardly changes. Because 2^k is a power of two, every product of a
-weight with a spike, and every partial sum of them, is a whole multiple of 2^k below 2^24 of them: a float32 holds it
-without rounding. So the membrane current comes out the same to the bit in integers, in float32, in any order of
-summation, in every engine and in PyTorch. A scale that is free would save at most one bit of the weight's error and
-give this up.
+and the bias is rounded to a grid so fine that it hardly changes. `a`, from 1 to 2, is what makes the largest |q| of the
+channel 127 where a neuron can measure its potential in that unit (`passes.channel_units`), and 1 elsewhere. Because 2^k
+is a power of two, every product of a weight with a spike, and every partial sum of them, is a whole multiple of 2^k
+below 2^24 of them: a float32 holds it without rounding. So the membrane current comes out the same to the bit in
+integers, in float32, in any order of summation, in every engine and in PyTorch. A scale that is free would give this
+up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,7 @@ class RoundedLayer:
         weight: in the shape of the module's own parameter, float32.
         bias: `[channels]`, float32, or None.
         exact: whether its output is the same to the bit in any order of summation.
+        units: what its output is multiplied by, `[channels]`, float64; None where it is not.
     """
 
     path: str
@@ -70,6 +72,7 @@ class RoundedLayer:
     weight: Array
     bias: Array | None
     exact: bool
+    units: Array | None = None
 
 
 def fits(grid: Grid | None, dtype: str) -> bool:
@@ -79,7 +82,12 @@ def fits(grid: Grid | None, dtype: str) -> bool:
 
 
 def quantize_weights(
-    graph: ir.Graph, layers: Sequence[Layer], calibration: Calibration, *, whole_biases: bool
+    graph: ir.Graph,
+    layers: Sequence[Layer],
+    calibration: Calibration,
+    *,
+    whole_biases: bool,
+    in_units: Collection[str] = (),
 ) -> tuple[RoundedLayer, ...]:
     """Round the weights of `layers`, in place.
 
@@ -88,19 +96,30 @@ def quantize_weights(
         layers: of it.
         calibration: its `inputs` name the layers whose input is rounded too.
         whole_biases: whether biases are multiples of what one product counts, as an integer accumulator needs them.
+        in_units: the paths of layers whose channels may be multiplied.
     """
-    return tuple(_quantize(graph, layer, calibration, whole_biases=whole_biases) for layer in layers)
+    return tuple(
+        _quantize(graph, layer, calibration, whole_biases=whole_biases, in_units=layer.path in in_units)
+        for layer in layers
+    )
 
 
-def _quantize(graph: ir.Graph, layer: Layer, calibration: Calibration, *, whole_biases: bool) -> RoundedLayer:
+def _quantize(
+    graph: ir.Graph, layer: Layer, calibration: Calibration, *, whole_biases: bool, in_units: bool
+) -> RoundedLayer:
     axis = layer.channel_axis
     weight = np.moveaxis(layer.weight.astype(np.float64), axis, 0)
     flat = weight.reshape(len(weight), -1)
     largest = np.abs(flat).max(axis=1)
     scale = np.exp2(np.ceil(np.log2(np.where(largest > 0, np.maximum(largest, _SMALLEST), _LARGEST) / _LARGEST)))
+    units = np.where(largest > _SMALLEST, _LARGEST * scale / np.maximum(largest, _SMALLEST), 1.0) if in_units else None
+    if units is not None:
+        flat = flat * units[:, None]
     codes = np.rint(flat / scale[:, None])
     # The groups of a transposed convolution share the channels of its weight, each with biases of its own.
     biases = None if layer.bias is None else layer.bias.astype(np.float64).reshape(-1, len(scale))
+    if biases is not None and units is not None:
+        biases = biases * units
     grid = None if layer.path in calibration.inputs else layer.grid
     # A matrix product has its bias added behind it, where no integer accumulator asks for whole multiples.
     whole_biases = whole_biases and layer.node.op_type != "MatMul"
@@ -118,16 +137,17 @@ def _quantize(graph: ir.Graph, layer: Layer, calibration: Calibration, *, whole_
     rounded = np.moveaxis((codes * scale[:, None]).reshape(weight.shape), 0, axis).astype(np.float32)
     as_float = None if bias is None else (bias * step).reshape(-1).astype(np.float32)
     _replace(graph, layer, rounded, as_float, encoded)
-    return as_module(layer, exact=grid is not None and _is_exact(grid, codes, unit, bias, step))
+    return as_module(layer, exact=grid is not None and _is_exact(grid, codes, unit, bias, step), units=units)
 
 
-def as_module(layer: Layer, *, exact: bool = False) -> RoundedLayer:
+def as_module(layer: Layer, *, exact: bool = False, units: Array | None = None) -> RoundedLayer:
     """The layer with the constants that its node holds now, in the shapes of its module's parameters."""
     weight, bias = layer.weight.astype(np.float32), layer.bias
     # A matrix product holds the weight of a linear module transposed.
     if layer.node.op_type in ("Gemm", "MatMul") and layer.channel_axis == weight.ndim - 1:
         weight = weight.T
-    return RoundedLayer(layer.path, layer.norms, weight, None if bias is None else bias.astype(np.float32), exact)
+    as_float = None if bias is None else bias.astype(np.float32)
+    return RoundedLayer(layer.path, layer.norms, weight, as_float, exact, units)
 
 
 def _fine_step(biases: Array | None, grid: Grid, codes: Array, unit: Array) -> Array:

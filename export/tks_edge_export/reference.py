@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tks_edge_export.channel_lif import ChannelLIF
 from tks_edge_export.codes import Calibration, Code, CodedLIF
 from tks_edge_export.errors import ExportError
+from tks_edge_export.layers import Array
 from tks_edge_export.quantization import RoundedLayer
 from tks_edge_models import LIF, LIFParameters
 
@@ -94,6 +96,7 @@ def reference_network(
     neurons: Mapping[str, LIFParameters],
     calibration: Calibration,
     givers: Mapping[str, str] | None = None,
+    thresholds: Mapping[str, Array] | None = None,
 ) -> nn.Module:
     """A copy of `network` with rounded weights, the norms that are part of them left out, and these neurons.
 
@@ -103,6 +106,7 @@ def reference_network(
         neurons: the constants of its LIF layers.
         calibration: where inputs, currents and membranes are rounded too.
         givers: the module that gives the output of a layer in `calibration.currents`, where that is another.
+        thresholds: of the channels of LIF layers whose channels have units of their own.
 
     Raises:
         ExportError: one module became several layers.
@@ -122,7 +126,8 @@ def reference_network(
         for norm in layer.norms:
             substitute(reference, norm, nn.Identity())
     for path, params in neurons.items():
-        substitute(reference, path, LIF(params))
+        own = (thresholds or {}).get(path)
+        substitute(reference, path, LIF(params) if own is None else ChannelLIF(params, own))
     for path, code in calibration.inputs.items():
         substitute(reference, path, CodedInput(reference.get_submodule(path), code))
     for path, code in calibration.currents.items():

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tks_edge_export.channel_lif import ChannelLIF
 from tks_edge_export.codes import CodedLIF
 from tks_edge_export.decisions import FloatNeuron, LayerComparison, Neuron, StepComparison, judge
 from tks_edge_export.errors import VerificationError
 from tks_edge_export.probe import TIMESTEPS
-from tks_edge_export.reference import Reference, substitute
+from tks_edge_export.reference import Reference, Rounding, substitute
 from tks_edge_models import LIF, Network
 
 Array = npt.NDArray[Any]
@@ -41,7 +42,7 @@ class Replayed:
         self._told = {TIMESTEPS: 1} if takes_timesteps else {}
         for path, layer in list(self.network.named_modules()):
             if isinstance(layer, LIF):
-                neuron = layer if isinstance(layer, CodedLIF) else FloatNeuron(layer.params, reference.rounding)
+                neuron = _neuron(layer, reference.rounding)
                 replayed = _ReplayedLIF(path, layer, neuron, path in reference.exact, sequences, self._order)
                 self._layers[path] = replayed
                 substitute(self.network, path, replayed)
@@ -101,6 +102,13 @@ class Replayed:
         return [layer.result() for layer in self._order]
 
 
+def _neuron(layer: LIF, rounding: Rounding) -> Neuron:
+    """What judges the decisions of a layer."""
+    if isinstance(layer, CodedLIF):
+        return layer
+    return FloatNeuron(layer.params, rounding, layer.thresholds if isinstance(layer, ChannelLIF) else None)
+
+
 class _ReplayedLIF(LIF):
     """A LIF layer that judges the spikes it is given, and passes them on; or that fires its own and keeps them."""
 
@@ -149,8 +157,7 @@ class _ReplayedLIF(LIF):
         if self not in self._order:
             self._order.append(self)
         given, rows = self.given[self._timestep].reshape(h.shape), self.given.shape[1]
-        decided, wanted = (values.reshape(rows, -1)[:real] for values in (h, given))
-        found, differing = judge(self._neuron, decided, wanted, exact=self._exact)
+        found, differing = judge(self._neuron, h, given, samples=rows, real=real, exact=self._exact)
         self.differing_samples |= differing
         if self._timestep == len(self._found):
             self._found.append(StepComparison())

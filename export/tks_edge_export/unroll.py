@@ -72,6 +72,7 @@ class _Layout:
     def __init__(self, captured: Capture, options: Options, codes: Mapping[str, Code]) -> None:
         self._source = captured.model.graph
         self._neurons = captured.neurons
+        self._thresholds = captured.thresholds
         self._options = options
         self._codes = codes
         self._timesteps = options.timesteps if options.form == "static" else 1
@@ -140,7 +141,15 @@ class _Layout:
             self._inputs.append(state)
         values, params = self._values[current], self._neurons[path]
         if code is None:
-            spikes, membrane = emit_lif(self._builder, path, values, params, membrane=membrane_type, state=state)
+            spikes, membrane = emit_lif(
+                self._builder,
+                path,
+                values,
+                params,
+                membrane=membrane_type,
+                state=state,
+                thresholds=self._thresholds.get(path),
+            )
         else:
             spikes, membrane = emit_coded_lif(self._builder, path, values, params, code, state)
         self._values[node.outputs[0]] = spikes

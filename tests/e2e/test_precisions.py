@@ -20,6 +20,12 @@ INT8 = {
     for target, suffix in (("generic", ""), ("onnxruntime-cpu", "-onnxruntime-cpu"), ("openvino", "-openvino"))
 }
 TWINS = ["digits-relu-t1-fp32", "digits-relu-t1-int8"]
+AGREEMENT = {1: 0.97, 2: 0.985, 4: 0.985, 8: 0.985}
+"""The same seed trains other weights on another CPU, so what one training gives is no bound for the next.
+
+Over six seeds int8 agreed with fp32 on 97.8 % and more at T = 1, where a single spike decides most, and on 99.1 % and
+more from T = 2 on (docs/precision.md); these are a point below.
+"""
 ALL = list(
     dict.fromkeys(
         [*AS_ASKED, *(name for names in INT8.values() for name in names), "digits-step-int8-onnxruntime-cpu", *TWINS]
@@ -68,9 +74,9 @@ def test_fp32_predicts_what_the_network_does(verified: dict[str, Finished]) -> N
 
 @pytest.mark.parametrize("target", INT8)
 def test_int8_agrees_with_fp32_at_every_t(target: str, verified: dict[str, Finished]) -> None:
-    for name in INT8[target]:
+    for timesteps, name in zip(STEPS, INT8[target], strict=True):
         agreement = verified[name].document["top1_agreement"]
-        assert agreement["agreeing"] / agreement["samples"] >= 0.99, name
+        assert agreement["agreeing"] / agreement["samples"] >= AGREEMENT[timesteps], name
 
 
 @pytest.mark.parametrize("target", ["generic", "openvino"])

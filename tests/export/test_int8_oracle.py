@@ -28,11 +28,16 @@ pytestmark = pytest.mark.xdist_group("tiny")
 
 @dataclass(frozen=True)
 class Convolution:
-    """What the file holds of one layer: whole weights `[O, I, 3, 3]`, a scale for each O, and a bias in float32."""
+    """What the file holds of one layer and of the neuron behind it.
+
+    Whole weights `[O, I, 3, 3]`; for each O a scale, a bias and a threshold, in float32. The threshold is that of the
+    current itself, which a neuron of time constant tau meets with a potential of 1/tau of it.
+    """
 
     codes: Array
     scale: Array
     bias: Array
+    threshold: Array
     stride: int
 
     def currents(self, spikes: Array) -> Array:
@@ -46,8 +51,8 @@ class Convolution:
         return currents + self.bias.astype(np.float64).reshape(column)
 
 
-def fired(currents: Array, tau: float, threshold: float) -> Array:
-    """The spikes `[T, ...]` of neurons with a scaled input and a hard reset to 0."""
+def fired(currents: Array, tau: float, threshold: Array) -> Array:
+    """The spikes `[T, ...]` of neurons with a scaled input and a hard reset to 0; a threshold for each channel."""
     membrane = np.zeros_like(currents[0])
     spikes = []
     for current in currents:
@@ -64,6 +69,7 @@ def layers_of(path: Path) -> dict[str, Convolution]:
             held[f"{layer}.weight.rounded.codes"],
             held[f"{layer}.weight.rounded.scale"],
             held[f"{layer}.bias.rounded"],
+            held[f"{neuron_behind(layer)}.thresholds"],
             stride,
         )
         for layer, stride in STRIDES.items()
@@ -71,7 +77,12 @@ def layers_of(path: Path) -> dict[str, Convolution]:
     for layer in found.values():
         assert layer.codes.dtype == np.int8
         assert np.array_equal(np.exp2(np.rint(np.log2(layer.scale))), layer.scale)
+        assert layer.threshold.shape == (len(layer.codes), 1, 1)
     return found
+
+
+def neuron_behind(layer: str) -> str:
+    return f"body.{int(layer.split('.')[1]) + 1}"
 
 
 def folded(network: Network, layer: str) -> tuple[Array, Array]:
@@ -93,13 +104,16 @@ def folded(network: Network, layer: str) -> tuple[Array, Array]:
 def test_the_weights_in_the_file_are_the_trained_ones_rounded(tiny: Prepared, target: str, tmp_path: Path) -> None:
     lowered = tiny.lower(Options(2, precision="int8", target=target), tmp_path)
     assert isinstance(tiny.network, Network)
+    assert tiny.network.lif is not None
     for path, layer in layers_of(lowered.path).items():
         weight, bias = folded(tiny.network, path)
-        scale = layer.scale.astype(np.float64).reshape(-1, 1, 1, 1)
+        # A channel is measured in the unit in which its threshold is what the file holds.
+        units = layer.threshold.astype(np.float64).reshape(-1) * tiny.network.lif.gain / tiny.network.lif.v_threshold
+        scale = (layer.scale / units).reshape(-1, 1, 1, 1)
         # Half a step, and the float32 in which the folded weight was held before.
         assert np.all(np.abs(layer.codes * scale - weight) <= scale * (0.5 + 1e-4))
-        assert np.abs(layer.codes).max(axis=(1, 2, 3)).min() > 63  # no bit of the range is given away
-        np.testing.assert_allclose(layer.bias, bias, rtol=0, atol=float(scale.max()) / 8)
+        assert np.array_equal(np.abs(layer.codes).max(axis=(1, 2, 3)), np.full(len(units), 127))
+        np.testing.assert_allclose(layer.bias / units, bias, rtol=0, atol=float(scale.max()) / 8)
 
 
 @pytest.mark.parametrize(("target", "timesteps"), [("generic", 4), ("openvino", 1), ("tensorrt", 2)])
@@ -116,8 +130,8 @@ def test_every_spike_is_what_integer_arithmetic_gives(
     assert 0.05 < before.mean() < 0.95
     for path, layer in layers_of(lowered.path).items():
         currents = np.stack([layer.currents(step) for step in before])
-        expected = fired(currents, params.tau, params.v_threshold)
-        before = spikes[f"body.{int(path.split('.')[1]) + 1}.spikes"]
+        expected = fired(currents, params.tau, layer.threshold.astype(np.float64) / params.tau)
+        before = spikes[f"{neuron_behind(path)}.spikes"]
         assert 0.05 < before.mean() < 0.95
         np.testing.assert_array_equal(before, expected.astype(before.dtype), err_msg=path)
     head = tiny.network.get_submodule("body.9.2")

@@ -17,6 +17,7 @@ from torch import nn
 from tests.export.lowering import Lowered, Prepared
 from tests.export.plain_networks import Shape, between
 from tks_edge_export import Compiler, ExportError, Options
+from tks_edge_export.channel_lif import ChannelLIF
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "conv2d": (lambda: nn.Conv2d(4, 6, 3), (2, 6, 6)),
@@ -83,13 +84,35 @@ def check_weights(lowered: Lowered, network: Prepared) -> None:
     axis = next(a for a, size in enumerate(codes.shape) if size == len(scale) and is_output(module, a, codes.ndim))
     wide = scale.reshape([-1 if a == axis else 1 for a in range(codes.ndim)])
     others = tuple(a for a in range(codes.ndim) if a != axis)
-    assert np.abs(codes).max(axis=others).min() > 63  # no bit of the range is given away
+    units = units_of(lowered, tensors, len(scale))
+    # No bit of the range is given away, and none of it at all where the neuron takes up the rest.
+    assert np.abs(codes).max(axis=others).min() > 63
+    if units is not None:
+        assert np.array_equal(np.abs(codes).max(axis=others), np.full(len(scale), 127.0))
     weight = parameter(reference, "weight")
     stored = codes * wide if codes.shape == weight.shape else (codes * wide).T
     np.testing.assert_array_equal(weight, stored.astype(np.float32))
     if not isinstance(network.network.get_submodule("middle"), nn.Sequential):
         trained = np.asarray(module.weight.detach(), np.float64)
-        assert np.all(np.abs(stored - trained) <= (wide if codes.shape == weight.shape else wide.T) / 2)
+        if units is not None:
+            trained = trained * units.reshape(-1, *[1] * (trained.ndim - 1))
+        half = (wide if codes.shape == weight.shape else wide.T) / 2
+        assert np.all(np.abs(stored - trained) <= half * (1 + 1e-6))  # the units were read off float32 thresholds
+
+
+def units_of(lowered: Lowered, tensors: dict[str, npt.NDArray[Any]], channels: int) -> npt.NDArray[np.float64] | None:
+    """What the channels of the middle layer were multiplied by, by the thresholds of the neuron behind it."""
+    if "second.thresholds" not in tensors:
+        transposed = isinstance(lowered.compiled.reference.network.get_submodule("middle"), nn.ConvTranspose2d)
+        assert transposed or lowered.options.codes_currents
+        return None
+    neuron = lowered.compiled.reference.network.get_submodule("second")
+    assert isinstance(neuron, ChannelLIF)
+    thresholds = tensors["second.thresholds"].astype(np.float64).reshape(-1)
+    units: npt.NDArray[np.float64] = thresholds / neuron.params.v_threshold
+    assert units.shape == (channels,)
+    assert np.all((units >= 1) & (units < 2))
+    return units
 
 
 def is_output(module: nn.Module, axis: int, rank: int) -> bool:

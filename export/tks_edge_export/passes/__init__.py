@@ -2,7 +2,8 @@
 
 Every pass keeps the function of the graph; what its module's docstring states as algebra holds for real numbers, and
 `verify` checks what rounding makes of it. Constant folding, common subexpressions and dead nodes are onnx-ir's and
-onnxscript's. `LAYOUT` names decisions of `unroll` that can be left out like a pass.
+onnxscript's. `ROUNDING` and `LAYOUT` name decisions of the quantization and of `unroll` that can be left out like a
+pass.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ ONE_STEP: tuple[Pass, ...] = (
 )
 """On one captured timestep, before it is laid out: the work is done once, whatever T."""
 
+ROUNDING = ("channel_units",)
+"""With int8 weights: a unit of potential for each channel, so that its codes fill their range."""
+
 LAYOUT = ("share_still", "merge_time")
 """What does not depend on a LIF layer runs once; stateless operators run once with T merged into the batch."""
 
@@ -81,12 +85,19 @@ CLEAN_UP: tuple[Pass, ...] = (
 """At the end, whatever was done before."""
 
 PASSES = tuple(
-    dict.fromkeys([*(p.name for p in ONE_STEP), *LAYOUT, *(p.name for p in (*LAID_OUT, *FOR_ONNXRUNTIME, *CLEAN_UP))])
+    dict.fromkeys(
+        [
+            *(p.name for p in ONE_STEP),
+            *ROUNDING,
+            *LAYOUT,
+            *(p.name for p in (*LAID_OUT, *FOR_ONNXRUNTIME, *CLEAN_UP)),
+        ]
+    )
 )
 """Every name that can be skipped, in the order of the first use."""
 
 
-_ROUNDING = frozenset({"fold_constants", "lift_constants"})
+_CONSTANTS = frozenset({"fold_constants", "lift_constants"})
 _CODES = frozenset({"normalize_neurons"})
 
 
@@ -99,7 +110,7 @@ def check_names(skip: frozenset[str]) -> None:
 
 def needed(options: Options) -> frozenset[str]:
     """The passes that this export cannot do without: weights that are rounded must be constants of the graph."""
-    return (_ROUNDING if options.precision != "fp32" else frozenset()) | (
+    return (_CONSTANTS if options.precision != "fp32" else frozenset()) | (
         _CODES if options.codes_currents else frozenset()
     )
 

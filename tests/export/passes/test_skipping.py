@@ -47,9 +47,13 @@ def test_any_passes_can_be_left_out(tiny: Prepared, options: Options) -> None:
 
 
 def test_every_name_is_in_the_list_of_a_full_export(tiny: Prepared) -> None:
-    applied = set(tiny.compiler.compile(Options(1, target="onnxruntime-cpu")).passes)
-    assert applied == {*PASSES, "unroll"}
-    assert len(PASSES) == len({*PASSES}) == 14
+    applied = {
+        name
+        for options in (Options(1, target="onnxruntime-cpu"), Options(1, precision="int8"))
+        for name in tiny.compiler.compile(options).passes
+    }
+    assert applied == {*PASSES, "unroll", "quantize_weights", "encode_int8"}
+    assert len(PASSES) == len({*PASSES}) == 15
 
 
 @pytest.mark.parametrize("name", PASSES)
