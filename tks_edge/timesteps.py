@@ -44,7 +44,7 @@ def _entry(entry: str, text: str) -> list[int]:
     first, separator, last = (part.strip() for part in entry.partition("-"))
     ends = (first, last) if separator else (first,)
     if not all(end.isascii() and end.isdigit() for end in ends):
-        raise InputError(f"timesteps {text!r} hold {entry!r}, which is no number. {_FORM}")
+        raise InputError(f"timesteps {text!r} hold {entry!r}, which is neither a T nor a range. {_FORM}")
     low, high = check_timesteps(int(ends[0])), check_timesteps(int(ends[-1]))
     if low > high:
         raise InputError(f"timesteps {text!r} hold the range {entry!r}, which runs backwards. {_FORM}")

@@ -70,9 +70,9 @@ class Comparison:
             if layer.first_fault is not None:
                 total = layer.total
                 return (
-                    f"the spikes differ first in layer {layer.path!r} at timestep {layer.first_fault + 1}: "
-                    f"{total.faults} of {total.decisions} decisions, up to {total.largest_distance:.3g} from the "
-                    "threshold"
+                    f"the spikes differ first in layer {layer.path!r} at timestep {layer.first_fault + 1}; in all its "
+                    f"timesteps {total.faults:,} of {total.decisions:,} decisions do, up to "
+                    f"{total.largest_distance:.3g} from the threshold"
                 )
         if not self.max_logit_difference <= self.logit_tolerance:
             where = "every spike agrees, but the fault lies behind the last LIF layer: " if self.layers else ""

@@ -111,7 +111,7 @@ def refused(demo: Path, *arguments: str) -> Finished:
     [
         (("export", "demo/runs/digits", "--timesteps", "0"), "timesteps is 0; allowed is 1 to 64"),
         (("export", "demo/runs/digits", "--timesteps", "1000"), "timesteps is 1000; allowed is 1 to 64"),
-        (("export", "demo/runs/digits", "--timesteps", "two"), "'two', which is no number"),
+        (("export", "demo/runs/digits", "--timesteps", "two"), "'two', which is neither a T nor a range"),
         (("export", "demo/runs/digits", "--format", "onxn"), "unknown format 'onxn'. Did you mean 'onnx'?"),
         (("export", "demo/runs/digits", "--precision", "fp23"), "unknown precision 'fp23'"),
         (("export", "demo/runs/digits-relu", "--timesteps", "2"), "has no state and runs one pass. Use --timesteps 1."),

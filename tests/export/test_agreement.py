@@ -83,4 +83,6 @@ def test_a_prediction_that_a_borderline_spike_changes_is_explained(graph: Path) 
     assert (found.predictions_differing, found.predictions_unexplained) == (1, 0)
     assert found.problem() is None
     exact = compare(graph, Reference(direct(above), FLOAT32, frozenset({"neuron"})), inputs, T)
-    assert "the spikes differ first in layer 'neuron' at timestep 1: 2 of 8 decisions" in str(exact.problem())
+    assert "the spikes differ first in layer 'neuron' at timestep 1; in all its timesteps 2 of 8 decisions" in str(
+        exact.problem()
+    )

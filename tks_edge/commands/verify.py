@@ -105,7 +105,10 @@ def _bisected(made: Recompiled, run: Run, inputs: Array, out: Output) -> Culprit
             made.compiler, made.options, made.calibration, inputs, run.network, lambda _: bar.advance(task)
         )
     if culprit is None:
-        said = "every pass keeps the network: a graph that differs was changed after it was written, or by the engine"
+        said = (
+            "every pass keeps the network, lowered anew with one more of them at a time. Where the file differs all the "
+            "same, it was changed after it was written, or the engine computes it differently"
+        )
     elif culprit.name is None:
         said = f"the graph differs without any pass: {culprit.problem}"
     else:

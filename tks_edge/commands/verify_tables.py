@@ -80,7 +80,7 @@ def _add_rows(table: Table, layer: LayerComparison, flips: tuple[int, ...]) -> N
             f"{step.decisions:,}",
             f"{step.fire_rate:.1%}",
             f"{step.smallest_margin:.1e}",
-            str(step.differing - step.faults),
-            str(step.faults),
+            f"{step.differing - step.faults:,}",
+            f"{step.faults:,}",
             f"{flips[t]:,}",
         )
