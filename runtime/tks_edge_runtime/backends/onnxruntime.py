@@ -136,9 +136,8 @@ def _session(library: Any, path: Path, options: EngineOptions) -> Any:
         # It would otherwise try again with other providers where one fails.
         session = library.InferenceSession(str(path), settings, providers=providers, enable_fallback=0)
     except Exception as error:  # its exceptions have no root of their own
+        onnxruntime_devices.require(options.device)  # it says hardly more where a provider cannot be loaded
         if _CPU_FORBIDDEN in str(error):
-            # It says the same of a provider that it could not load.
-            onnxruntime_devices.require(options.device)
             raise ArtifactError(
                 f"onnxruntime cannot run all of {path} on the device {options.device}: some of its operators have a "
                 "kernel for CPUs alone, and nothing is left to the CPU silently. Export it with --target generic, or "

@@ -38,6 +38,7 @@ BUFFERS = {CPU: "cpu", CUDA: "cuda", TENSORRT: "cuda"}
 _ROOT = Path("/")
 _CUDNN = ("libcudnn.so.9", "libcudnn.so.8")
 """Builds from 1.18.1 on need the first, older ones the second."""
+_NVIDIA_SMI = "See whether nvidia-smi shows it, and whether the driver is one that this CUDA works with."
 _SILENT, _WARNINGS = 4, 2
 _TF32 = "NVIDIA_TF32_OVERRIDE"
 _LONGEST_REASON = 160
@@ -101,12 +102,9 @@ def _load_cuda(found: Any, device: str, root: Path) -> None:
         found.OrtValue.ortvalue_from_shape_and_type([1], np.dtype(np.float32), BUFFERS[device])
     except Exception as error:  # its exceptions have no root of their own
         absent = _absent_library(found, CUDA)
-        what = (str(error).strip().splitlines() or [type(error).__name__])[0][-_LONGEST_REASON:]
-        lack = (
-            f"the GPU cannot be used ({what})",
-            "See whether nvidia-smi shows it, and whether its driver is current",
-        )
-        raise _missing(device, lack if absent is None else _not_found(absent, root)) from error
+        unusable = f"the GPU cannot be used ({_cuda_failure(error)})"
+        lack = (unusable, _NVIDIA_SMI) if absent is None else _not_found(absent, root)
+        raise _missing(device, lack) from error
     finally:
         found.set_default_logger_severity(_WARNINGS)
     if not any(_loads(name) for name in _CUDNN):
