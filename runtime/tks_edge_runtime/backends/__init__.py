@@ -19,10 +19,12 @@ from tks_edge_runtime.errors import InputError, unknown
 
 __all__ = [
     "BACKENDS",
+    "ENGINES_OF_TARGET",
     "Backend",
     "BuildProgress",
     "Engine",
     "EngineOptions",
+    "Place",
     "Port",
     "Recurrence",
     "RunTimes",
@@ -52,14 +54,32 @@ def find_backend(name: str) -> Backend:
     return BACKENDS[name]
 
 
-_BACKEND_OF_TARGET = {"onnxruntime-cpu": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
+Place = tuple[str, str]
+"""A backend and one of its devices, by name."""
+
+ENGINES_OF_TARGET: dict[str, tuple[Place, ...]] = {
+    "onnxruntime-cpu": (("onnxruntime", "cpu"),),
+    "openvino": (("openvino", "cpu"), ("openvino", "gpu")),
+    "tensorrt": (("tensorrt", "cuda"), ("onnxruntime", "tensorrt")),
+}
+"""What a graph lowered for a target is meant for, the first choice first; any other target is for everything."""
 
 
-def foreign_target(target: str, backend: str) -> str | None:
-    """Say that a graph was lowered for another engine than the one that runs it; None where it fits."""
-    if _BACKEND_OF_TARGET.get(target, backend) == backend:
+def foreign_target(target: str, backend: str, device: str | None = None) -> str | None:
+    """Say that a graph was lowered for another engine than the one that runs it; None where it fits.
+
+    Args:
+        target: the manifest's.
+        backend: what runs it.
+        device: where; None for the backend's first device.
+    """
+    if device is None and backend in BACKENDS:
+        device = BACKENDS[backend].devices[0]
+    meant = ENGINES_OF_TARGET.get(target)
+    if meant is None or any(backend == name and device in (None, at) for name, at in meant):
         return None
-    return f"lowered for {target} and run by {backend}, which may be slow at it or compute it differently"
+    where = "" if device is None else f" on {device}"
+    return f"lowered for {target} and run by {backend}{where}, which may be slow at it or compute it differently"
 
 
 def find_device(backend: str, device: str | None) -> str:

@@ -15,19 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tks_edge_runtime.artifact import GENERIC, Artifact
-from tks_edge_runtime.backends import BACKENDS, find_device
+from tks_edge_runtime.backends import BACKENDS, ENGINES_OF_TARGET, Place, find_device
 from tks_edge_runtime.errors import InputError, MissingError, unknown
 
 AUTO = "auto"
 
-Place = tuple[str, str]
-"""A backend and one of its devices."""
-
-_LOWERED_FOR: dict[str, tuple[Place, ...]] = {
-    "onnxruntime-cpu": (("onnxruntime", "cpu"),),
-    "openvino": (("openvino", "cpu"), ("openvino", "gpu")),
-    "tensorrt": (("tensorrt", "cuda"), ("onnxruntime", "tensorrt")),
-}
 _GPUS: tuple[Place, ...] = (("tensorrt", "cuda"), ("onnxruntime", "cuda"))
 _INT8_ON_CPU: Place = ("openvino", "cpu")
 _REST: tuple[Place, ...] = (
@@ -71,7 +63,7 @@ def choose(
     _check_device(device)
     target = _common_target(artifacts)
     is_int8 = any(artifact.manifest.precision.name == "int8" for artifact in artifacts)
-    places = _LOWERED_FOR.get(target) or (*_GPUS, *([_INT8_ON_CPU] if is_int8 else []), *_REST)
+    places = ENGINES_OF_TARGET.get(target) or (*_GPUS, *([_INT8_ON_CPU] if is_int8 else []), *_REST)
     fitting = [place for place in places if _fits(place, device, cuda_graph)]
     if not fitting:
         wanted = "CUDA graphs" if device is None else f"the device {device}" + (" with CUDA graphs" * cuda_graph)
@@ -109,7 +101,7 @@ def _common_target(artifacts: Sequence[Artifact]) -> str:
     special = [target for target in files if target != GENERIC]
     if len(special) > 1:
         which = ", ".join(f"{target} ({files[target]})" for target in special)
-        options = " or ".join(f"--backend {_LOWERED_FOR[target][0][0]}" for target in special)
+        options = " or ".join(f"--backend {ENGINES_OF_TARGET[target][0][0]}" for target in special)
         raise InputError(
             f"the artifacts are lowered for different engines: {which}. Give {options}, or a folder of one target."
         )

@@ -99,7 +99,7 @@ def profile(
         pace = "ReLU twin" if manifest.is_twin else f"T={timesteps}"
         title = f"{manifest.name}, {pace}, {variant(manifest.precision.name, manifest.form, manifest.target)}"
         _show(measured, size, title, method, out)
-        foreign = foreign_target(manifest.target, chosen.backend)
+        foreign = foreign_target(manifest.target, chosen.backend, chosen.device)
         for warning in (*measured.warnings, *([foreign] if foreign is not None else [])):
             out.warn(warning)
         if output is not None:

@@ -87,7 +87,7 @@ def report(
         out.document(document.to_dict(traces=False))
         if document.failed:
             names = ", ".join(row.file for row in document.failed)
-            foreign = all(foreign_target(row.target, row.backend) is not None for row in document.failed)
+            foreign = all(foreign_target(row.target, row.backend, chosen.device) is not None for row in document.failed)
             advice = "Give the --backend that it was lowered for." if foreign else "Copy or export it again."
             raise CheckError(f"the self-test failed for {names}; the report says by how much. {advice}")
         out.next("run", str(folder / _shipped(document)), "IMAGE")

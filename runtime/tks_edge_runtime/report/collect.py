@@ -95,7 +95,7 @@ def _fraction(on_progress: Progress, stage: str, index: int, count: int) -> Call
 def _examined(session: Session, on_progress: Callable[[float], None]) -> Row:
     """What is known of an artifact before it is timed: its manifest, its self-test, its accuracy."""
     row = _described(session)
-    foreign = foreign_target(row.target, row.backend)
+    foreign = foreign_target(row.target, row.backend, session.device)
     if foreign is not None:
         row = replace(row, warnings=(foreign,))
     test = session.self_test()
