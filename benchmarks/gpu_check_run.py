@@ -128,7 +128,8 @@ def run(job: Job) -> list[Row]:
         passed: list[tuple[_Watched, Row]] = []
         for artifact, cuda_graph, row in _rows(job):
             try:
-                session = stack.enter_context(_opened(job, artifact, cuda_graph))
+                session = _opened(job, artifact, cuda_graph)
+                stack.callback(session.close)
                 row = _tested(session, row)
             except Exception as error:
                 row = replace(row, problem=_reason(error))

@@ -38,7 +38,8 @@ class FakeOrtValue:
         self.array[...] = array
 
     def numpy(self) -> Array:
-        return self.array.copy()
+        array: Array = self.array.copy()
+        return array
 
 
 class FakeBinding:
@@ -92,7 +93,7 @@ class FakeSession:
         for name, options in providers:
             unknown = set(options) - OPTIONS[name]
             assert not unknown, f"Unknown provider option: {unknown}"
-        self.options = dict(providers)
+        self.options: dict[str, dict[str, str]] = dict(providers)
         if library.cpu_only_operators:
             raise RuntimeError("but fallback to CPU EP has been explicitly disabled by the user.")
         self._real = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -116,7 +117,7 @@ class FakeSession:
     @property
     def replays(self) -> bool:
         first = self.options[self.providers[0]]
-        return first.get("enable_cuda_graph") == "1" or first.get("trt_cuda_graph_enable") == "1"
+        return "1" in (first.get("enable_cuda_graph"), first.get("trt_cuda_graph_enable"))
 
     def run_with_iobinding(self, binding: FakeBinding, options: FakeRunOptions | None) -> None:
         assert binding.session is self

@@ -11,8 +11,7 @@ import pytest
 
 from tests.runtime.conftest import Build
 from tks_edge_runtime.artifact import Artifact, Precision
-from tks_edge_runtime.backends import BACKENDS
-from tks_edge_runtime.backends.base import Backend
+from tks_edge_runtime.backends import BACKENDS, Backend, Engine, EngineOptions
 from tks_edge_runtime.backends.choice import Choice, choose
 from tks_edge_runtime.errors import InputError, MissingError
 
@@ -36,7 +35,7 @@ def machine_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[str]], N
 
             return check
 
-        def opening(*_: Any) -> Any:
+        def opening(path: Path, options: EngineOptions) -> Engine:
             raise AssertionError("nothing is opened to choose")
 
         native = Backend(lambda: "11.4", require("tensorrt"), opening, ("cuda",), ("cuda",))

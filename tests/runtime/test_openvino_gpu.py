@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
-import openvino
 import pytest
 
 from tests.runtime.conftest import Build, BuildSpiking
@@ -14,6 +14,8 @@ from tks_edge_runtime.backends import open_engine
 from tks_edge_runtime.backends import openvino as backend
 from tks_edge_runtime.errors import InputError, MissingError
 from tks_edge_runtime.session import load
+
+openvino: Any = importlib.import_module("openvino")
 
 
 class FakeGpuCore:
