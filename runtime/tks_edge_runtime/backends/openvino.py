@@ -120,8 +120,8 @@ def require(device: str, root: Path = Path("/")) -> None:
 class OpenVinoEngine:
     """One ONNX graph in one `InferRequest`, computed in float32, in one stream; its buffers never leave it.
 
-    `spinning` changes nothing: OpenVINO's threads go to sleep soon after a run, and there is no setting for it. On a
-    GPU the library copies inputs and outputs within its call, so `times.compute` holds the copies.
+    `spinning` changes nothing: OpenVINO's threads sleep soon after a run, and there is no setting for it. On a GPU the
+    library copies inputs and outputs within its call, so `times.compute` holds the copies.
 
     Attributes:
         inputs: the graph's inputs, in its order.
@@ -131,11 +131,9 @@ class OpenVinoEngine:
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         library = _library()
-        threads, device = options.threads, _NAMES[options.device]
-        self.times = RunTimes(0)
+        threads, device, core = options.threads, _NAMES[options.device], _core(library)
+        self.times, self._lock = RunTimes(0), Lock()
         self._library, self._path, self._device = library, path, device
-        self._lock = Lock()
-        core = _core(library)
         settings = dict(_OPTIONS) if threads is None else {**_OPTIONS, "INFERENCE_NUM_THREADS": str(threads)}
         try:
             reader = _reader(library)
