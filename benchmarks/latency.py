@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.document import document, numbers, status
+from benchmarks.document import check_output, document, numbers, progress, status
 from tks_edge_runtime import device
 from tks_edge_runtime.errors import CheckError, InputError
 from tks_edge_runtime.files import write_json
@@ -61,27 +61,9 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _progress(text: str) -> None:
-    """Show what is being done on a terminal, over what was done before."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def _check_output(path: Path) -> None:
-    """Refuse a place that cannot be written to now, not after the first comparison."""
-    if path.is_dir():
-        raise InputError(f"--output {path} is a folder; give the name of a file.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise InputError(f"--output {path} cannot be written: {error.strerror}. Choose another place.") from error
-
-
 def _run(arguments: argparse.Namespace, found: dict[str, Any]) -> None:
     """Measure what is asked for; CheckError where a graph of tks-edge is not its network."""
-    _check_output(arguments.output)
+    check_output(arguments.output)
     # Imported here, so that --help and mistakes answer at once; and once the variable is set that ONNX Runtime reads.
     from benchmarks.comparison import Row, compare, make, one_run
     from benchmarks.latency_table import table
@@ -96,21 +78,21 @@ def _run(arguments: argparse.Namespace, found: dict[str, Any]) -> None:
         raise InputError(f"--only {arguments.only}: no variant has that in its name. There are: {names}.")
     for measured in networks:
         with tempfile.TemporaryDirectory(prefix="tks-edge-latency-") as folder:
-            _progress(f"{measured.name}: calibrating")
+            progress(f"{measured.name}: calibrating")
             case = Case(measured, Path(folder))
             found["fire_rates"][measured.name] = case.fire_rates
-            made = make(case, wanted, arguments.timesteps, _progress)
+            made = make(case, wanted, arguments.timesteps, progress)
             for threads in arguments.threads:
                 rows: list[Row] = []
                 for t in arguments.timesteps:
                     taking_part = one_run(made, t, with_twins=t == arguments.timesteps[0])
-                    new = compare(case, taking_part, t, threads, arguments.rounds, _progress)
+                    new = compare(case, taking_part, t, threads, arguments.rounds, progress)
                     rows += new
                     found["rows"] += [dataclasses.asdict(row) for row in new]
                     found["states"].append(device.state())
                     # Written each time: whoever stops a long run keeps what it has.
                     write_json(arguments.output, found)
-                _progress("")
+                progress("")
                 print(f"\n{measured.name}, {threads} thread{'s' if threads > 1 else ''}\n\n{table(rows)}", flush=True)
     print(f"\n~ does not promise the same spikes. Every run is in {arguments.output}.")
     wrong = [f"{row['variant']} ({row['engine']})" for row in found["rows"] if row["target"] and row["problem"]]

@@ -66,6 +66,7 @@ MEASURED = {
         Measured("resnet18", 32, 10),
         Measured("sew_resnet18", 224, 1000),
         Measured("sew_resnet34", 224, 1000),
+        Measured("tiny", 16, 10),
     )
 }
 
@@ -144,15 +145,15 @@ def calibrate(network: Network, images: Array) -> Network:
 
 
 def save(network: Network, path: Path) -> None:
-    """Write the weights of a network that is on the grid, as safetensors."""
+    """Write the weights of a network, as safetensors; a spiking one is on the grid."""
     safetensors.torch.save_model(network, str(path))
 
 
-def load(measured: Measured, path: Path) -> Network:
-    """The network that `save` wrote, in evaluation mode."""
-    network = build(measured)
+def load(measured: Measured, path: Path, neuron: str = "lif") -> Network:
+    """The network that `save` wrote, in evaluation mode; the twin is on no grid."""
+    network = build(measured, neuron)
     safetensors.torch.load_model(network, str(path))
-    for module in network.modules():
+    for module in network.modules() if network.is_spiking else ():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 0.0
     return network.eval()

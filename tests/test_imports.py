@@ -43,7 +43,7 @@ ALLOWED = {
     },
 }
 ONLY_THERE = {
-    "onnxruntime": {"backends/onnxruntime.py"},
+    "onnxruntime": {"backends/onnxruntime_devices.py"},
     "openvino": {"backends/openvino.py"},
     "PIL": {"images.py"},
     "jinja2": {"report/html.py"},

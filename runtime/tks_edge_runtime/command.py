@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from tks_edge_runtime.errors import TksEdgeError
 
@@ -49,6 +49,10 @@ class Output:
         command = shlex.join((_program_name(Path(sys.argv[0])), *arguments))
         self.console.print(f"[dim]next:[/] {escape(command)}", soft_wrap=True, highlight=False)
 
+    def say(self, message: str) -> None:
+        """Print a sentence as it stands."""
+        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
     def warn(self, message: str) -> None:
         """Print a warning that does not end the command."""
         self.console.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True, highlight=False)
@@ -65,6 +69,23 @@ class Output:
             transient=True,
             disable=not console.is_terminal,
         )
+
+    @contextlib.contextmanager
+    def stages(self) -> Iterator[Callable[[str, float], None]]:
+        """Progress bars for stages of work, each of which appears with the first word of it.
+
+        Yields:
+            what is told the stage, in words, and the fraction of it that is done, 0 to 1.
+        """
+        with self.progress() as progress:
+            bars: dict[str, TaskID] = {}
+
+            def show(stage: str, fraction: float) -> None:
+                if stage not in bars:
+                    bars[stage] = progress.add_task(stage, total=100)
+                progress.update(bars[stage], completed=round(100 * fraction))
+
+            yield show
 
 
 def _program_name(path: Path) -> str:

@@ -57,8 +57,10 @@ def test_a_graph_for_another_engine_is_told_from_one_that_fits() -> None:
     assert foreign_target("generic", "openvino") is None
     assert foreign_target("onnxruntime-cpu", "onnxruntime") is None
     assert foreign_target("openvino", "onnxruntime") == (
-        "lowered for openvino and run by onnxruntime, which may be slow at it or compute it differently"
+        "lowered for openvino and run by onnxruntime on cpu, which may be slow at it or compute it differently"
     )
+    assert foreign_target("tensorrt", "onnxruntime", "tensorrt") is None
+    assert "run by onnxruntime on cuda" in str(foreign_target("onnxruntime-cpu", "onnxruntime", "cuda"))
     for target in set(TARGETS) - {"generic"}:
         assert sum(foreign_target(target, backend) is None for backend in {*BACKENDS, "tensorrt"}) == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from tests.runtime.conftest import CLASSES, CPU_BACKENDS, Build, BuildSpiking
 from tks_edge_runtime import cli
+from tks_edge_runtime.artifact import Precision
 from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.commands import options
 from tks_edge_runtime.measure import PRESETS
@@ -79,7 +81,9 @@ def test_the_help_of_options_says_what_is_there() -> None:
     assert options.DEFAULT_BACKEND == DEFAULT_BACKEND
     text = " ".join(invoke("profile", "--help").stdout.replace("│", " ").split())
     assert all(f"{name} {seconds:g} s" in text for name, seconds in PRESETS.items())
-    assert f"What runs the graph: {' or '.join(BACKENDS)}." in text
+    assert f"What runs the graph: {' or '.join(BACKENDS)}; auto chooses" in text
+    for name in {device for backend in BACKENDS.values() for device in backend.devices}:
+        assert re.search(rf"Where it computes: .*\b{name}\b", text)
 
 
 def test_run_names_the_classes(build: Build, image: Path) -> None:
@@ -238,6 +242,85 @@ def test_a_missing_library_ends_with_3(
     path = build().path
     monkeypatch.setitem(sys.modules, backend, None)
     fails(invoke("run", path, image, "--backend", backend), 3, f"pip install {backend}")
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without an NVIDIA driver, whatever this one has; all else is real."""
+    monkeypatch.setattr("tks_edge_runtime.machine.nvidia_driver", lambda *_: None)
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_a_gpu_that_is_not_there_ends_with_3_and_what_helps(
+    build: Build, image: Path, tmp_path: Path, no_gpu: None, device: str
+) -> None:
+    path = build().path
+    words = (f"cannot compute on the device {device} here: there is no NVIDIA driver", "install its driver")
+    fails(invoke("run", path, image, "--device", device), 3, *words)
+    fails(invoke("profile", path, "--device", device, "--cuda-graph"), 3, *words)
+    fails(invoke("report", path.parent, "--device", device, "--output", tmp_path / "report"), 3, *words)
+    assert not (tmp_path / "report").exists()
+
+
+def test_devices_and_cuda_graphs_that_do_not_exist_end_with_2(build: Build, image: Path) -> None:
+    path = build().path
+    fails(invoke("run", path, image, "--device", "gpu"), 2, "unknown device of the backend onnxruntime 'gpu'")
+    fails(invoke("run", path, image, "--cuda-graph"), 2, "no CUDA graphs on the device cpu", "--device cuda")
+    fails(invoke("run", path, image, "--backend", "auto", "--device", "npu"), 2, "unknown device 'npu'")
+
+
+INT8 = Precision("int8", "int8", "int8", "float32")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "backend: onnxruntime on cpu, since no NVIDIA GPU can be used here"),
+        ({"precision": INT8}, "backend: openvino on cpu, since no NVIDIA GPU can be used here, and ONNX Runtime"),
+        ({"target": "openvino"}, "backend: openvino on cpu, since the graph is lowered for openvino"),
+    ],
+)
+def test_auto_chooses_and_says_what_and_why(
+    build: Build, image: Path, monkeypatch: pytest.MonkeyPatch, no_gpu: None, changes: dict[str, Any], words: str
+) -> None:
+    monkeypatch.setitem(PRESETS, "quick", 0.001)
+    path = build(**changes).path
+    backend = words.split()[1]
+    assert invoke("run", path, image, "--backend", "auto").stdout.startswith(words)
+    found = document(invoke("run", path, image, "--backend", "auto", "--json"))
+    assert (found["backend"], found["choice"]["backend"], found["choice"]["device"]) == (backend, backend, "cpu")
+    assert f"since {found['choice']['reason']}" in invoke("run", path, image, "--backend", "auto").stdout
+    found = document(invoke("profile", path, "--backend", "auto", "--json"))
+    assert (found["engine"]["library"], found["choice"]["backend"]) == (backend, backend)
+
+
+def test_what_auto_cannot_have_ends_with_3(build: Build, image: Path, no_gpu: None) -> None:
+    path = build().path
+    fails(invoke("run", path, image, "--backend", "auto", "--device", "cuda"), 3, "with the device cuda, cannot be met")
+    fails(invoke("run", path, image, "--backend", "auto", "--cuda-graph"), 3, "CUDA graphs", "no NVIDIA driver")
+
+
+def test_one_backend_runs_a_folder_or_the_options_are_named(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_gpu: None
+) -> None:
+    monkeypatch.setitem(PRESETS, "quick", 0.001)
+    build(timesteps=1)
+    folder = build(timesteps=2, target="openvino").path.parent
+    output = tmp_path / "report"
+    found = document(invoke("report", folder, "--output", output, "--backend", "auto", "--device", "cpu", "--json"))
+    assert (found["backend"]["name"], found["backend"]["device"]) == ("openvino", "cpu")
+    assert found["command"].endswith("--preset quick --backend auto --device cpu")
+    chosen = "backend: openvino on cpu, since the graph is lowered for openvino."
+    assert found["method"][0] == chosen
+    assert chosen in (output / "report.html").read_text(encoding="utf-8")
+    build(timesteps=4, target="onnxruntime-cpu")
+    fails(
+        invoke("report", folder, "--output", output, "--backend", "auto"),
+        2,
+        "lowered for different engines",
+        "--backend openvino",
+        "--backend onnxruntime",
+    )
 
 
 def test_a_file_that_cannot_be_written_ends_with_2(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tks_edge_runtime.backends import onnxruntime, openvino
+from tks_edge_runtime.backends import onnxruntime, onnxruntime_devices, openvino
 from tks_edge_runtime.backends.base import (
     Backend,
     BuildProgress,
@@ -19,10 +19,12 @@ from tks_edge_runtime.errors import InputError, unknown
 
 __all__ = [
     "BACKENDS",
+    "ENGINES_OF_TARGET",
     "Backend",
     "BuildProgress",
     "Engine",
     "EngineOptions",
+    "Place",
     "Port",
     "Recurrence",
     "RunTimes",
@@ -34,8 +36,14 @@ __all__ = [
 ]
 
 BACKENDS: dict[str, Backend] = {
-    "onnxruntime": Backend(onnxruntime.version, onnxruntime.require, onnxruntime.OnnxRuntimeEngine),
-    "openvino": Backend(openvino.version, openvino.require, openvino.OpenVinoEngine),
+    "onnxruntime": Backend(
+        onnxruntime_devices.version,
+        onnxruntime_devices.require,
+        onnxruntime.OnnxRuntimeEngine,
+        devices=onnxruntime_devices.DEVICES,
+        cuda_graph_devices=onnxruntime_devices.CUDA_GRAPH_DEVICES,
+    ),
+    "openvino": Backend(openvino.version, openvino.require, openvino.OpenVinoEngine, devices=openvino.DEVICES),
 }
 
 
@@ -46,14 +54,32 @@ def find_backend(name: str) -> Backend:
     return BACKENDS[name]
 
 
-_BACKEND_OF_TARGET = {"onnxruntime-cpu": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
+Place = tuple[str, str]
+"""A backend and one of its devices, by name."""
+
+ENGINES_OF_TARGET: dict[str, tuple[Place, ...]] = {
+    "onnxruntime-cpu": (("onnxruntime", "cpu"),),
+    "openvino": (("openvino", "cpu"), ("openvino", "gpu")),
+    "tensorrt": (("tensorrt", "cuda"), ("onnxruntime", "tensorrt")),
+}
+"""What a graph lowered for a target is meant for, the first choice first; any other target is for everything."""
 
 
-def foreign_target(target: str, backend: str) -> str | None:
-    """Say that a graph was lowered for another engine than the one that runs it; None where it fits."""
-    if _BACKEND_OF_TARGET.get(target, backend) == backend:
+def foreign_target(target: str, backend: str, device: str | None = None) -> str | None:
+    """Say that a graph was lowered for another engine than the one that runs it; None where it fits.
+
+    Args:
+        target: the manifest's.
+        backend: what runs it.
+        device: where; None for the backend's first device.
+    """
+    if device is None and backend in BACKENDS:
+        device = BACKENDS[backend].devices[0]
+    meant = ENGINES_OF_TARGET.get(target)
+    if meant is None or any(backend == name and device in (None, at) for name, at in meant):
         return None
-    return f"lowered for {target} and run by {backend}, which may be slow at it or compute it differently"
+    where = "" if device is None else f" on {device}"
+    return f"lowered for {target} and run by {backend}{where}, which may be slow at it or compute it differently"
 
 
 def find_device(backend: str, device: str | None) -> str:
@@ -86,7 +112,7 @@ def open_engine(
         path: the `.onnx` file.
         backend: one of `BACKENDS`.
         device: where it computes, one of the backend's `devices`; None for its first. Nothing else is taken instead.
-        threads: threads inside one operator; None leaves the number to the library.
+        threads: threads inside one operator, on a CPU; None leaves the number to the library.
         spinning: whether idle threads wait actively. Faster for a graph that has the machine to itself; it slows every
             other engine of the same process down, so several that take turns are opened without. A library that has no
             such setting decides for itself, and its engine says so.
@@ -94,13 +120,16 @@ def open_engine(
         on_build: told how far a build is, where the backend builds an engine before its first run.
 
     Raises:
-        InputError: there is no such backend or device, `threads` is less than 1, or the device has no CUDA graphs.
+        InputError: there is no such backend or device, `threads` is less than 1 or given for a device without threads,
+            or the device has no CUDA graphs.
         MissingError: the library, the driver or the device is missing.
         ArtifactError: the graph is damaged, or not one that this backend can run.
     """
     found, device = find_backend(backend), find_device(backend, device)
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}; allowed are 1 and more, or none for the library's own choice.")
+    if threads is not None and device != "cpu":
+        raise InputError(f"threads is {threads}, but the device {device} computes on no threads; leave --threads out.")
     if cuda_graph and device not in found.cuda_graph_devices:
         having = [f"{name} --device {d}" for name, b in BACKENDS.items() for d in b.cuda_graph_devices]
         raise InputError(

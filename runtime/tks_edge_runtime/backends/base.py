@@ -46,11 +46,11 @@ class RunTimes:
     """Where the time of one run went, in ns; those of several runs are added.
 
     Attributes:
-        compute: the graph alone. On a device its own events around the launch, on a host the wall time of the library's
-            call.
+        compute: the graph alone. On a device its own events around the launch where the library gives them, elsewhere
+            the wall time of the library's call until the graph is done; `Engine.describe` says which, as `timing`.
         enqueue: how long the host took to hand the run to the device; None where the call returns only when it is done.
-        copies: inputs to the device and outputs back, by the device's events; None where the graph computes in the
-            host's memory.
+        copies: inputs to the device and outputs back, by the same clock; None where the graph computes in the host's
+            memory, or the library copies within its call.
     """
 
     compute: int
@@ -169,8 +169,8 @@ class Engine(Protocol):
 
         Returns:
             `library`, `version`, `device`, `threads`; where there is such a thing, `spinning` ("on" or "off" where it
-            can be set), `cuda_graph` ("on" or "off"), and `inference_precision` where the library could choose another
-            than the graph's.
+            can be set), `cuda_graph` ("on" or "off"), `timing` (on a device, which clock its times are taken by), and
+            `inference_precision` where the library could choose another than the graph's.
         """
 
     def close(self) -> None:

@@ -1,16 +1,15 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime on a CPU, or on an NVIDIA GPU through its CUDA or TensorRT provider."""
 
 from __future__ import annotations
 
-import importlib
-import os
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from time import perf_counter_ns
 from typing import Any
 
-import numpy as np
-
+from tks_edge_runtime.backends import onnxruntime_devices
 from tks_edge_runtime.backends.base import (
     Array,
     EngineOptions,
@@ -21,12 +20,12 @@ from tks_edge_runtime.backends.base import (
     check_feeds,
     split_ports,
 )
-from tks_edge_runtime.errors import ArtifactError, MissingError
+from tks_edge_runtime.backends.onnxruntime_binding import Bound, BoundStepper, not_run, reason
+from tks_edge_runtime.backends.onnxruntime_devices import CPU, PROVIDERS, TENSORRT
+from tks_edge_runtime.errors import ArtifactError, InputError, MissingError
 
-_PROVIDER = "CPUExecutionProvider"
-_DEVICE = "cpu"
-_ONLY_ERRORS = 3
-_LONGEST_REASON = 160
+_ONLY_ERRORS, _NOTHING = 3, 4
+_CPU_FORBIDDEN = "fallback to CPU EP has been explicitly disabled"
 _DTYPES = {
     "tensor(bool)": "bool",
     "tensor(double)": "float64",
@@ -39,29 +38,13 @@ _DTYPES = {
 }
 
 
-def _library() -> Any:
-    # Read once, when the library loads: from 1.32 on it otherwise writes telemetry files and may report home.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        return importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise MissingError(
-            f"the backend onnxruntime cannot be used here ({error}). Install it: pip install onnxruntime"
-        ) from error
-
-
-def version() -> str:
-    """Import ONNX Runtime and return its version; MissingError where it cannot be imported."""
-    return str(_library().__version__)
-
-
-def require(device: str) -> None:  # noqa: ARG001
-    """MissingError where ONNX Runtime cannot be imported; its CPU provider is always there."""
-    _library()
-
-
 class OnnxRuntimeEngine:
     """One ONNX graph in one `InferenceSession`: sequential, one thread pool, every graph optimisation on.
+
+    On a GPU every node runs there, and float32 is computed as float32: TF32 is off. Inputs are copied into buffers on
+    the device and outputs out of them. The library gives no events of the device: `times.compute` is wall time until
+    the device is done, `times.copies` that of the copies. With a CUDA graph the first run records it. On the device
+    tensorrt the library builds TensorRT's engine whenever a graph is opened, and keeps none.
 
     Attributes:
         inputs: the graph's inputs, in its order.
@@ -70,134 +53,126 @@ class OnnxRuntimeEngine:
     """
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
-        library = _library()
-        self._path = path
+        library = onnxruntime_devices.library()
+        self._path, self._device, self._records = path, options.device, options.cuda_graph
         self.times = RunTimes(0)
-        threads, spinning = options.threads, options.spinning
-        settings = library.SessionOptions()
-        settings.intra_op_num_threads = threads or 0
-        settings.inter_op_num_threads = 1
-        settings.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
-        settings.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
-        settings.log_severity_level = _ONLY_ERRORS
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-        try:
-            self._session = library.InferenceSession(str(path), settings, providers=[_PROVIDER])
-        except Exception as error:  # its exceptions have no root of their own
-            raise ArtifactError(
-                f"onnxruntime cannot load {path}: {_reason(error, path)}. Copy or export it again."
-            ) from error
+        self._session = _session(library, path, options)
         self.inputs = tuple(_port(node, path) for node in self._session.get_inputs())
         self.outputs = tuple(_port(node, path) for node in self._session.get_outputs())
         self._names = [port.name for port in self.outputs]
-        self._description = {
-            "library": "onnxruntime",
-            "version": str(library.__version__),
-            "device": f"CPU ({_PROVIDER})",
-            "threads": str(threads) if threads else "one per physical core (the library's default)",
-            "spinning": "on" if spinning else "off",
-        }
+        self._description = _description(library, options)
+        self._graph_ids = itertools.count(1)
+        self._lock = Lock()
+        self._bound: Bound | None = None
+        if options.device != CPU:
+            self._bound = Bound(self._session, path, options.device, self.inputs, self.outputs)
+            self._run = self._bound.binding(self._next_graph())
+
+    def _next_graph(self) -> int | None:
+        """The number under which the next binding records its CUDA graph, whose addresses are its own."""
+        return next(self._graph_ids) if self._records else None
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the graph once.
+        """Run the graph once; on a GPU, calls from several threads wait for each other.
 
         Raises:
             InputError: the names, shapes or dtypes of `feeds` are not those of the graph's inputs.
             ArtifactError: the graph was loaded and cannot be run all the same.
         """
         check_feeds(self.inputs, feeds)
+        if self._bound is not None:
+            with self._lock:
+                self._bound.feed(feeds)
+                results = self._bound.run(self._run)
+                self.times = self._bound.times
+                return results
         start = perf_counter_ns()
         try:
             results = self._session.run(self._names, dict(feeds))
         except Exception as error:
-            raise _not_run(error, self._path) from error
+            raise not_run(error, self._path) from error
         self.times = RunTimes(perf_counter_ns() - start)
         return dict(zip(self._names, results, strict=True))
 
     def stepper(self, states: Sequence[Recurrence]) -> Stepper:
-        """Make room for running the graph step after step; what was made keeps the graph alive after `close`."""
-        return _BoundStepper(self._session, self._path, self.inputs, *split_ports(self, states), states)
+        """Make room for running the graph step after step; what was made keeps the graph alive after `close`.
+
+        Raises:
+            InputError: it would need more CUDA graphs than the device can hold.
+        """
+        if self._records and self._device == TENSORRT:
+            raise InputError(
+                "ONNX Runtime's TensorRT provider records one CUDA graph, and a step graph needs three, since its "
+                "states change places. Leave --cuda-graph out, or use --device cuda or --backend tensorrt."
+            )
+        bound = Bound(self._session, self._path, self._device, *split_ports(self, states))
+        held = {port.name: port for port in self.inputs}
+        return BoundStepper(bound, [(state, held[state.input]) for state in states], self._next_graph)
 
     def describe(self) -> dict[str, str]:
-        """Name the library, its version, the device, and how it waits."""
+        """Name the library, its version, the device, how it waits, and on a GPU what times are taken by."""
         return dict(self._description)
 
     def close(self) -> None:
-        """Free the session and its threads."""
+        """Free the session, its threads and its buffers."""
+        self._bound = None
         del self._session
 
 
-class _BoundStepper:
-    """A session with three bindings of its ports to buffers on the device.
-
-    The first step reads its states from buffers that nothing writes to, and writes buffers A; the next reads A and
-    writes B, then B and A take turns. What is bound stays bound, so between two steps there is nothing to copy or to
-    call.
-    """
-
-    def __init__(
-        self,
-        session: Any,
-        path: Path,
-        ports: Sequence[Port],
-        inputs: tuple[Port, ...],
-        outputs: tuple[Port, ...],
-        states: Sequence[Recurrence],
-    ) -> None:
-        self._session = session
-        self._path = path
-        self._ports = inputs
-        self.times = RunTimes(0)
-        self._inputs = {port.name: _buffer(port) for port in inputs}
-        self._outputs = {port.name: _buffer(port) for port in outputs}
-        held = {port.name: port for port in ports}
-        start, a, b = ([_buffer(held[state.input]) for state in states] for _ in range(3))
-        for state, value in zip(states, start, strict=True):
-            value.update_inplace(np.full(held[state.input].shape, state.start, held[state.input].dtype))
-        self._bindings = [self._bound(states, read, written) for read, written in ((start, a), (a, b), (b, a))]
-        self._next = 0
-
-    def _bound(self, states: Sequence[Recurrence], read: Sequence[Any], written: Sequence[Any]) -> Any:
-        binding = self._session.io_binding()
-        for name, value in self._inputs.items():
-            binding.bind_ortvalue_input(name, value)
-        for name, value in self._outputs.items():
-            binding.bind_ortvalue_output(name, value)
-        for state, old, new in zip(states, read, written, strict=True):
-            binding.bind_ortvalue_input(state.input, old)
-            binding.bind_ortvalue_output(state.output, new)
-        return binding
-
-    def feed(self, feeds: Mapping[str, Array]) -> None:
-        """Copy the inputs that are no states to the device; InputError where they do not fit."""
-        check_feeds(self._ports, feeds)
-        for name, value in self._inputs.items():
-            value.update_inplace(np.ascontiguousarray(feeds[name]))
-
-    def step(self) -> dict[str, Array]:
-        """Run once; ArtifactError where the graph cannot be run."""
-        start = perf_counter_ns()
-        try:
-            self._session.run_with_iobinding(self._bindings[self._next])
-        except Exception as error:
-            raise _not_run(error, self._path) from error
-        self.times = RunTimes(perf_counter_ns() - start)
-        self._next = 2 if self._next == 1 else 1
-        # `numpy` gives a view of a buffer on the CPU, which the next step writes over.
-        return {name: np.array(value.numpy()) for name, value in self._outputs.items()}
-
-    def reset(self) -> None:
-        """Start again from the states of the first step."""
-        self._next = 0
-
-    def close(self) -> None:
-        """Free the buffers."""
-        del self._bindings, self._inputs, self._outputs, self._session
+def _session(library: Any, path: Path, options: EngineOptions) -> Any:
+    """Open the graph on the device that is asked for, and nowhere else."""
+    on_gpu = options.device != CPU
+    settings = library.SessionOptions()
+    settings.intra_op_num_threads = options.threads or 0
+    settings.inter_op_num_threads = 1
+    settings.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
+    settings.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
+    settings.log_severity_level = _NOTHING if on_gpu else _ONLY_ERRORS
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
+    if on_gpu:
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    providers = onnxruntime_devices.providers(options.device, path, cuda_graph=options.cuda_graph)
+    try:
+        # It would otherwise try again with other providers where one fails.
+        session = library.InferenceSession(str(path), settings, providers=providers, enable_fallback=0)
+    except Exception as error:  # its exceptions have no root of their own
+        onnxruntime_devices.require(options.device)  # it says hardly more where a provider cannot be loaded
+        if _CPU_FORBIDDEN in str(error):
+            raise ArtifactError(
+                f"onnxruntime cannot run all of {path} on the device {options.device}: some of its operators have a "
+                "kernel for CPUs alone, and nothing is left to the CPU silently. Export it with --target generic, or "
+                "use --device cpu."
+            ) from error
+        raise ArtifactError(
+            f"onnxruntime cannot load {path}: {reason(error, path)}. Copy or export it again."
+        ) from error
+    used = session.get_providers()
+    if used[0] != PROVIDERS[options.device]:
+        raise MissingError(
+            f"onnxruntime opened {path} with {used[0]} instead of {PROVIDERS[options.device]}, whose libraries it "
+            "could not load. See what is there: tks-edge doctor"
+        )
+    return session
 
 
-def _buffer(port: Port) -> Any:
-    """A tensor on the device, of undefined content."""
-    return _library().OrtValue.ortvalue_from_shape_and_type(list(port.shape), np.dtype(port.dtype), _DEVICE)
+def _description(library: Any, options: EngineOptions) -> dict[str, str]:
+    description = {"library": "onnxruntime", "version": str(library.__version__)}
+    provider = PROVIDERS[options.device]
+    if options.device != CPU:
+        return {
+            **description,
+            "device": f"GPU ({provider})",
+            "threads": "none (every node runs on the GPU)",
+            "inference_precision": "the graph's, TF32 off",
+            "cuda_graph": "on" if options.cuda_graph else "off",
+            "timing": "host clock",
+        }
+    return {
+        **description,
+        "device": f"CPU ({provider})",
+        "threads": str(options.threads) if options.threads else "one per physical core (the library's default)",
+        "spinning": "on" if options.spinning else "off",
+    }
 
 
 def _port(node: Any, path: Path) -> Port:
@@ -205,14 +180,3 @@ def _port(node: Any, path: Path) -> Port:
     if node.type not in _DTYPES or not all(isinstance(size, int) for size in shape):
         raise ArtifactError(f"{path}: {node.name!r} is {node.type}{list(shape)}; only static tensors can be run.")
     return Port(node.name, shape, _DTYPES[node.type])
-
-
-def _not_run(error: Exception, path: Path) -> ArtifactError:
-    return ArtifactError(f"onnxruntime cannot run {path}: {_reason(error, path)}. Export it again.")
-
-
-def _reason(error: Exception, path: Path) -> str:
-    """Shorten an ONNX Runtime error to its first line, without its prefixes."""
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    text = text.rpartition(" : ")[2] if text.startswith("[ONNXRuntimeError]") else text
-    return text.replace(f"Load model from {path} failed:", "")[:_LONGEST_REASON].rstrip(". ")

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU."""
+"""OpenVINO on a CPU, or on a GPU of Intel's."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tks_edge_runtime import machine
 from tks_edge_runtime.backends.base import (
     Array,
     EngineOptions,
@@ -25,17 +26,21 @@ from tks_edge_runtime.backends.base import (
 )
 from tks_edge_runtime.errors import ArtifactError, MissingError
 
-_DEVICE = "CPU"
+CPU, GPU = "cpu", "gpu"
+DEVICES = (CPU, GPU)
+_NAMES = {CPU: "CPU", GPU: "GPU"}
+"""As the library calls them; of several GPUs, it takes its first."""
 _OPTIONS = {
     "PERFORMANCE_HINT": "LATENCY",
     "NUM_STREAMS": "1",
-    # CPUs with bfloat16 units otherwise compute in bfloat16 by themselves, and Arm ones in float16: a membrane close to
-    # its threshold then ends on the other side of it, and spikes flip.
+    # CPUs with bfloat16 units otherwise compute in bfloat16 by themselves, and Arm ones and all GPUs in float16: a
+    # membrane close to its threshold then ends on the other side of it, and spikes flip.
     "INFERENCE_PRECISION_HINT": "f32",
     # Otherwise a matrix product with int8 weights rounds its float input to 8 bits too, in groups of 32.
     "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
     "CACHE_DIR": "",
 }
+_ON_GPU = {"threads": "none (the GPU computes)", "timing": "host clock, copies included"}
 _LONGEST_REASON = 160
 _NOT_A_REASON = ("Exception from ", "Check '", "FrontEnd API failed", "Summary:")
 _RESULT_SUFFIX = "/sink_port_0"
@@ -57,7 +62,8 @@ def _library() -> Any:
         return importlib.import_module("openvino") if "openvino" in sys.modules else _first_import()
     except (ImportError, RuntimeError) as error:
         raise MissingError(
-            f"the backend openvino cannot be used here ({_reason(error)}). Install it: pip install openvino"
+            f"the backend openvino cannot be used here ({_reason(error)}). "
+            f"Install it: {machine.pip('install openvino')}"
         ) from error
 
 
@@ -76,7 +82,7 @@ def _first_import() -> Any:
         del modules[_TELEMETRY]
         if had:
             modules[_TELEMETRY] = telemetry
-    _core(library).get_property(_DEVICE, "FULL_DEVICE_NAME")
+    _core(library).get_property(_NAMES[CPU], "FULL_DEVICE_NAME")
     _reader(library)
     return library
 
@@ -101,15 +107,21 @@ def version() -> str:
     return str(_library().__version__).partition("-")[0]
 
 
-def require(device: str) -> None:  # noqa: ARG001
-    """MissingError where OpenVINO cannot be imported; its CPU plugin is always there."""
-    _library()
+def require(device: str, root: Path = Path("/")) -> None:
+    """MissingError where OpenVINO cannot be imported, or lists no GPU; its CPU plugin is always there."""
+    listed = _core(_library()).available_devices
+    if device == GPU and not any(name.partition(".")[0] == _NAMES[GPU] for name in listed):
+        raise MissingError(
+            f"the backend openvino cannot compute on the device gpu here: it lists {', '.join(listed)}. "
+            f"{machine.openvino_gpu_advice(root)}"
+        )
 
 
 class OpenVinoEngine:
     """One ONNX graph in one `InferRequest`, computed in float32, in one stream; its buffers never leave it.
 
-    `spinning` changes nothing: OpenVINO's threads go to sleep soon after a run, and there is no setting for it.
+    `spinning` changes nothing: OpenVINO's threads sleep soon after a run, and there is no setting for it. On a GPU the
+    library copies inputs and outputs within its call, so `times.compute` holds the copies.
 
     Attributes:
         inputs: the graph's inputs, in its order.
@@ -119,15 +131,13 @@ class OpenVinoEngine:
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         library = _library()
-        threads = options.threads
-        self.times = RunTimes(0)
-        self._library, self._path = library, path
-        self._lock = Lock()
-        core = _core(library)
+        threads, device, core = options.threads, _NAMES[options.device], _core(library)
+        self.times, self._lock = RunTimes(0), Lock()
+        self._library, self._path, self._device = library, path, device
         settings = dict(_OPTIONS) if threads is None else {**_OPTIONS, "INFERENCE_NUM_THREADS": str(threads)}
         try:
             reader = _reader(library)
-            self._compiled = compiled = core.compile_model(reader.convert(reader.load(str(path))), _DEVICE, settings)
+            self._compiled = compiled = core.compile_model(reader.convert(reader.load(str(path))), device, settings)
             self._request = compiled.create_infer_request()
         except Exception as error:  # its exceptions have no root of their own
             raise ArtifactError(f"openvino cannot load {path}: {_reason(error)}. Copy or export it again.") from error
@@ -144,10 +154,9 @@ class OpenVinoEngine:
         self._description = {
             "library": "openvino",
             "version": version(),
-            "device": f"{_DEVICE} ({str(core.get_property(_DEVICE, 'FULL_DEVICE_NAME')).strip()})",
+            "device": f"{device} ({str(core.get_property(device, 'FULL_DEVICE_NAME')).strip()})",
             "inference_precision": _DTYPES.get(precision, precision),
-            "threads": _threads_text(compiled.get_property("INFERENCE_NUM_THREADS"), threads),
-            "spinning": "as the library decides (it has no setting)",
+            **(_on_cpu(compiled, threads) if options.device == CPU else _ON_GPU),
         }
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -171,7 +180,10 @@ class OpenVinoEngine:
 
     def stepper(self, states: Sequence[Recurrence]) -> Stepper:
         """Make room for running the graph step after step; what was made keeps the graph alive after `close`."""
-        return _BoundStepper(self._library, self._compiled, self._path, *split_ports(self, states), states)
+        # On a GPU, memory of the host that it reaches without a copy.
+        context = _core(self._library).get_default_context(self._device) if self._device == _NAMES[GPU] else None
+        make = self._library.Tensor if context is None else context.create_host_tensor
+        return _BoundStepper(make, self._compiled, self._path, *split_ports(self, states), states)
 
     def describe(self) -> dict[str, str]:
         """Name the library, its version, the processor, and the precision and threads it really uses."""
@@ -192,7 +204,7 @@ class _BoundStepper:
 
     def __init__(
         self,
-        library: Any,
+        make_tensor: Any,
         compiled: Any,
         path: Path,
         inputs: tuple[Port, ...],
@@ -206,7 +218,7 @@ class _BoundStepper:
 
         def tensor(name: str) -> Any:
             # Memory of its own: a request does not keep an array alive that a tensor only shares.
-            return library.Tensor(ports[name].get_element_type(), ports[name].get_shape())
+            return make_tensor(ports[name].get_element_type(), ports[name].get_shape())
 
         def bound(read: Sequence[Any], written: Sequence[Any]) -> Any:
             request = compiled.create_infer_request()
@@ -262,6 +274,13 @@ def _name(node: Any) -> str:
     """Where nodes were fused away, a tensor has their names too; the one that counts is its own node's."""
     own = str(node.get_node().get_friendly_name()).removesuffix(_RESULT_SUFFIX)
     return own if own in node.get_names() else str(node.get_any_name())
+
+
+def _on_cpu(compiled: Any, threads: int | None) -> dict[str, str]:
+    return {
+        "threads": _threads_text(compiled.get_property("INFERENCE_NUM_THREADS"), threads),
+        "spinning": "as the library decides (it has no setting)",
+    }
 
 
 def _threads_text(used: int, asked: int | None) -> str:

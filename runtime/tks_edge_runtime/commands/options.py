@@ -13,7 +13,20 @@ DEFAULT_PRESET = "quick"
 ArtifactArgument = Annotated[
     Path, typer.Argument(metavar="ARTIFACT", help="An .onnx file written by `tks-edge export`.", show_default=False)
 ]
-BackendOption = Annotated[str, typer.Option("--backend", help="What runs the graph: onnxruntime or openvino.")]
+BackendOption = Annotated[
+    str, typer.Option("--backend", help="What runs the graph: onnxruntime or openvino; auto chooses, and says why.")
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Where it computes: cpu; with onnxruntime also cuda and tensorrt, with openvino gpu.",
+        show_default="the backend's first",
+    ),
+]
+CudaGraphFlag = Annotated[
+    bool, typer.Option("--cuda-graph", help="Record the launches of a run once, and replay them as one.")
+]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="Threads inside one operator.", show_default="the backend's own choice")
 ]

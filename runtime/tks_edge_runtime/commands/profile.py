@@ -13,6 +13,8 @@ from tks_edge_runtime.commands.options import (
     DEFAULT_PRESET,
     ArtifactArgument,
     BackendOption,
+    CudaGraphFlag,
+    DeviceOption,
     PresetOption,
     StepsOption,
     ThreadsOption,
@@ -26,6 +28,8 @@ def profile(
     artifact: ArtifactArgument,
     preset: PresetOption = DEFAULT_PRESET,
     backend: BackendOption = DEFAULT_BACKEND,
+    device: DeviceOption = None,
+    cuda_graph: CudaGraphFlag = False,
     threads: ThreadsOption = None,
     steps: StepsOption = None,
     output: Annotated[
@@ -37,25 +41,40 @@ def profile(
 ) -> None:
     """Measure the latency of an artifact on this machine."""
     with running(as_json, debug) as out:
-        from tks_edge_runtime import device
-        from tks_edge_runtime.artifact import variant
+        import dataclasses
+
+        from tks_edge_runtime.artifact import Artifact, variant
         from tks_edge_runtime.backends import foreign_target
+        from tks_edge_runtime.backends.choice import choose
+        from tks_edge_runtime.device import Sampler, facts
         from tks_edge_runtime.files import write_json
         from tks_edge_runtime.measure import input_batches, measure, method_text, preset_seconds
         from tks_edge_runtime.session import load
 
         seconds = preset_seconds(preset)
-        with load(artifact, backend, threads=threads, steps=steps) as session, device.Sampler() as sampler:
-            batches = input_batches(session)
-            with out.progress() as progress:
-                bar = progress.add_task(f"measuring {artifact.name}", total=100)
-                measured = measure(
-                    [session],
-                    [batches],
-                    seconds=seconds,
-                    on_progress=lambda fraction: progress.update(bar, completed=round(100 * fraction)),
-                    sampler=sampler,
-                )[0]
+        chosen = choose(backend, [Artifact.open(artifact)], device=device, cuda_graph=cuda_graph)
+        if chosen.reason is not None:
+            out.say(str(chosen))
+        with (
+            out.stages() as show,
+            load(
+                artifact,
+                chosen.backend,
+                device=chosen.device,
+                threads=threads,
+                cuda_graph=cuda_graph,
+                steps=steps,
+                on_build=show,
+            ) as session,
+            Sampler() as sampler,
+        ):
+            measured = measure(
+                [session],
+                [input_batches(session)],
+                seconds=seconds,
+                on_progress=lambda fraction: show(f"measuring {artifact.name}", fraction),
+                sampler=sampler,
+            )[0]
             method = method_text([session], seconds)
             engine, manifest, timesteps = session.describe(), session.manifest, session.timesteps
         size = manifest.input.shape[0]
@@ -65,10 +84,12 @@ def profile(
             "form": manifest.form,
             "target": manifest.target,
             "timesteps": timesteps,
+            "choice": dataclasses.asdict(chosen),
+            "cuda_graph": cuda_graph,
             "preset": preset,
             "batch_size": size,
             "engine": engine,
-            "device": device.facts(),
+            "device": facts(),
             "device_states": sampler.states,
             "method": method,
             "latency": measured.to_dict(include_trace=True),
@@ -78,11 +99,11 @@ def profile(
         pace = "ReLU twin" if manifest.is_twin else f"T={timesteps}"
         title = f"{manifest.name}, {pace}, {variant(manifest.precision.name, manifest.form, manifest.target)}"
         _show(measured, size, title, method, out)
-        foreign = foreign_target(manifest.target, backend)
+        foreign = foreign_target(manifest.target, chosen.backend, chosen.device)
         for warning in (*measured.warnings, *([foreign] if foreign is not None else [])):
             out.warn(warning)
         if output is not None:
-            out.console.print(f"written: {output}", markup=False, highlight=False, soft_wrap=True)
+            out.say(f"written: {output}")
         out.document(document)
         out.next("report", f"{artifact.parent}/")
 

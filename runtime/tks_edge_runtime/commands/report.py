@@ -13,6 +13,8 @@ from tks_edge_runtime.commands.options import (
     DEFAULT_BACKEND,
     DEFAULT_PRESET,
     BackendOption,
+    CudaGraphFlag,
+    DeviceOption,
     PresetOption,
     ThreadsOption,
 )
@@ -32,13 +34,17 @@ def report(
     ),
     preset: PresetOption = DEFAULT_PRESET,
     backend: BackendOption = DEFAULT_BACKEND,
+    device: DeviceOption = None,
+    cuda_graph: CudaGraphFlag = False,
     threads: ThreadsOption = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Measure latency and accuracy of every artifact in a folder, and write a report that opens in a browser."""
     with running(as_json, debug) as out:
+        from tks_edge_runtime.artifact import find_artifacts
         from tks_edge_runtime.backends import foreign_target
+        from tks_edge_runtime.backends.choice import choose
         from tks_edge_runtime.errors import CheckError
         from tks_edge_runtime.report.build import FILES, build_report
         from tks_edge_runtime.report.table import print_report
@@ -55,26 +61,33 @@ def report(
             "--backend",
             backend,
         ]
-        if threads is not None:
-            command += ["--threads", str(threads)]
-        with out.progress() as progress:
-            bars = {stage: progress.add_task(f"measuring {stage}", total=100) for stage in ("accuracy", "latency")}
+        for name, value in (("--device", device), ("--threads", threads)):
+            command += [name, str(value)] if value is not None else []
+        command += ["--cuda-graph"] if cuda_graph else []
+        chosen = choose(backend, find_artifacts(folder), device=device, cuda_graph=cuda_graph)
+        if chosen.reason is not None:
+            out.say(str(chosen))
+        with out.stages() as show:
             document = build_report(
                 folder,
                 output,
                 command=shlex.join(command),
                 preset=preset,
-                backend=backend,
+                backend=chosen.backend,
+                device=chosen.device,
                 threads=threads,
-                on_progress=lambda stage, done: progress.update(bars[stage], completed=round(100 * done)),
+                cuda_graph=cuda_graph,
+                chosen=None if chosen.reason is None else str(chosen),
+                on_progress=lambda stage, done: show(f"measuring {stage}", done),
+                on_build=show,
             )
         print_report(document, out.console)
         written = ", ".join(str(output / name) for name in FILES)
-        out.console.print(f"\nwritten: {written}", markup=False, highlight=False, soft_wrap=True)
+        out.say(f"\nwritten: {written}")
         out.document(document.to_dict(traces=False))
         if document.failed:
             names = ", ".join(row.file for row in document.failed)
-            foreign = all(foreign_target(row.target, row.backend) is not None for row in document.failed)
+            foreign = all(foreign_target(row.target, row.backend, chosen.device) is not None for row in document.failed)
             advice = "Give the --backend that it was lowered for." if foreign else "Copy or export it again."
             raise CheckError(f"the self-test failed for {names}; the report says by how much. {advice}")
         out.next("run", str(folder / _shipped(document)), "IMAGE")

@@ -12,6 +12,8 @@ from tks_edge_runtime.commands.options import (
     DEFAULT_BACKEND,
     ArtifactArgument,
     BackendOption,
+    CudaGraphFlag,
+    DeviceOption,
     StepsOption,
     ThreadsOption,
 )
@@ -25,6 +27,8 @@ def run(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files.", show_default=False)],
     top_k: Annotated[int, typer.Option("--top-k", help="How many classes to show; all where there are fewer.")] = 3,
     backend: BackendOption = DEFAULT_BACKEND,
+    device: DeviceOption = None,
+    cuda_graph: CudaGraphFlag = False,
     threads: ThreadsOption = None,
     steps: StepsOption = None,
     as_json: JsonFlag = False,
@@ -36,10 +40,26 @@ def run(
 
         import numpy as np
 
+        from tks_edge_runtime.artifact import Artifact
+        from tks_edge_runtime.backends.choice import choose
         from tks_edge_runtime.images import read_image
         from tks_edge_runtime.session import load
 
-        with load(artifact, backend, threads=threads, steps=steps) as session:
+        chosen = choose(backend, [Artifact.open(artifact)], device=device, cuda_graph=cuda_graph)
+        if chosen.reason is not None:
+            out.say(str(chosen))
+        with (
+            out.stages() as show,
+            load(
+                artifact,
+                chosen.backend,
+                device=chosen.device,
+                threads=threads,
+                cuda_graph=cuda_graph,
+                steps=steps,
+                on_build=show,
+            ) as session,
+        ):
             manifest, timesteps = session.manifest, session.timesteps
             samples = np.stack([read_image(path, manifest.preprocessing, manifest.input) for path in images])
             predictions = session.predict(samples, min(top_k, len(manifest.classes)))
@@ -47,7 +67,9 @@ def run(
         out.document(
             {
                 "artifact": str(artifact),
-                "backend": backend,
+                "backend": chosen.backend,
+                "choice": dataclasses.asdict(chosen),
+                "cuda_graph": cuda_graph,
                 "form": manifest.form,
                 "target": manifest.target,
                 "timesteps": timesteps,

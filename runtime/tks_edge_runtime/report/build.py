@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tks_edge_runtime import device
 from tks_edge_runtime.artifact import find_artifacts
+from tks_edge_runtime.device import facts
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import replacing, write_text
 from tks_edge_runtime.measure import preset_seconds
@@ -38,8 +38,12 @@ def build_report(
     command: str,
     preset: str = "quick",
     backend: str = DEFAULT_BACKEND,
+    device: str | None = None,
     threads: int | None = None,
+    cuda_graph: bool = False,
+    chosen: str | None = None,
     on_progress: Progress | None = None,
+    on_build: Progress | None = None,
 ) -> ReportDocument:
     """Measure every artifact in `folder` and write the report into the folder `output`.
 
@@ -51,22 +55,29 @@ def build_report(
         command: the command line that the report names as its own.
         preset: how long each artifact is timed, by name; see `tks_edge_runtime.measure.PRESETS`.
         backend: what runs the artifacts.
+        device: where it computes, one of the backend's devices; None for its first.
         threads: threads inside one operator; None leaves the number to the library.
+        cuda_graph: whether the launches of a run are recorded once and replayed as one.
+        chosen: a sentence on why this backend and device were chosen, where nobody asked for them by name.
         on_progress: told the stage ("accuracy", "latency") and the fraction of it that is done.
+        on_build: told how far a build is, where the backend builds engines before their first run.
 
     Raises:
-        InputError: no such folder, preset or backend, or `output` is a file.
+        InputError: no such folder, preset, backend or device, no CUDA graphs there, or `output` is a file.
         ArtifactError: an artifact or a file beside it is damaged or missing.
-        MissingError: the backend's library is not installed, or the disk is full.
+        MissingError: the backend's library, its driver or the device is missing, or the disk is full.
     """
     seconds = preset_seconds(preset)
     _check_output(Path(output))
     collection = collect(
         find_artifacts(folder),
         backend=backend,
+        device=device,
         threads=threads,
+        cuda_graph=cuda_graph,
         seconds=seconds,
         on_progress=on_progress or (lambda _stage, _fraction: None),
+        on_build=on_build,
     )
     rows = ranked(collection.rows)
     document = ReportDocument(
@@ -76,9 +87,9 @@ def build_report(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         preset=preset,
         seconds=seconds,
-        method=(*collection.method, _ACCURACY_METHOD, _TWIN_METHOD),
-        machine=device.facts(),
-        backend=Backend(backend, threads, collection.description),
+        method=(*([f"{chosen}."] if chosen else []), *collection.method, _ACCURACY_METHOD, _TWIN_METHOD),
+        machine=facts(),
+        backend=Backend(backend, collection.device, threads, collection.description),
         device_state=collection.states,
         conclusions=conclude(rows),
         rows=rows,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from tks_edge_runtime import device
 from tks_edge_runtime.artifact import Artifact
 from tks_edge_runtime.backends import foreign_target
+from tks_edge_runtime.device import Sampler, state
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.measure import input_batches, measure, method_text
 from tks_edge_runtime.measurement import Measurement
@@ -28,42 +28,64 @@ class Collection:
 
     rows: tuple[Row, ...]
     method: tuple[str, ...]
+    device: str
     description: dict[str, str]
     states: DeviceStates
 
 
 def collect(
-    artifacts: Sequence[Artifact], *, backend: str, threads: int | None, seconds: float, on_progress: Progress
+    artifacts: Sequence[Artifact],
+    *,
+    backend: str,
+    device: str | None,
+    threads: int | None,
+    cuda_graph: bool,
+    seconds: float,
+    on_progress: Progress,
+    on_build: Progress | None = None,
 ) -> Collection:
     """Open, test, evaluate and time the artifacts; one that fails its self-test becomes a row that says so.
 
     Args:
         artifacts: at least one.
         backend: what runs them all.
+        device: where it computes; None for its first.
         threads: threads inside one operator; None leaves the number to the library.
+        cuda_graph: whether the launches of a run are recorded once and replayed as one.
         seconds: how long each is timed, in s.
         on_progress: told the stage and the fraction of it that is done.
+        on_build: told how far a build is, where the backend builds engines before their first run.
 
     Raises:
         ArtifactError: an artifact, its golden pair or its evaluation set is damaged or missing.
-        InputError: there is no such backend.
-        MissingError: the backend's library is not installed.
+        InputError: there is no such backend or device, or it has no CUDA graphs.
+        MissingError: the backend's library, its driver or the device is missing.
     """
     with ExitStack() as stack:
         # Sessions that take turns would slow each other down with threads that wait actively.
         spinning = len(artifacts) == 1
         sessions = [
-            stack.enter_context(load(artifact.path, backend, threads=threads, spinning=spinning))
+            stack.enter_context(
+                load(
+                    artifact.path,
+                    backend,
+                    device=device,
+                    threads=threads,
+                    spinning=spinning,
+                    cuda_graph=cuda_graph,
+                    on_build=on_build,
+                )
+            )
             for artifact in artifacts
         ]
         rows = []
         for index, session in enumerate(sessions):
             rows.append(_examined(session, _fraction(on_progress, EVALUATING, index, len(sessions))))
-        before = device.state()
-        with device.Sampler() as sampler:
+        before = state()
+        with Sampler() as sampler:
             rows, method = _timed(sessions, rows, seconds, sampler, on_progress)
-        states = DeviceStates(before, tuple(sampler.states), device.state())
-        return Collection(tuple(rows), tuple(method), sessions[0].describe(), states)
+        states = DeviceStates(before, tuple(sampler.states), state())
+        return Collection(tuple(rows), tuple(method), sessions[0].device, sessions[0].describe(), states)
 
 
 def _fraction(on_progress: Progress, stage: str, index: int, count: int) -> Callable[[float], None]:
@@ -73,7 +95,7 @@ def _fraction(on_progress: Progress, stage: str, index: int, count: int) -> Call
 def _examined(session: Session, on_progress: Callable[[float], None]) -> Row:
     """What is known of an artifact before it is timed: its manifest, its self-test, its accuracy."""
     row = _described(session)
-    foreign = foreign_target(row.target, row.backend)
+    foreign = foreign_target(row.target, row.backend, session.device)
     if foreign is not None:
         row = replace(row, warnings=(foreign,))
     test = session.self_test()
@@ -126,7 +148,7 @@ def _described(session: Session) -> Row:
 
 
 def _timed(
-    sessions: Sequence[Session], rows: Sequence[Row], seconds: float, sampler: device.Sampler, on_progress: Progress
+    sessions: Sequence[Session], rows: Sequence[Row], seconds: float, sampler: Sampler, on_progress: Progress
 ) -> tuple[list[Row], list[str]]:
     """The rows with the latency of those that passed, and how it was measured."""
     passed = [session for session, row in zip(sessions, rows, strict=True) if row.status == OK]

@@ -149,9 +149,10 @@ class DeviceStates:
 
 @dataclass(frozen=True)
 class Backend:
-    """What ran the artifacts: its name, the threads asked for (None: its own choice), and what it says of itself."""
+    """What ran the artifacts: its name, its device, the threads asked for (None: its own choice), and its own words."""
 
     name: str
+    device: str
     threads: int | None
     description: dict[str, str]
 

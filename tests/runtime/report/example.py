@@ -107,7 +107,7 @@ def document(rows: Sequence[Row], **fields: Any) -> ReportDocument:
         "seconds": 3.0,
         "method": ("Single stream.", "Interleaved."),
         "machine": {"cpu": "a CPU", "memory_bytes": 8_000_000_000, "governors": None},
-        "backend": Backend("onnxruntime", 1, {"library": "onnxruntime", "version": "1.20"}),
+        "backend": Backend("onnxruntime", "cpu", 1, {"library": "onnxruntime", "version": "1.20"}),
         "device_state": DeviceStates(state, (state, {**state, "clock_mhz": {"min": 1900.0, "max": 2600.0}}), state),
         "conclusions": conclude(ordered),
         "rows": ordered,
