@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tks_edge_runtime.backends import onnxruntime, openvino
+from tks_edge_runtime.backends import onnxruntime, openvino, tensorrt
 from tks_edge_runtime.backends.base import (
     Backend,
     BuildProgress,
@@ -36,6 +36,9 @@ __all__ = [
 BACKENDS: dict[str, Backend] = {
     "onnxruntime": Backend(onnxruntime.version, onnxruntime.require, onnxruntime.OnnxRuntimeEngine),
     "openvino": Backend(openvino.version, openvino.require, openvino.OpenVinoEngine),
+    "tensorrt": Backend(
+        tensorrt.version, tensorrt.require, tensorrt.open_artifact, devices=("cuda",), cuda_graph_devices=("cuda",)
+    ),
 }
 
 
