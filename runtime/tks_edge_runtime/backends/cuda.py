@@ -151,6 +151,9 @@ class _Resource:
         if free is not None:
             free()
 
+    def __del__(self) -> None:
+        self.close()
+
     def __enter__(self) -> Any:
         return self
 

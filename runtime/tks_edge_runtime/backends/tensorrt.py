@@ -126,22 +126,24 @@ class _Execution:
     """
 
     def __init__(self, plan: Plan, fed: Sequence[Port], fetched: Sequence[Port]) -> None:
-        self._open = ExitStack()
+        self.times = RunTimes(0)
         self._bindings: list[tuple[dict[str, int], cuda.Graph | None]] = []
         self._bound: int | None = None
-        self.times = RunTimes(0)
+        self._context: Any = None
+        # The plan is held until the context is gone: an engine must outlive its contexts.
+        self._plan: Plan | None = plan
+        self._open = ExitStack()
+        self.stream = self._open.enter_context(cuda.Stream())
+        self._stream_handle = int(self.stream.handle)
         try:
-            self.stream = self._open.enter_context(cuda.Stream())
-            self._stream_handle = int(self.stream.handle)
             self._marks = [self._open.enter_context(cuda.Event()) for _ in range(4)]
             self._fed = {port.name: self._pair(port) for port in fed}
             self._fetched = {port.name: self._pair(port) for port in fetched}
-            # The plan is held until the context is gone: an engine must outlive its contexts.
-            self._plan: Plan | None = plan
-            self._context: Any = plan.context()
+            self._context = plan.context()
             self._set({name: memory.address for name, (_, memory) in (self._fed | self._fetched).items()})
+            self.stream.synchronize()
         except BaseException:
-            self._open.close()
+            self.close()
             raise
 
     def _pair(self, port: Port) -> tuple[cuda.HostArray, cuda.DeviceMemory]:

@@ -13,7 +13,9 @@ DEFAULT_PRESET = "quick"
 ArtifactArgument = Annotated[
     Path, typer.Argument(metavar="ARTIFACT", help="An .onnx file written by `tks-edge export`.", show_default=False)
 ]
-BackendOption = Annotated[str, typer.Option("--backend", help="What runs the graph: onnxruntime or openvino.")]
+BackendOption = Annotated[
+    str, typer.Option("--backend", help="What runs the graph: onnxruntime or openvino or tensorrt.")
+]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="Threads inside one operator.", show_default="the backend's own choice")
 ]

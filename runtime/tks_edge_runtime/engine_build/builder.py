@@ -26,12 +26,8 @@ _HEURISTICS_ALONE = 2
 
 def require() -> None:
     """MissingError where Polygraphy cannot be imported."""
-    _polygraphy("polygraphy")
-
-
-def _polygraphy(module: str) -> Any:
     try:
-        return importlib.import_module(module)
+        importlib.import_module("polygraphy")
     except ImportError as error:
         raise MissingError(
             f"engines are built with Polygraphy, which is missing here ({error}). Install it: pip install polygraphy"
@@ -85,7 +81,7 @@ def build(
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """Keep Polygraphy from printing: what TensorRT says is heard by our own logger."""
-    messages = _polygraphy("polygraphy.logger").G_LOGGER
+    messages = importlib.import_module("polygraphy.logger").G_LOGGER
     with messages.verbosity(_SILENT):
         yield
 
@@ -130,21 +126,21 @@ def _configured(
             # Branches that run at the same time need their buffers at the same time.
             "max_aux_streams": 0,
         }
-    trt_backend = _polygraphy("polygraphy.backend.trt")
+    tools = importlib.import_module("polygraphy.backend.trt")
     with contextlib.ExitStack() as stack:
         if timings.exists():
             settings["load_timing_cache"] = stack.enter_context(timings.open("rb"))
-        return trt_backend.CreateConfig(**settings)(builder, network)
+        return tools.CreateConfig(**settings)(builder, network)
 
 
 def _built(
     builder: Any, network: Any, parser: Any, config: Any, path: Path, said: Said, progress: Progress
 ) -> memoryview:
-    loader = _polygraphy("polygraphy.backend.trt").EngineBytesFromNetwork((builder, network, parser), config)
-    failed = _polygraphy("polygraphy.exception").PolygraphyException
+    tools = importlib.import_module("polygraphy.backend.trt")
+    failed = importlib.import_module("polygraphy.exception").PolygraphyException
     plan = None
     with interruptible(progress), contextlib.suppress(failed):
-        plan = loader()
+        plan = tools.EngineBytesFromNetwork((builder, network, parser), config)()
     if progress.failure is not None:
         raise progress.failure
     if plan is None:
