@@ -83,7 +83,7 @@ def engine_layers(text: str) -> list[EngineLayer]:
     Empty where it gives no more than their names, or what cannot be read.
     """
     try:
-        layers = json.loads(text)["Layers"]
+        layers = list(json.loads(text)["Layers"])
     except (ValueError, KeyError, TypeError):
         return []
     return [_layer(layer) for layer in layers if isinstance(layer, dict) and not _only_copies(layer)]
