@@ -114,7 +114,7 @@ class FakeCuda:
 
     def _code(self, code: FakeError) -> Any:
         """The code as the library's own enumeration has it."""
-        return self.cudaError_t[code.name]
+        return getattr(self.cudaError_t, code.name)
 
     # What is there at the end.
 
