@@ -124,7 +124,7 @@ def _compile(compiler: str, place: Path, major: str) -> None:
     )
     for library in _LIBRARIES:
         name = f"lib{library}.so.{major}"
-        command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", place / name, source]
+        command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", str(place / name), str(source)]
         subprocess.run(command, check=True, capture_output=True)
 
 

@@ -17,7 +17,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import create_autospec
 
@@ -170,7 +170,7 @@ def real_api() -> SimpleNamespace:
     )
 
 
-def checked_tensorrt(api: Any) -> ModuleType:
+def checked_tensorrt(api: Any) -> Any:
     """The module `tensorrt`: the real enumerations and base classes, and the fakes behind the real classes."""
     from tests.runtime.fake_tensorrt import FakeTensorRT
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.runtime.fake_builder import FakeBuilderConfig
 from tests.runtime.fake_cuda import FakeCuda
 from tests.runtime.fake_tensorrt import FakeTensorRT
 from tks_edge_runtime.backends import cuda as cuda_module
@@ -38,6 +39,12 @@ class FakeGpu:
     def engines(self) -> list[Path]:
         """The engines in the cache."""
         return sorted(self.cache.glob("*.engine"))
+
+    @property
+    def config(self) -> FakeBuilderConfig:
+        """How the last engine was built."""
+        assert self.trt.config is not None
+        return self.trt.config
 
     def left(self) -> list[str]:
         """What is still on the GPU."""

@@ -2,63 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
-from tests.runtime.conftest import CLASSES, Build, BuildSpiking, BuiltArtifact
+from tests.runtime.conftest import Build, BuildSpiking
 from tests.runtime.fake_gpu import FakeGpu
-from tests.runtime.spiking import SAMPLE
-from tks_edge_runtime.artifact import METADATA_KEY, Precision
 from tks_edge_runtime.engine_build import BuildOptions, build_command, build_engine
 from tks_edge_runtime.engine_build.build import workspace_size
-from tks_edge_runtime.engine_build.layers import check_layers, count, engine_layers
 from tks_edge_runtime.engine_build.origin import system
 from tks_edge_runtime.errors import ArtifactError, CheckError, InputError, MissingError
-from tks_edge_runtime.session import load
-
-
-def in_precision(built: BuiltArtifact, precision: str, promised: str | None = None) -> Path:
-    """The artifact anew, its product in another precision; the golden logits are those of this graph."""
-    codes = np.round(built.weights * 16).clip(-127, 127).astype(np.int8)
-    kind = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.FLOAT
-    arrays: dict[str, Any] = {"weights": codes.astype(helper.tensor_dtype_to_np_dtype(kind))}
-    nodes = [helper.make_node("Flatten", ["input"], ["flat"]), helper.make_node("Cast", ["flat"], ["x"], to=kind)]
-    if precision == "int8":
-        arrays = {"codes": codes, "one": np.float32(1), "zero": np.int8(0)}
-        nodes += [
-            helper.make_node("QuantizeLinear", ["x", "one", "zero"], ["x.codes"]),
-            helper.make_node("DequantizeLinear", ["x.codes", "one", "zero"], ["x.decoded"]),
-            helper.make_node("DequantizeLinear", ["codes", "one", "zero"], ["weights"]),
-        ]
-    nodes += [
-        helper.make_node("MatMul", ["x.decoded" if precision == "int8" else "x", "weights"], ["y"], name="node_linear"),
-        helper.make_node("Cast", ["y"], ["logits"], to=TensorProto.FLOAT),
-    ]
-    ports = [("input", TensorProto.UINT8, [1, *SAMPLE]), ("logits", TensorProto.FLOAT, [1, len(CLASSES)])]
-    inputs, outputs = ([helper.make_tensor_value_info(*port)] for port in ports)
-    model = helper.make_model(
-        helper.make_graph(nodes, "g", inputs, outputs, [numpy_helper.from_array(a, n) for n, a in arrays.items()]),
-        opset_imports=[helper.make_opsetid("", 18)],
-        ir_version=10,
-    )
-    formats = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
-    name = promised or precision
-    manifest = dataclasses.replace(built.manifest, precision=Precision(name, formats[name], formats[name], "float32"))
-    helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
-    path = built.path.with_name(f"small-{precision}.onnx")
-    onnx.save(model, path)
-    golden = built.inputs[:1]
-    with load(path, "onnxruntime") as session:
-        np.savez(built.path.with_name(manifest.golden_file), input=golden, logits=session.run(golden))
-    return path
 
 
 def test_an_engine_is_built_checked_and_described(gpu: FakeGpu, build: Build) -> None:
@@ -84,94 +41,6 @@ def test_an_engine_is_built_checked_and_described(gpu: FakeGpu, build: Build) ->
 def test_the_command_for_the_board() -> None:
     assert build_command(Path("artifacts/digits-t2-int8.onnx")) == "tks-edge-runtime build digits-t2-int8.onnx"
     assert build_command(Path("my nets/a b.onnx")) == "tks-edge-runtime build 'a b.onnx'"
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_layers_have_the_precision_of_the_file(gpu: FakeGpu, build: Build, precision: str) -> None:
-    engine = build_engine(in_precision(build(), precision))
-    assert engine.layers.get(precision, 0) >= 1
-    assert engine.notes == ()
-    assert gpu.trt.config.flags == set()
-
-
-@pytest.mark.parametrize(("precision", "quietly"), [("fp16", "Float"), ("int8", "Float"), ("int8", "Half")])
-def test_an_engine_in_another_precision_is_not_kept(gpu: FakeGpu, build: Build, precision: str, quietly: str) -> None:
-    path = in_precision(build(), precision)
-    gpu.trt.computes_in = {"node_linear": quietly}
-    got = {"Float": "fp32", "Half": "fp16"}[quietly]
-    with pytest.raises(CheckError, match=rf"1 of 1 layers .*node_linear \({got} in place of {precision}\)"):
-        build_engine(path)
-    assert gpu.engines() == []
-
-
-@pytest.mark.parametrize("promised", ["fp16", "int8"])
-def test_a_graph_without_the_precision_of_its_manifest_is_refused(gpu: FakeGpu, build: Build, promised: str) -> None:
-    path = in_precision(build(), "fp32", promised)
-    with pytest.raises(CheckError, match=f"promises {promised}, and its graph multiplies in fp32 alone"):
-        build_engine(path)
-
-
-def test_a_graph_with_less_than_its_manifest_promises_is_refused(gpu: FakeGpu, build: Build) -> None:
-    path = in_precision(build(), "fp16", "fp32")
-    with pytest.raises(CheckError, match="promises fp32, and its graph multiplies in less: node_linear"):
-        build_engine(path)
-
-
-def test_an_inspector_that_says_nothing_is_noted(gpu: FakeGpu, build: Build) -> None:
-    gpu.trt.details = False
-    engine = build_engine(in_precision(build(), "int8"))
-    assert engine.layers == {}
-    assert engine.notes == ("TensorRT does not say in which precision the layers compute: not checked.",)
-
-
-# As TensorRT 8 to 10 write them, with a context and without.
-INSPECTED = {
-    "Layers": [
-        {
-            "Name": "Reformatting CopyNode for Input Tensor 0 to node_conv2d + PWN(node_relu)",
-            "LayerType": "Reformat",
-            "Inputs": [{"Format/Datatype": "Row major linear FP32"}],
-        },
-        {
-            "Name": "node_conv2d + PWN(node_relu)",
-            "LayerType": "CaskConvolution",
-            "Inputs": [{"Format/Datatype": "Thirty-two wide channel vectorized row major Int8 format"}],
-            "Weights": {"Type": "Int8", "Count": 9408},
-        },
-        {
-            "Name": "node_conv2d_1",
-            "LayerType": "CaskConvolution",
-            "Inputs": [{"Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}],
-            "Weights": {"Type": "Half", "Count": 9408},
-        },
-        {
-            "Name": "__myl_Cast_myl0_3",
-            "LayerType": "kgen",
-            "Inputs": [{"Format/Datatype": "Bool"}],
-            "Metadata": "[ONNX Layer: body.0.kept]\x1f[ONNX Layer: node_linear]",
-        },
-    ]
-}
-
-
-def test_an_inspectors_words_are_understood() -> None:
-    layers = engine_layers(json.dumps(INSPECTED))
-    assert count(layers) == {"int8": 1, "fp16": 1, "other": 1}
-    assert [layer.holds("node_conv2d") for layer in layers] == [True, False, False]
-    assert [layer.holds("node_conv2d_1") for layer in layers] == [False, True, False]
-    assert [layer.holds("node_linear") for layer in layers] == [False, False, True]
-    assert check_layers(None, {"node_conv2d": "int8", "node_conv2d_1": "fp16"}, layers, "x.onnx") == ()
-    with pytest.raises(CheckError, match=r"1 of 2 layers.*node_conv2d_1 \(fp16 in place of int8\)"):
-        check_layers(None, {"node_conv2d": "int8", "node_conv2d_1": "int8"}, layers, "x.onnx")
-    (note,) = check_layers(None, {"node_conv2d": "int8", "node_gone": "fp16"}, layers, "x.onnx")
-    assert note == "TensorRT does not say what became of node_gone: not checked."
-    with pytest.raises(CheckError, match="without a single layer in int8"):
-        check_layers(None, {"node_gone": "int8"}, layers[1:], "x.onnx")
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"Layers": ["conv", "relu"]}', '{"Layers": null}'])
-def test_what_an_inspector_cannot_tell_is_nothing(text: str) -> None:
-    assert engine_layers(text) == []
 
 
 def test_an_engine_with_wrong_logits_is_not_kept(gpu: FakeGpu, build: Build) -> None:
@@ -275,10 +144,10 @@ def test_tactics_that_were_skipped_for_memory_are_counted(gpu: FakeGpu, build: B
 def test_low_memory_leaves_out_what_takes_much(gpu: FakeGpu, build: Build) -> None:
     path = build().path
     ordinary = build_engine(path)
-    config = gpu.trt.config
+    config = gpu.config
     assert (config.builder_optimization_level, config.max_aux_streams) == (3, -1)
     small = build_engine(path, BuildOptions(low_memory=True))
-    config = gpu.trt.config
+    config = gpu.config
     assert (config.builder_optimization_level, config.max_aux_streams) == (2, 0)
     assert config.tactic_sources == 1 << int(gpu.trt.TacticSource.JIT_CONVOLUTIONS)
     assert small.path != ordinary.path
@@ -294,7 +163,7 @@ def test_the_workspace_is_a_share_of_what_is_free(gpu: FakeGpu, build: Build, tm
     gpu.cuda.properties.integrated = 1
     assert workspace_size(False, tmp_path / "none") == gpu.cuda.memory // 2
     engine = build_engine(build().path, BuildOptions(workspace_bytes=3 << 20))
-    assert gpu.trt.config.limits == {"WORKSPACE": 3 << 20}
+    assert gpu.config.limits == {"WORKSPACE": 3 << 20}
     assert json.loads(engine.sidecar.read_text())["workspace_bytes"] == 3 << 20
     with pytest.raises(InputError, match="the workspace is 1000 bytes; allowed are 1048576 and more"):
         build_engine(build().path, BuildOptions(workspace_bytes=1000))
@@ -306,7 +175,7 @@ def test_timings_are_kept_and_added_to(gpu: FakeGpu, build: Build) -> None:
     assert "fakegpu-orin-8.7-8-10.3.0" in timings.name
     before = set(json.loads(timings.read_text()))
     # Another process added its own in the middle of this build.
-    gpu.trt.on_step = lambda: timings.write_text(json.dumps([*before, "another's"])) and None
+    gpu.trt.on_step = lambda: timings.write_text(json.dumps([*before, "another's"]))
     build_engine(build(name="two").path)
     assert set(json.loads(timings.read_text())) == {*before, "another's"}
     timings.write_bytes(b"damaged")

@@ -26,7 +26,7 @@ from tests.runtime.binding_environments import (
     prepare,
 )
 from tests.runtime.conftest import Build, BuildSpiking
-from tests.runtime.test_engine_build import in_precision
+from tests.runtime.precisions import in_precision
 from tks_edge_runtime.artifact import STATIC, STEP
 
 pytestmark = pytest.mark.xdist_group("tensorrt-bindings")

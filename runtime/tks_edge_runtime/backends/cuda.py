@@ -193,7 +193,7 @@ class HostArray(_Resource):
         self.address = int(_call("cudaMallocHost", max(1, nbytes)))
         self._owned("cudaFreeHost", self.address)
         memory = (ctypes.c_uint8 * nbytes).from_address(self.address)
-        self.array: Array = np.frombuffer(memory, kind).reshape(shape)
+        self.array: Array = np.frombuffer(memoryview(memory), kind).reshape(shape)
 
 
 class Stream(_Resource):

@@ -95,10 +95,10 @@ def build_engine(
         found = cache.look_up(path.stem, origin)
         if isinstance(found, Entry) and not force:
             return _built(found, reused=True)
-        notes = (f"{found}; rebuilding.",) if isinstance(found, str) else ()
-        for note in notes:
+        why = (f"{found}; rebuilding.",) if isinstance(found, str) else ()
+        for note in why:
             tell(note, 0.0)
-        return _built(_build(path, artifact, origin, tell, notes), reused=False)
+        return _built(_build(path, artifact, origin, tell), reused=False, why=why)
 
 
 def find_engine(path: Path) -> BuiltEngine | None:
@@ -132,14 +132,14 @@ def _opened(path: Path) -> Artifact | None:
     return Artifact.open(path)
 
 
-def _built(entry: Entry, *, reused: bool) -> BuiltEngine:
+def _built(entry: Entry, *, reused: bool, why: tuple[str, ...] = ()) -> BuiltEngine:
+    """The entry as callers get it; `why` it was built is news once, and not part of what is kept."""
     known = entry.sidecar
-    return BuiltEngine(
-        entry.path, entry.sidecar_path, known.key, known.seconds, reused, dict(known.layers), known.notes
-    )
+    notes = (*why, *known.notes)
+    return BuiltEngine(entry.path, entry.sidecar_path, known.key, known.seconds, reused, dict(known.layers), notes)
 
 
-def _build(path: Path, artifact: Artifact | None, origin: Origin, tell: BuildProgress, notes: tuple[str, ...]) -> Entry:
+def _build(path: Path, artifact: Artifact | None, origin: Origin, tell: BuildProgress) -> Entry:
     start = perf_counter()
     workspace = origin.workspace_bytes or workspace_size(origin.low_memory)
     built = builder.build(
@@ -154,7 +154,7 @@ def _build(path: Path, artifact: Artifact | None, origin: Origin, tell: BuildPro
     plan = Plan(built.plan, path.name)
     layers = engine_layers(plan.layers())
     manifest = None if artifact is None else artifact.manifest
-    notes = (*notes, *built.notes, *check_layers(manifest, built.asked, layers, path.name))
+    notes = (*built.notes, *check_layers(manifest, built.asked, layers, path.name))
     golden, unchecked = _golden(artifact, plan)
     sidecar = Sidecar(
         cache.SCHEMA_VERSION,

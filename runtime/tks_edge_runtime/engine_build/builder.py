@@ -70,11 +70,13 @@ def build(
     with MESSAGES.heard() as said, _silent():
         builder, network, parser = _parsed(trt, path, said)
         asked = asked_for(network)
-        config = _configured(trt, builder, network, workspace_bytes, low_memory, timings, progress)
+        # Held until the build is over: TensorRT calls it, and does not own it.
+        watching = monitor(trt, progress)
+        config = _configured(trt, builder, network, workspace_bytes, low_memory, timings, watching)
         plan = _built(builder, network, parser, config, path, said, progress)
         notes = _notes(said)
         if not save_timings(timings, config):
-            notes = (*notes, "TensorRT gave no timings to keep: the next build takes as long as this one.")
+            notes = (*notes, "TensorRT kept no timings: the next build takes as long as this one.")
     return Build(plan, asked, notes)
 
 
@@ -105,14 +107,14 @@ def _parser_error(error: Any) -> str:
 
 
 def _configured(
-    trt: Any, builder: Any, network: Any, workspace: int, low_memory: bool, timings: Path, progress: Progress
+    trt: Any, builder: Any, network: Any, workspace: int, low_memory: bool, timings: Path, watching: Any
 ) -> Any:
     settings: dict[str, Any] = {
         # Static shapes: there is no range of them to give.
         "profiles": [],
         "memory_pool_limits": {trt.MemoryPoolType.WORKSPACE: workspace},
         "profiling_verbosity": trt.ProfilingVerbosity.DETAILED,
-        "progress_monitor": monitor(trt, progress),
+        "progress_monitor": watching,
         # Off by itself in Polygraphy, said here: it rounds the inputs of float32 products to 10 bits, and spikes flip.
         "tf32": False,
     }

@@ -104,10 +104,14 @@ def look_up(stem: str, origin: Origin) -> Entry | str | None:
         found = _entry(path)
         if isinstance(found, str):
             return found
-        differs = difference(found.sidecar.origin, origin)
-        return found if differs is None else f"{path.name} is not what its name says: {differs}"
+        return _differing(found, origin) or found
     others = _entries(stem)
-    return difference(others[-1].sidecar.origin, origin) if others else None
+    return _differing(others[-1], origin) if others else None
+
+
+def _differing(entry: Entry, origin: Origin) -> str | None:
+    differs = difference(entry.sidecar.origin, origin)
+    return None if differs is None else f"{entry.path.name} was {differs}"
 
 
 def newest(stem: str, origin: Origin) -> Entry | None:
@@ -115,8 +119,8 @@ def newest(stem: str, origin: Origin) -> Entry | None:
 
     def fits(entry: Entry) -> bool:
         found = entry.sidecar.origin
-        options = {"low_memory": found.low_memory, "workspace_bytes": found.workspace_bytes}
-        return found == dataclasses.replace(origin, **options) and entry.path == engine_path(stem, found)
+        here = dataclasses.replace(origin, low_memory=found.low_memory, workspace_bytes=found.workspace_bytes)
+        return found == here and entry.path == engine_path(stem, found)
 
     fitting = [entry for entry in _entries(stem) if fits(entry)]
     return next((entry for entry in reversed(fitting) if not isinstance(_entry(entry.path), str)), None)

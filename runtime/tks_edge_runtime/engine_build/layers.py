@@ -132,13 +132,15 @@ def check_layers(
         _check_graph(manifest.precision.name, asked, name)
     if not layers:
         return ("TensorRT does not say in which precision the layers compute: not checked.",)
-    wrong, unknown = [], []
+    wrong: list[tuple[str, str, frozenset[str]]] = []
+    unknown: list[str] = []
     for node, wanted in asked.items():
         holders = [layer for layer in layers if layer.holds(node)]
         read = frozenset[str]().union(*(layer.precisions for layer in holders))
-        if wanted not in _REDUCED or wanted in read:
-            continue
-        (wrong if read else unknown).append((node, wanted, read))
+        if wanted in _REDUCED and not read:
+            unknown.append(node)
+        elif wanted in _REDUCED and wanted not in read:
+            wrong.append((node, wanted, read))
     if wrong:
         texts = [f"{node} ({'/'.join(sorted(read))} in place of {wanted})" for node, wanted, read in wrong]
         raise CheckError(
@@ -147,7 +149,7 @@ def check_layers(
         )
     _check_presence(asked, layers, name)
     if unknown:
-        return (f"TensorRT does not say what became of {_some([node for node, _, _ in unknown])}: not checked.",)
+        return (f"TensorRT does not say what became of {_some(unknown)}: not checked.",)
     return ()
 
 

@@ -90,7 +90,7 @@ def monitor(trt: Any, progress: Progress) -> Any:
             trt.IProgressMonitor.__init__(self)
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            progress.start(phase_name, parent_phase, num_steps)
+            progress.start(phase_name, parent_phase or None, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             return progress.step(phase_name, step)

@@ -71,7 +71,7 @@ _WHY = {
 
 
 def difference(found: Origin, wanted: Origin) -> str | None:
-    """Say why an engine is not the one that is wanted: built for X, this is Y, because Z; None where it is."""
+    """Say why an engine is not the one that is wanted: "built for X; this is Y: Z"; None where it is."""
     differing = [name for name in _WHY if getattr(found, name) != getattr(wanted, name)]
     if not differing:
         return None
@@ -79,7 +79,7 @@ def difference(found: Origin, wanted: Origin) -> str | None:
         ", ".join(_WHY[name][0].format(_shown(getattr(origin, name))) for name in differing)
         for origin in (found, wanted)
     ]
-    return f"it was built for {texts[0]}; this is {texts[1]}: {_WHY[differing[0]][1]}"
+    return f"built for {texts[0]}; this is {texts[1]}: {_WHY[differing[0]][1]}"
 
 
 def _shown(value: object) -> str:

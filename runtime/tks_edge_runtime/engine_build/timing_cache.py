@@ -20,10 +20,12 @@ def timing_cache_path(origin: Origin) -> Path:
 def save_timings(path: Path, config: Any) -> bool:
     """Add what a build timed to the file at `path`, whole or not at all; False where TensorRT has nothing to save.
 
-    Another build may have added its own meanwhile: both are kept.
+    Another build may have added its own meanwhile: both are kept. Where there is nothing, TensorRT refused the timings
+    that were there: they are removed, so that the next build begins with none.
     """
     timed = config.get_timing_cache()
     if timed is None:
+        path.unlink(missing_ok=True)
         return False
     with locked(path):
         if path.exists():
