@@ -104,7 +104,8 @@ def _python(bindings: Bindings) -> tuple[str, bool]:
         return sys.executable, True
     for version in reversed(bindings.pythons):
         found = shutil.which(f"python{version}")
-        if found is not None:
+        # A name on the path may be a stand-in for a version that is not installed.
+        if found is not None and subprocess.run([found, "-c", "import pip"], capture_output=True).returncode == 0:
             return found, False
     raise CannotPrepareError(
         f"the bindings {bindings.version} are for Python {', '.join(bindings.pythons)}: none is here"

@@ -67,10 +67,12 @@ def test_without_tensorrt_every_command_ends_with_3_and_leaves_nothing(
     monkeypatch.setenv("TKS_EDGE_CACHE", str(tmp_path / "cache"))
     path = build().path
     before = set(tmp_path.rglob("*"))
-    arguments: list[object] = {"run": [path, image], "report": [path.parent, "--output", tmp_path / "report"]}.get(
-        command, [path]
-    )
-    result = invoke(command, *arguments, *([] if command == "build" else ["--backend", "tensorrt"]))
+    arguments: dict[str, list[object]] = {
+        "run": [path, tmp_path / "image.png"],
+        "report": [path.parent, "--output", tmp_path / "report"],
+    }
+    backend = [] if command == "build" else ["--backend", "tensorrt"]
+    result = invoke(command, *arguments.get(command, [path]), *backend)
     assert result.exit_code == 3
     assert result.stdout == ""
     assert result.stderr.startswith("error: TensorRT is not installed here")
