@@ -30,6 +30,9 @@ ALLOWED = {
         "matplotlib",
         "onnxruntime",
         "openvino",
+        "tensorrt",
+        "cuda",
+        "polygraphy",
     },
     "tks_edge_export": {
         "torch",
@@ -45,6 +48,9 @@ ALLOWED = {
 ONLY_THERE = {
     "onnxruntime": {"backends/onnxruntime_devices.py"},
     "openvino": {"backends/openvino.py"},
+    "tensorrt": {"backends/tensorrt_library.py"},
+    "cuda": {"backends/cuda.py"},
+    "polygraphy": {"engine_build/builder.py"},
     "PIL": {"images.py"},
     "jinja2": {"report/html.py"},
     "matplotlib": {"report/plots.py", "report/plot_forms.py"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.runtime.fake_gpu import FakeGpu, fake_gpu
 from tests.runtime.spiking import SAMPLE, SpikingNetwork
 from tks_edge_runtime.artifact import (
     DIRECT,
@@ -166,6 +167,14 @@ def build_spiking(tmp_path: Path) -> BuildSpiking:
         return dataclasses.replace(built, manifest=manifest, labels=labels)
 
     return build_artifact
+
+
+@pytest.fixture
+def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
+    """A machine with a fake GPU and TensorRT, and an empty cache of engines; nothing may be left on the GPU."""
+    with fake_gpu(monkeypatch, tmp_path / "cache") as machine:
+        yield machine
+        assert machine.left() == []
 
 
 def _model(weights: Array, batch: int, metadata: dict[str, str]) -> onnx.ModelProto:

@@ -54,11 +54,11 @@ def image(tmp_path: Path) -> Path:
 def test_help_names_every_command() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
-    for command in ("run", "profile", "report", "info", "doctor"):
+    for command in ("build", "run", "profile", "report", "info", "doctor"):
         assert f" {command} " in result.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "profile", "info", "doctor"])
+@pytest.mark.parametrize("command", ["build", "run", "profile", "info", "doctor"])
 def test_every_command_has_json_and_debug(command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
@@ -74,14 +74,15 @@ def test_another_app_gets_the_verbs_that_need_no_torch() -> None:
     app = Typer()
     cli.register(app)
     names = {info.callback.__name__ for info in app.registered_commands if info.callback is not None}
-    assert names == {"run", "profile", "report", "doctor"}
+    assert names == {"build", "run", "profile", "report", "doctor"}
 
 
 def test_the_help_of_options_says_what_is_there() -> None:
     assert options.DEFAULT_BACKEND == DEFAULT_BACKEND
     text = " ".join(invoke("profile", "--help").stdout.replace("│", " ").split())
     assert all(f"{name} {seconds:g} s" in text for name, seconds in PRESETS.items())
-    assert f"What runs the graph: {' or '.join(BACKENDS)}; auto chooses" in text
+    *first, last = BACKENDS
+    assert f"What runs the graph: {', '.join(first)} or {last}; auto chooses" in text
     for name in {device for backend in BACKENDS.values() for device in backend.devices}:
         assert re.search(rf"Where it computes: .*\b{name}\b", text)
 
@@ -228,7 +229,9 @@ def test_wrong_use_ends_with_2(build: Build, image: Path, tmp_path: Path) -> Non
     fails(invoke("run", path, tmp_path / "none.png"), 2, "none.png", "No such file")
     fails(invoke("run", path, image, "--top-k", "0"), 2, "top_k is 0")
     fails(invoke("run", path, image, "--backend", "onnx"), 2, "unknown backend 'onnx'. Did you mean 'onnxruntime'?")
-    fails(invoke("run", path, image, "--backend", "openvin"), 2, "'openvino'? Allowed: onnxruntime, openvino.")
+    fails(
+        invoke("run", path, image, "--backend", "openvin"), 2, "'openvino'? Allowed: onnxruntime, openvino, tensorrt."
+    )
     fails(invoke("run", path, image, "--threads", "0"), 2, "threads is 0")
     fails(invoke("profile", path, "--preset", "fast"), 2, "unknown preset 'fast'", "long, mlperf, quick, standard")
     assert invoke("run").exit_code == 2

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.runtime.conftest import CPU_BACKENDS
 from tests.runtime.recorded import record
-from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.doctor import Finding, examine
 
 
@@ -57,7 +57,7 @@ def test_a_missing_backend_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, name, None)
     examination = examine(tmp_path)
     backend = next(finding for finding in examination.findings if finding.subject == f"backend {name}")
-    assert examination.backends == tuple(other for other in BACKENDS if other != name)
+    assert examination.backends == tuple(other for other in CPU_BACKENDS if other != name)
     assert backend.status == status
     assert f"pip install {name}" in str(backend.advice)
 

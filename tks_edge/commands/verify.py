@@ -106,8 +106,8 @@ def _bisected(made: Recompiled, run: Run, inputs: Array, out: Output) -> Culprit
         )
     if culprit is None:
         said = (
-            "every pass keeps the network, lowered anew with one more of them at a time. Where the file differs all the "
-            "same, it was changed after it was written, or the engine computes it differently"
+            "every pass keeps the network, lowered anew with one more of them at a time. Where the file differs, "
+            "it was changed after it was written, or the engine computes it differently"
         )
     elif culprit.name is None:
         said = f"the graph differs without any pass: {culprit.problem}"

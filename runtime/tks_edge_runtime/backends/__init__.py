@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tks_edge_runtime.backends import onnxruntime, onnxruntime_devices, openvino
+from tks_edge_runtime.backends import onnxruntime, onnxruntime_devices, openvino, tensorrt
 from tks_edge_runtime.backends.base import (
     Backend,
     BuildProgress,
@@ -44,6 +44,9 @@ BACKENDS: dict[str, Backend] = {
         cuda_graph_devices=onnxruntime_devices.CUDA_GRAPH_DEVICES,
     ),
     "openvino": Backend(openvino.version, openvino.require, openvino.OpenVinoEngine, devices=openvino.DEVICES),
+    "tensorrt": Backend(
+        tensorrt.version, tensorrt.require, tensorrt.open_artifact, devices=("cuda",), cuda_graph_devices=("cuda",)
+    ),
 }
 
 

@@ -14,13 +14,16 @@ ArtifactArgument = Annotated[
     Path, typer.Argument(metavar="ARTIFACT", help="An .onnx file written by `tks-edge export`.", show_default=False)
 ]
 BackendOption = Annotated[
-    str, typer.Option("--backend", help="What runs the graph: onnxruntime or openvino; auto chooses, and says why.")
+    str,
+    typer.Option(
+        "--backend", help="What runs the graph: onnxruntime, openvino or tensorrt; auto chooses, and says why."
+    ),
 ]
 DeviceOption = Annotated[
     str | None,
     typer.Option(
         "--device",
-        help="Where it computes: cpu; with onnxruntime also cuda and tensorrt, with openvino gpu.",
+        help="Where it computes: cpu; with onnxruntime also cuda and tensorrt, with openvino gpu; with tensorrt cuda.",
         show_default="the backend's first",
     ),
 ]
