@@ -299,7 +299,9 @@ def test_auto_chooses_and_says_what_and_why(
 
 def test_what_auto_cannot_have_ends_with_3(build: Build, image: Path, no_gpu: None) -> None:
     path = build().path
-    fails(invoke("run", path, image, "--backend", "auto", "--device", "cuda"), 3, "with the device cuda, cannot be met")
+    fails(
+        invoke("run", path, image, "--backend", "auto", "--device", "cuda"), 3, "with the device cuda, cannot be met."
+    )
     fails(invoke("run", path, image, "--backend", "auto", "--cuda-graph"), 3, "CUDA graphs", "no NVIDIA driver")
 
 

@@ -73,8 +73,8 @@ def choose(
         lack = _lack(place)
         if lack is None:
             return Choice(*place, _reason(place, target, device))
-        lacks.append(lack)
-    raise MissingError(f"{_demand(target, device, cuda_graph)} cannot be met: {lacks[0]}")
+        lacks.append(f"{' on '.join(place)}: {lack}")
+    raise MissingError(f"{_demand(target, device, cuda_graph)} cannot be met. {' '.join(lacks)}")
 
 
 def _lack(place: Place) -> MissingError | None:
