@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
+from tests.export.fake_torch_tensorrt import FAKE_GPU, install
 from tests.tks_edge.fake_engine_build import MODULE, PLAN, FakeBuildOptions, FakeEngineBuild
 from tests.tks_edge.short_training import short
 from tks_edge.data import registry
@@ -177,3 +179,34 @@ def test_the_target_may_be_named_where_it_is_the_one(app: typer.Typer, runs: Pat
     wanted = ("--timesteps", "2", "--format", "trt", "--target", "tensorrt")
     assert invoke(app, "export", "runs/digits", *wanted, *FEW).exit_code == 0
     assert list(can_build.built) == [f"{STEM}.onnx"]
+
+
+def test_a_program_is_compiled_for_each_t(app: typer.Typer, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = install(monkeypatch)
+    monkeypatch.setattr("tks_edge_export.torch_tensorrt.require", lambda: FAKE_GPU)
+    wanted = ("--timesteps", "1,2", "--format", "torch-trt")
+    result = invoke(app, "export", "runs/digits", *wanted, *FEW, "--json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)["artifacts"]
+    assert [row["file"] for row in rows] == [f"artifacts/digits-t{t}-fp32-torch-trt.pt2" for t in (1, 2)]
+    assert library.compiled == 2
+    for row in rows:
+        assert row["verified_samples"] == row["agreeing"] == row["logits_within_tolerance"] == 4
+        document = json.loads(Path(row["sidecar"]).read_text())
+        assert document["classes"] == [str(digit) for digit in range(10)]
+        assert Path("artifacts", document["evaluation"]["file"]).is_file()
+    assert "for FakeGPU alone" in result.stderr
+    assert "spikes cannot be read in it" in result.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_without_a_gpu_a_program_is_refused_before_anything_is_computed(
+    app: typer.Typer, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch)
+    monkeypatch.setattr("tks_edge_export.torch_tensorrt.find_spec", lambda name: object())
+    result = invoke(app, "export", "runs/digits", "--timesteps", "2", "--format", "torch-trt")
+    assert result.exit_code == 3, result.output
+    assert "error: --format torch-trt compiles on the GPU that will run the program, and cannot here: " in result.stderr
+    assert "--format trt writes a file that a device without PyTorch can build from." in result.stderr
+    assert {path.name for path in runs.iterdir()} == {"runs"}
