@@ -139,14 +139,15 @@ class ProgramExporter:
         path, golden, sidecar = (folder / f"{stem}{ending}" for ending in (".pt2", ".golden.npz", ".json"))
         with replacing(golden) as golden_file, replacing(path) as program_file, replacing(sidecar) as sidecar_file:
             save_program(compiled, program_file, example)
-            comparison = compare_program(
-                torch.export.load(program_file).module(),
-                network,
-                evenly_spaced(source.samples.inputs, verify_samples).astype(self._example.dtype),
-                (self._example, golden_logits),
-                device=gpu.device,
-                on_progress=on_progress,
-            )
+            with _explained("run"):
+                comparison = compare_program(
+                    torch.export.load(program_file).module(),
+                    network,
+                    evenly_spaced(source.samples.inputs, verify_samples).astype(self._example.dtype),
+                    (self._example, golden_logits),
+                    device=gpu.device,
+                    on_progress=on_progress,
+                )
             comparison.check(path)
             np.savez_compressed(golden_file, input=self._example, logits=golden_logits)
             files = {"file": path.name, "sha256": sha256_of(program_file), "golden_file": golden.name}
@@ -165,9 +166,10 @@ def compile_program(program: ExportedProgram, example: torch.Tensor) -> nn.Modul
         ExportError: TensorRT does not run all of it, or refuses it.
         MissingError: the GPU's memory does not suffice.
     """
+    library = _library()
     with _explained("compile"):
         # TF32 keeps 10 bits of a factor: membranes near the threshold would end on its other side.
-        compiled: nn.Module = _library().dynamo.compile(
+        compiled: nn.Module = library.dynamo.compile(
             program, arg_inputs=(example,), disable_tf32=True, require_full_compilation=True
         )
     return compiled
@@ -179,8 +181,9 @@ def save_program(compiled: nn.Module, path: Path, example: torch.Tensor) -> None
     Raises:
         ExportError: torch-tensorrt refuses.
     """
+    library = _library()
     with _explained("save"):
-        _library().save(compiled, str(path), output_format="exported_program", arg_inputs=[example])
+        library.save(compiled, str(path), output_format="exported_program", arg_inputs=[example])
 
 
 def _library() -> Any:
@@ -210,7 +213,7 @@ def _explained(verb: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ExportError(
-            f"torch-tensorrt cannot {verb} the network: {reason(error)}. Use --format trt instead."
+            f"torch-tensorrt cannot {verb} the network: {reason(error).rstrip('.')}. Use --format trt instead."
         ) from error
 
 

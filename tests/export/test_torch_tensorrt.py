@@ -193,3 +193,17 @@ def test_what_a_machine_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert "NVIDIA GPU" in str(raised.value) or "without CUDA" in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_library_that_cannot_be_loaded_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "torch_tensorrt.py").write_text(
+        "print('make sure tensorrt lib is there')\nraise Exception('Could not find libnvinfer.so.11')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(MissingError, match=r"installed and cannot be loaded \(Could not find libnvinfer.so.11\)"):
+        require()
+    assert capsys.readouterr().out == ""
