@@ -75,7 +75,7 @@ def test_an_engine_is_built_and_laid_beside_its_graph(app: typer.Typer, runs: Pa
     assert graph.with_suffix(".engine").read_bytes() == PLAN + STEM.encode()
     assert json.loads(graph.with_suffix(".json").read_text())["key"] == "0123"
     assert can_build.built == {graph.name: FakeBuildOptions(low_memory=False)}
-    assert f"artifacts/{STEM}.engine  built in 12 s; layers: 9 fp32; golden logits within 2.0e-07" in result.stdout
+    assert f"artifacts/{STEM}.engine  built in 12.5 s; layers: 9 fp32; golden logits within 2.0e-07" in result.stdout
     assert "1 tactic was skipped: it needs 3 GB." in result.stdout
     assert "scp" not in result.stdout
 

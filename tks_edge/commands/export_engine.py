@@ -142,7 +142,7 @@ def _warn_of_stale(graph: Path, out: Output) -> None:
 
 def _show(row: dict[str, Any], out: Output) -> None:
     """One line on the engine for people, and what is worth knowing about its build."""
-    made = "built here before" if row["reused"] else f"built in {row['seconds']:.0f} s"
+    made = "built here before" if row["reused"] else f"built in {row['seconds']:.3g} s"
     layers = ", ".join(f"{count} {precision}" for precision, count in row["layers"].items() if count)
     golden = row["golden"]
     checked = (
