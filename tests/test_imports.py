@@ -41,7 +41,9 @@ ALLOWED = {
         "onnx_ir",
         "onnxscript",
         "onnxruntime",
+        "tensorrt",
         "tks_edge_models",
+        "torch_tensorrt",
         *EXPORTER_MAY_USE,
     },
 }

@@ -88,7 +88,7 @@ def commands() -> list[str]:
 
 def test_every_option_of_export_is_explained() -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in TEXTS)
-    by_help_alone = {"--format", "--data", "--device", "--eval-samples", "--verify-samples", "--eval-set"}
+    by_help_alone = {"--data", "--device", "--eval-samples", "--verify-samples", "--eval-set"}
     assert {option for option in options("export") - by_help_alone if option not in text} == set()
     assert {"--precision", "--skip-pass", "--no-eval-set"} < options("export")
 

@@ -105,9 +105,9 @@ def test_only_what_has_the_device_and_the_cuda_graphs_is_taken(
 @pytest.mark.parametrize(
     ("target", "options", "words"),
     [
-        ("tensorrt", {}, "with a graph lowered for tensorrt, cannot be met: no tensorrt on cuda"),
-        ("generic", {"device": "cuda"}, "with the device cuda, cannot be met: no tensorrt on cuda"),
-        ("generic", {"cuda_graph": True}, "with CUDA graphs, cannot be met: no tensorrt on cuda"),
+        ("tensorrt", {}, "with a graph lowered for tensorrt, cannot be met. tensorrt on cuda: no tensorrt on cuda"),
+        ("generic", {"device": "cuda"}, "with the device cuda, cannot be met. tensorrt on cuda: no tensorrt on cuda"),
+        ("generic", {"cuda_graph": True}, "with CUDA graphs, cannot be met. tensorrt on cuda: no tensorrt on cuda"),
     ],
 )
 def test_what_nothing_here_can_do_fails_with_what_is_missing(

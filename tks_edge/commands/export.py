@@ -1,41 +1,53 @@
-"""`tks-edge export`: lower a trained network at each T, in each precision and form, to a verified ONNX file."""
+"""`tks-edge export`: a trained network at each T as a verified ONNX file, with a TensorRT engine, or as a program."""
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tks_edge.commands.export_format import Format
+from tks_edge.commands.export_graphs import Writing, write_graphs
 from tks_edge.commands.export_options import Asked
-from tks_edge.commands.export_rows import artifact_row, show_row
+from tks_edge.commands.export_programs import write_programs
 from tks_edge.commands.options import DataOption, RunArgument, TimestepsOption
 from tks_edge.lists import parse_names
 from tks_edge.settings import RUNS
 from tks_edge.timesteps import parse_timesteps, powers_of_two
-from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
-from tks_edge_runtime.errors import InputError, unknown
+from tks_edge_runtime.command import DebugFlag, JsonFlag, running
+from tks_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
-    from tks_edge_export import Options, Source
-
-_FORMATS = ("onnx",)
 
 
 def export(
     run: RunArgument = None,
     timesteps: TimestepsOption = None,
-    format_: Annotated[str, typer.Option("--format", help="What to write: onnx.")] = "onnx",
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="onnx; trt (ONNX for TensorRT, and the engine where it can be built); torch-trt (a PyTorch program).",
+        ),
+    ] = "onnx",
     precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or several: fp32,int8.")] = "fp32",
     form: Annotated[
         str,
         typer.Option(help="static (all timesteps in one graph), step (one, with its states), or both: static,step."),
     ] = "static",
     target: Annotated[
-        str, typer.Option(help="What engine to lower for: generic, onnxruntime-cpu, openvino, tensorrt.")
-    ] = "generic",
+        str | None,
+        typer.Option(
+            help="What engine to lower for: generic, onnxruntime-cpu, openvino, tensorrt. "
+            "(default: generic; of trt: tensorrt)"
+        ),
+    ] = None,
+    require_engine: Annotated[
+        bool, typer.Option("--require-engine", help="Of trt: fail (exit code 3) where no engine can be built here.")
+    ] = False,
+    low_memory: Annotated[bool, typer.Option("--low-memory", help="Of trt: build for boards of 4 and 8 GB.")] = False,
     membrane: Annotated[
         str | None, typer.Option(help="Of fp16 graphs, the membrane: fp32 or fp16. (default: fp32)")
     ] = None,
@@ -73,17 +85,16 @@ def export(
     """Unroll a trained network at each T into a static ONNX file, and compare it spike by spike with the network."""
     with running(as_json, debug) as out:
         steps = parse_timesteps(timesteps) if timesteps is not None else None
-        if format_ not in _FORMATS:
-            raise unknown("format", format_, _FORMATS)
+        wanted_format = Format(format_, require_engine, low_memory)
         from tks_edge.artifacts import source_of
         from tks_edge.checkpoint import latest_run, load_run
         from tks_edge.device import choose_device
-        from tks_edge_export import FORMS, PRECISIONS, Exporter, record_evaluation_set
+        from tks_edge_export import FORMS, PRECISIONS
 
         asked = Asked(
             parse_names("precision", precision, PRECISIONS),
             parse_names("form", form, FORMS),
-            target,
+            wanted_format.target(target),
             membrane,
             quantize_ends,
             tuple(keep_float or ()),
@@ -91,13 +102,15 @@ def export(
             per_step,
             frozenset(skip_pass or ()),
         )
+        wanted_format.check(asked)
         if run is None:
             # A twin runs one pass; asked for more, the newest network that has timesteps is meant.
             run = latest_run(RUNS, spiking=True if steps is not None and max(steps) > 1 else None)
             out.console.print(f"exporting {run}, the newest run that can be", highlight=False)
         trained = load_run(run)
         steps = _steps(trained, steps)
-        wanted = asked.graphs(trained, steps)
+        graphs = asked.graphs(trained, steps)
+        gpu = wanted_format.gpu()
         with out.progress() as bar:
             task = bar.add_task("accuracy in PyTorch", total=None)
             source = source_of(
@@ -110,26 +123,18 @@ def export(
                 device=choose_device(device),
                 after_batch=lambda samples: bar.advance(task, samples),
             )
-        exporter = Exporter(source, batch_size=batch_size, input_dtype=input_dtype)
-        evaluation = record_evaluation_set(source.samples, output, write=eval_set)
-        written = []
-        for options in wanted:
-            _say_what_is_replaced(output, options, source, out)
-            with out.progress() as bar:
-                what = f"{options.precision} {options.form} T={options.timesteps}: comparing spikes"
-                task = bar.add_task(what, total=min(verify_samples, len(source.samples.labels)))
-                exported = exporter.write(
-                    options,
-                    output,
-                    verify_samples=verify_samples,
-                    evaluation=evaluation,
-                    on_progress=lambda done, bar=bar, task=task: bar.update(task, completed=done),  # type: ignore[misc]
-                )
-            written.append(artifact_row(exported, source))
-            show_row(written[-1], out)
-        asked.check_calibration(written, out)
+        how = Writing(output, batch_size, input_dtype, verify_samples, eval_set)
+        engines = wanted_format.engines()
+        if gpu is not None:
+            written = write_programs(source, steps, gpu, how, out)
+        else:
+            written = write_graphs(source, graphs, engines, how, out)
+            asked.check_calibration(written, out)
         out.document({"run": str(run), "output": str(output), "artifacts": written})
-        out.next("report", str(output))
+        if engines is not None:
+            engines.conclude(out)
+        if gpu is None:
+            out.next("report", str(output))
 
 
 def _steps(run: Run, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -139,19 +144,3 @@ def _steps(run: Run, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
     if wanted not in (None, (1,)):
         raise InputError(f"{run.path} is a ReLU network: it has no state and runs one pass. Use --timesteps 1.")
     return (1,)
-
-
-def _say_what_is_replaced(output: Path, options: Options, source: Source, out: Output) -> None:
-    """Two runs of one name export to the same files; the second one's user should know."""
-    from tks_edge_runtime.artifact import Artifact, artifact_stem
-    from tks_edge_runtime.errors import ArtifactError
-
-    stem = artifact_stem(source.name, options.timesteps, options.precision, form=options.form, target=options.target)
-    path = output / f"{stem}.onnx"
-    if not path.is_file():
-        return
-    with contextlib.suppress(ArtifactError):
-        if Artifact.open(path).manifest.weights_sha256 != source.weights_sha256:
-            out.console.print(
-                f"{path} was exported from other weights and is replaced (--name keeps both)", markup=False
-            )

@@ -1,0 +1,84 @@
+"""The ONNX files of `tks-edge export`, one after the other, each with its engine where one is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tks_edge.commands.export_rows import artifact_row, show_row
+
+if TYPE_CHECKING:
+    from tks_edge.commands.export_engine import Engines
+    from tks_edge_export import Options, Source
+    from tks_edge_runtime.command import Output
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How files are written, whatever is in them.
+
+    Attributes:
+        folder: where they go.
+        batch_size: N; it is static.
+        input_dtype: of the raw pixels.
+        verify_samples: how many test samples are compared.
+        evaluation_set: whether the test samples are written beside them.
+    """
+
+    folder: Path
+    batch_size: int
+    input_dtype: str
+    verify_samples: int
+    evaluation_set: bool
+
+
+def write_graphs(
+    source: Source, graphs: Sequence[Options], engines: Engines | None, how: Writing, out: Output
+) -> list[dict[str, Any]]:
+    """Lower, compare and write each graph; returns their rows of the JSON document.
+
+    Raises:
+        ExportError: the network cannot be exported so.
+        VerificationError: a graph is not the network.
+    """
+    from tks_edge_export import Exporter, record_evaluation_set
+
+    exporter = Exporter(source, batch_size=how.batch_size, input_dtype=how.input_dtype)
+    evaluation = record_evaluation_set(source.samples, how.folder, write=how.evaluation_set)
+    rows = []
+    for options in graphs:
+        _say_what_is_replaced(how.folder, options, source, out)
+        with out.progress() as bar:
+            what = f"{options.precision} {options.form} T={options.timesteps}: comparing spikes"
+            task = bar.add_task(what, total=min(how.verify_samples, len(source.samples.labels)))
+            exported = exporter.write(
+                options,
+                how.folder,
+                verify_samples=how.verify_samples,
+                evaluation=evaluation,
+                on_progress=lambda done, bar=bar, task=task: bar.update(task, completed=done),  # type: ignore[misc]
+            )
+        rows.append(artifact_row(exported, source))
+        show_row(rows[-1], out)
+        if engines is not None:
+            rows[-1] |= engines.build(exported.artifact, out)
+    return rows
+
+
+def _say_what_is_replaced(output: Path, options: Options, source: Source, out: Output) -> None:
+    """Two runs of one name export to the same files; the second one's user should know."""
+    from tks_edge_runtime.artifact import Artifact, artifact_stem
+    from tks_edge_runtime.errors import ArtifactError
+
+    stem = artifact_stem(source.name, options.timesteps, options.precision, form=options.form, target=options.target)
+    path = output / f"{stem}.onnx"
+    if not path.is_file():
+        return
+    with contextlib.suppress(ArtifactError):
+        if Artifact.open(path).manifest.weights_sha256 != source.weights_sha256:
+            out.console.print(
+                f"{path} was exported from other weights and is replaced (--name keeps both)", markup=False
+            )
