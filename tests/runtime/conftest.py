@@ -34,7 +34,7 @@ from tks_edge_runtime.artifact import (
     Verification,
     artifact_stem,
 )
-from tks_edge_runtime.backends import BACKENDS
+from tks_edge_runtime.backends import BACKENDS, Engine, open_engine
 from tks_edge_runtime.files import sha256_of
 
 Array = npt.NDArray[Any]
@@ -83,6 +83,11 @@ class SpikingArtifact:
 
 
 BuildSpiking = Callable[..., SpikingArtifact]
+
+
+def open_on_one_thread(path: Path, backend: str) -> Engine:
+    """An engine of a backend, on one thread where it computes on threads at all."""
+    return open_engine(path, backend, threads=1 if backend in CPU_BACKENDS else None)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.runtime.conftest import CPU_BACKENDS, Build
+from tests.runtime.conftest import CPU_BACKENDS, Build, open_on_one_thread
 from tks_edge_runtime.artifact import TARGETS
 from tks_edge_runtime.backends import BACKENDS, RunTimes, find_device, foreign_target, open_engine
 from tks_edge_runtime.errors import ArtifactError, InputError, MissingError
@@ -97,7 +97,7 @@ def test_times_of_runs_add_up_where_both_have_them() -> None:
 
 def test_the_time_of_a_run_on_a_host_is_the_librarys_call(build: Build, backend: str) -> None:
     built = build()
-    engine = open_engine(built.path, backend, threads=1)
+    engine = open_on_one_thread(built.path, backend)
     assert engine.times == RunTimes(0)
     start = perf_counter_ns()
     engine.run({"input": built.inputs[:1]})
@@ -112,7 +112,7 @@ def test_a_number_of_threads_below_one_is_refused(build: Build, threads: int, ba
 
 
 def test_ports_are_those_of_the_graph(build: Build, backend: str) -> None:
-    engine = open_engine(build(batch=2).path, backend, threads=1)
+    engine = open_on_one_thread(build(batch=2).path, backend)
     assert [str(port) for port in engine.inputs] == ["input uint8[2, 1, 8, 8]"]
     assert [str(port) for port in engine.outputs] == ["logits float32[2, 4]"]
     engine.close()
@@ -137,7 +137,7 @@ def test_an_engine_describes_itself(build: Build, backend: str) -> None:
     ],
 )
 def test_feeds_that_do_not_fit_never_reach_the_library(build: Build, feeds: dict[str, Array], backend: str) -> None:
-    engine = open_engine(build().path, backend, threads=1)
+    engine = open_on_one_thread(build().path, backend)
     with pytest.raises(InputError, match=r"the graph takes input uint8\[1, 1, 8, 8\]; got "):
         engine.run(feeds)
 
@@ -146,14 +146,14 @@ def test_inputs_that_are_not_contiguous_are_read_right_and_left_alone(build: Bui
     built = build()
     wide = np.repeat(built.inputs[:1], 2, axis=3)[..., ::2]
     before = wide.copy()
-    logits = open_engine(built.path, backend, threads=1).run({"input": wide})["logits"]
+    logits = open_on_one_thread(built.path, backend).run({"input": wide})["logits"]
     np.testing.assert_allclose(logits, built.logits(before), rtol=RTOL, atol=ATOL)
     np.testing.assert_array_equal(wide, before)
 
 
 def test_a_later_run_leaves_earlier_results_alone(build: Build, backend: str) -> None:
     built = build()
-    engine = open_engine(built.path, backend, threads=1)
+    engine = open_on_one_thread(built.path, backend)
     held = [engine.run({"input": image[None]})["logits"] for image in built.inputs]
     kept = [logits.copy() for logits in held]
     held[0][:] = 0
@@ -178,7 +178,7 @@ def test_engines_of_all_backends_take_turns(build: Build, tmp_path: Path) -> Non
 
 def test_an_engine_that_several_threads_call_mixes_nothing_up(build: Build, backend: str) -> None:
     built = build()
-    engine = open_engine(built.path, backend, threads=1)
+    engine = open_on_one_thread(built.path, backend)
     images = [built.inputs[index % len(built.inputs)][None] for index in range(200)]
     with ThreadPoolExecutor(4) as pool:
         logits = list(pool.map(lambda image: engine.run({"input": image})["logits"], images))
@@ -205,7 +205,7 @@ def test_several_inputs_and_outputs_keep_their_names_and_dtypes(save: Callable[.
         ],
         threshold=np.float32(1),
     )
-    engine = open_engine(path, backend, threads=1)
+    engine = open_on_one_thread(path, backend)
     state, current = np.array([[0.5, 1, 0]], np.float32), np.array([[0.5, 1, 4]], np.float32)
     results = engine.run({"current": current, "state.a/b": state})
     expected = {

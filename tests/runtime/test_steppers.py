@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.runtime.conftest import CPU_BACKENDS
+from tests.runtime.conftest import CPU_BACKENDS, open_on_one_thread
 from tks_edge_runtime.backends import Recurrence, Stepper, open_engine
 from tks_edge_runtime.errors import ArtifactError, InputError
 
@@ -67,7 +67,7 @@ def seen(stepper: Stepper, inputs: Sequence[Array]) -> list[float]:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_state_is_carried_on_in_its_own_dtype(save: Save, backend: str, dtype: str) -> None:
     path = (casting_counter if dtype in ("int8", "uint8") else counter)(save, DTYPES[dtype])
-    stepper = open_engine(path, backend, threads=1).stepper(SUM)
+    stepper = open_on_one_thread(path, backend).stepper(SUM)
     inputs = [row.astype(dtype) for row in rows(1, 2, 4, 8, 16)]
     assert seen(stepper, inputs) == [1, 3, 7, 15, 31]
     stepper.reset()
@@ -77,7 +77,7 @@ def test_a_state_is_carried_on_in_its_own_dtype(save: Save, backend: str, dtype:
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int32"])
 def test_a_state_starts_with_what_stands_for_zero_in_it(save: Save, backend: str, dtype: str) -> None:
     path = casting_counter(save, DTYPES[dtype])
-    stepper = open_engine(path, backend, threads=1).stepper([Recurrence("sum", "sum.out", start=100)])
+    stepper = open_on_one_thread(path, backend).stepper([Recurrence("sum", "sum.out", start=100)])
     inputs = [row.astype(dtype) for row in rows(1, 2, 4)]
     for _ in range(3):
         assert seen(stepper, inputs) == [101, 103, 107]
@@ -98,7 +98,7 @@ def casting_counter(save: Save, kind: int) -> Path:
 
 
 def test_steppers_of_one_engine_are_apart_from_each_other_and_from_its_runs(save: Save, backend: str) -> None:
-    engine = open_engine(counter(save), backend, threads=1)
+    engine = open_on_one_thread(counter(save), backend)
     one, other = engine.stepper(SUM), engine.stepper(SUM)
     (ten,) = rows(10)
     for taken in range(1, 6):
@@ -110,7 +110,7 @@ def test_steppers_of_one_engine_are_apart_from_each_other_and_from_its_runs(save
 
 
 def test_what_was_fed_stays_and_is_a_copy(save: Save, backend: str) -> None:
-    stepper = open_engine(counter(save), backend, threads=1).stepper(SUM)
+    stepper = open_on_one_thread(counter(save), backend).stepper(SUM)
     wide = np.repeat(rows(3)[0], 2, axis=1)[:, ::2]
     stepper.feed({"x": wide})
     wide[:] = 0
@@ -119,7 +119,7 @@ def test_what_was_fed_stays_and_is_a_copy(save: Save, backend: str) -> None:
 
 
 def test_results_are_the_callers_own(save: Save, backend: str) -> None:
-    stepper = open_engine(counter(save), backend, threads=1).stepper(SUM)
+    stepper = open_on_one_thread(counter(save), backend).stepper(SUM)
     stepper.feed({"x": rows(1)[0]})
     for _ in range(3):
         stepper.step()["seen"][:] = 99
@@ -134,7 +134,7 @@ def test_states_that_only_move_are_not_mixed_up(save: Save, backend: str) -> Non
         helper.make_node("Identity", ["a"], ["b.out"]),
         helper.make_node("Identity", ["b"], ["late"]),
     ]
-    stepper = open_engine(save(nodes, ports[:3], ports[3:]), backend, threads=1).stepper(
+    stepper = open_on_one_thread(save(nodes, ports[:3], ports[3:]), backend).stepper(
         [Recurrence("a", "a.out"), Recurrence("b", "b.out")]
     )
     for _ in range(2):
@@ -149,7 +149,7 @@ def test_states_that_only_move_are_not_mixed_up(save: Save, backend: str) -> Non
 def test_a_state_is_still_the_old_one_after_the_new_one_was_computed(save: Save, backend: str) -> None:
     ports = [(name, TensorProto.FLOAT, [2, 3]) for name in ("x", "old", "new", "change")]
     nodes = [helper.make_node("Neg", ["x"], ["new"]), helper.make_node("Sub", ["new", "old"], ["change"])]
-    stepper = open_engine(save(nodes, ports[:2], ports[2:]), backend, threads=1).stepper([Recurrence("old", "new")])
+    stepper = open_on_one_thread(save(nodes, ports[:2], ports[2:]), backend).stepper([Recurrence("old", "new")])
     found = []
     for row in rows(-1, -3, -7, -15):
         stepper.feed({"x": row})
@@ -168,7 +168,7 @@ def test_a_state_is_still_the_old_one_after_the_new_one_was_computed(save: Save,
     ],
 )
 def test_feeds_that_do_not_fit_are_refused(save: Save, backend: str, feeds: dict[str, Array]) -> None:
-    stepper = open_engine(counter(save), backend, threads=1).stepper(SUM)
+    stepper = open_on_one_thread(counter(save), backend).stepper(SUM)
     with pytest.raises(InputError, match=r"the graph takes x float32\[2, 3\]; got "):
         stepper.feed(feeds)
 
