@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tks_edge_runtime import device
 from tks_edge_runtime.artifact import find_artifacts
+from tks_edge_runtime.device import facts
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import replacing, write_text
 from tks_edge_runtime.measure import preset_seconds
 from tks_edge_runtime.report import html, markdown
 from tks_edge_runtime.report.collect import Progress, collect
 from tks_edge_runtime.report.conclusion import conclude
-from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, ReportDocument
+from tks_edge_runtime.report.document import SCHEMA_VERSION, ReportDocument
 from tks_edge_runtime.report.plots import draw
 from tks_edge_runtime.report.ranking import ranked
 from tks_edge_runtime.session import DEFAULT_BACKEND
@@ -23,8 +23,9 @@ FILES = ("report.html", "report.json", "report.md", "plots")
 """What a report consists of, in its folder; plots is a folder of PNG and SVG files."""
 
 _TWIN_METHOD = (
-    "The ReLU twin is the same network with ReLU in place of LIF, in one pass. Ratios are of medians from this one "
-    "run, to the fp32 twin where there is one; a verdict is against the twin of the same precision where there is one."
+    "The ReLU twin is the same network with ReLU in place of LIF, in one pass. Ratios are of end-to-end medians from "
+    "this one run, to the fp32 twin where there is one; a verdict is against the twin of the same precision where "
+    "there is one. Where a CUDA graph was on and off, a row is held against the twin that ran as it did."
 )
 _ACCURACY_METHOD = (
     "Accuracy is top-1 over the whole evaluation set, from the very file that was timed, with a 95 % Wilson interval."
@@ -38,8 +39,12 @@ def build_report(
     command: str,
     preset: str = "quick",
     backend: str = DEFAULT_BACKEND,
+    device: str | None = None,
     threads: int | None = None,
+    cuda_graph: bool = False,
+    chosen: str | None = None,
     on_progress: Progress | None = None,
+    on_build: Progress | None = None,
 ) -> ReportDocument:
     """Measure every artifact in `folder` and write the report into the folder `output`.
 
@@ -51,22 +56,29 @@ def build_report(
         command: the command line that the report names as its own.
         preset: how long each artifact is timed, by name; see `tks_edge_runtime.measure.PRESETS`.
         backend: what runs the artifacts.
+        device: where it computes, one of the backend's devices; None for its first.
         threads: threads inside one operator; None leaves the number to the library.
+        cuda_graph: whether each artifact is measured twice, without and with a CUDA graph, in the same run.
+        chosen: a sentence on why this backend and device were chosen, where nobody asked for them by name.
         on_progress: told the stage ("accuracy", "latency") and the fraction of it that is done.
+        on_build: told how far a build is, where the backend builds engines before their first run.
 
     Raises:
-        InputError: no such folder, preset or backend, or `output` is a file.
+        InputError: no such folder, preset, backend or device, no CUDA graphs there, or `output` is a file.
         ArtifactError: an artifact or a file beside it is damaged or missing.
-        MissingError: the backend's library is not installed, or the disk is full.
+        MissingError: the backend's library, its driver or the device is missing, or the disk is full.
     """
     seconds = preset_seconds(preset)
     _check_output(Path(output))
     collection = collect(
         find_artifacts(folder),
         backend=backend,
+        device=device,
         threads=threads,
+        cuda_graph=cuda_graph,
         seconds=seconds,
         on_progress=on_progress or (lambda _stage, _fraction: None),
+        on_build=on_build,
     )
     rows = ranked(collection.rows)
     document = ReportDocument(
@@ -76,9 +88,9 @@ def build_report(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         preset=preset,
         seconds=seconds,
-        method=(*collection.method, _ACCURACY_METHOD, _TWIN_METHOD),
-        machine=device.facts(),
-        backend=Backend(backend, threads, collection.description),
+        method=(*([f"{chosen}."] if chosen else []), *collection.method, _ACCURACY_METHOD, _TWIN_METHOD),
+        machine=facts(),
+        backend=collection.backend,
         device_state=collection.states,
         conclusions=conclude(rows),
         rows=rows,

@@ -9,13 +9,14 @@ from tks_edge_runtime.report.columns import columns_of
 from tks_edge_runtime.report.document import ReportDocument
 from tks_edge_runtime.report.facts import fact_table, state_table
 from tks_edge_runtime.report.plot_forms import Plot
+from tks_edge_runtime.report.wording import unstable_rows
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 
 
 def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
     """The document as GitHub-flavoured Markdown; `plots` are linked as `plots/<name>.png`."""
-    parts = ["# Latency against accuracy", _conclusions(document)]
+    parts = ["# Latency against accuracy", _unstable(document), _conclusions(document)]
     parts += [f"![{_text(plot.description)}](plots/{plot.name}.png)" for plot in plots]
     parts += ["## Every artifact", _table(document), _remarks(document)]
     parts += ["## How it was measured", "\n".join(f"- {_text(sentence)}" for sentence in document.method)]
@@ -26,6 +27,11 @@ def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
     # Four-space indentation: a code block that no name inside it can end.
     parts += ["## Made with", f"{_text(version)}, {document.created}:", f"    {_one_line(document.command)}"]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _unstable(document: ReportDocument) -> str:
+    sentence = unstable_rows(document)
+    return f"**{_text(sentence)}**" if sentence is not None else ""
 
 
 def _conclusions(document: ReportDocument) -> str:
@@ -43,8 +49,8 @@ def _table(document: ReportDocument) -> str:
 
 
 def _remarks(document: ReportDocument) -> str:
-    found = [(row.file, text) for row in document.rows for text in (*row.warnings, *filter(None, [row.reason]))]
-    return "\n".join(f"- {_text(file)}: {_text(text)}" for file, text in found)
+    found = [(row.label, text) for row in document.rows for text in (*row.warnings, *filter(None, [row.reason]))]
+    return "\n".join(f"- {_text(label)}: {_text(text)}" for label, text in found)
 
 
 def _grid(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[bool] = ()) -> str:

@@ -88,6 +88,9 @@ def test_each_artifact_is_a_row_with_what_was_measured(folder: Path) -> None:
         assert row.accuracy.total == SAMPLES
         assert row.latency is not None
         assert row.latency.n == len(row.trace_ms)
+        assert row.compute is not None
+        assert row.compute.p50 <= row.latency.p50
+        assert (row.device, row.cuda_graph, row.energy) == ("cpu", None, ())
         assert row.self_test is not None
         assert row.self_test.passed
     full = document.rows[2]
@@ -106,7 +109,7 @@ def test_it_is_written_with_its_method_and_device_state(folder: Path, backend: s
     written = json.loads((folder.parent / "report" / "report.json").read_text(encoding="utf-8"))
     assert written == document.to_dict()
     jsonschema.validate(written, schema())
-    assert (written["backend"]["name"], written["backend"]["threads"]) == (backend, 1)
+    assert [written["backend"][name] for name in ("name", "device", "threads")] == [backend, "cpu", 1]
     assert {row["backend"] for row in written["rows"]} == {backend}
     assert [row.recommended for row in document.rows] == [False, False, True, False]
     assert written["method"]
@@ -228,7 +231,7 @@ def test_the_command_prints_one_json_document_without_traces(folder: Path) -> No
     assert code == 0, stderr
     document = json.loads(stdout)
     jsonschema.validate(document, schema())
-    assert "trace_ms" not in document["rows"][0]
+    assert document["rows"][0]["traces"] is None
     assert document["command"].endswith(
         f"report {folder} --output '{output}' --preset quick --backend onnxruntime --threads 1"
     )
