@@ -14,8 +14,8 @@ from tks_edge_runtime.report.document import Row
 class Column:
     """One column: its key, header, what it means, how a row's cell is written, and whether it holds numbers.
 
-    `width` is the narrowest terminal, in characters, that shows it; None: never on a terminal. A column with a `usual`
-    cell is left out where every row has it. `e2e` in a header is end to end.
+    `width` is the narrowest terminal, in characters, that shows it where there is room; None: never on a terminal. A
+    column with a `usual` cell is left out where every row has it. `e2e` in a header is end to end.
     """
 
     key: str
@@ -94,7 +94,7 @@ COLUMNS = (
         width=0,
         usual=STATIC,
     ),
-    Column("device", "device", "Where it computed.", lambda row: row.device, numeric=False, width=0, usual="cpu"),
+    Column("device", "device", "Where it computed.", lambda row: row.device, numeric=False, width=100, usual="cpu"),
     Column(
         "cuda_graph",
         "CUDA graph",

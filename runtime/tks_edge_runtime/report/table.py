@@ -15,8 +15,9 @@ from tks_edge_runtime.report.columns import Column, columns_of
 from tks_edge_runtime.report.document import FAILED, ReportDocument, Row
 from tks_edge_runtime.report.wording import unstable_rows
 
-_LEAST_NAME = 8
-_GAP = 1
+_LEAST_NAME, _FAIR_NAME = 8, 16
+_GAP, _EDGE = 2, 1
+"""What a column takes beside its texts, and the table beside its columns."""
 
 
 def print_report(document: ReportDocument, console: Console) -> None:
@@ -38,15 +39,11 @@ def print_report(document: ReportDocument, console: Console) -> None:
 
 def _print_table(rows: tuple[Row, ...], console: Console) -> None:
     """Each row on one line: a name that does not fit is cut in its middle, and given in full below."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, _GAP, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     columns = _fitting(rows, console.width)
     cells = {column.key: [column.cell(row) for row in rows] for column in columns}
-    room = console.width - sum(
-        _width(column, cells[column.key]) + _GAP for column in columns if column.key not in ("name", "marks")
-    )
-    # Of the notes, only the words have to fit.
-    notes = max(len(word) for text in ("notes", *cells["marks"]) for word in text.split())
-    short = shortened(cells["name"], max(_LEAST_NAME, room - notes - _GAP))
+    rest = _EDGE + sum(_width(column, cells[column.key]) + _GAP for column in columns if column.key != "name")
+    short = shortened(cells["name"], max(_LEAST_NAME, console.width - rest - _GAP))
     cells["name"] = [short[name] for name in cells["name"]]
     for column in columns:
         justify: JustifyMethod = "right" if column.numeric else "left"
@@ -61,12 +58,18 @@ def _print_table(rows: tuple[Row, ...], console: Console) -> None:
 
 
 def _fitting(rows: tuple[Row, ...], width: int) -> list[Column]:
-    """The columns for a terminal of this width: what is not usual takes the room of what there would be room for."""
+    """The columns for a terminal of this width, in their order: those with a small `width` of their own go first."""
     shown = columns_of(rows)
-    room = width - sum(
-        _width(column, [column.cell(row) for row in rows]) for column in shown if column.usual is not None
-    )
-    return [column for column in shown if column.width is not None and (column.width <= room or column.width == 0)]
+    chosen: set[str] = set()
+    room = width - _EDGE
+    for column in sorted(shown, key=lambda column: column.width or 0):
+        takes = _width(column, [column.cell(row) for row in rows]) + _GAP
+        if column.key == "name":
+            takes = min(takes, _FAIR_NAME + _GAP)
+        if column.width == 0 or (column.width is not None and column.width <= width and takes <= room):
+            chosen.add(column.key)
+            room -= takes
+    return [column for column in shown if column.key in chosen]
 
 
 def _header(column: Column, cells: Sequence[str]) -> str:
