@@ -153,7 +153,8 @@ def _resampled_medians(trace: Array, generator: np.random.Generator) -> Array:
     levels = np.unique(np.quantile(trace, np.linspace(0, 1, _LEVELS + 1), method="inverted_cdf"))
     counts = np.stack([np.bincount(np.searchsorted(levels, piece), minlength=len(levels)) for piece in pieces])
     drawn = generator.multinomial(len(pieces), np.full(len(pieces), 1 / len(pieces)), size=_RESAMPLES)
-    below = np.cumsum(drawn @ counts, axis=1)
+    # As floating-point numbers, which hold these counts exactly: NumPy multiplies integers many times slower.
+    below = np.cumsum(drawn.astype(np.float64) @ counts.astype(np.float64), axis=1)
     lower, upper = (np.argmax(below > place[:, None], axis=1) for place in ((below[:, -1] - 1) // 2, below[:, -1] // 2))
     medians: Array = (levels[lower] + levels[upper]) / 2
     return medians

@@ -53,11 +53,11 @@ def image(tmp_path: Path) -> Path:
 def test_help_names_every_command() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
-    for command in ("run", "profile", "report", "info", "doctor"):
+    for command in ("run", "profile", "report", "compare", "info", "doctor"):
         assert f" {command} " in result.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "profile", "info", "doctor"])
+@pytest.mark.parametrize("command", ["run", "profile", "compare", "info", "doctor"])
 def test_every_command_has_json_and_debug(command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
@@ -73,7 +73,7 @@ def test_another_app_gets_the_verbs_that_need_no_torch() -> None:
     app = Typer()
     cli.register(app)
     names = {info.callback.__name__ for info in app.registered_commands if info.callback is not None}
-    assert names == {"run", "profile", "report", "doctor"}
+    assert names == {"run", "profile", "report", "compare", "doctor"}
 
 
 def test_the_help_of_options_says_what_is_there() -> None:
