@@ -58,6 +58,16 @@ def trace_of(nanoseconds: array[int], runs: int) -> Trace | None:
 
 
 @dataclass(frozen=True)
+class PackedTraces:
+    """Every timed run, in order, as `traces.pack` packs it; None for what was not timed."""
+
+    e2e: str
+    compute: str | None = None
+    enqueue: str | None = None
+    copies: str | None = None
+
+
+@dataclass(frozen=True)
 class Measurement:
     """The latency of one session.
 
@@ -90,28 +100,28 @@ class Measurement:
     warnings: tuple[str, ...]
     unstable: bool
 
-    def traces(self) -> dict[str, str | None]:
-        """Every trace, packed, by what was timed: `e2e`, `compute`, `enqueue`, `copies`; None for what was not."""
-        parts = {name: getattr(self, name) for name in ("compute", "enqueue", "copies")}
-        return {
-            "e2e": pack(self.trace_ms),
-            **{name: pack(part.ms) if part is not None else None for name, part in parts.items()},
-        }
+    def traces(self) -> PackedTraces:
+        """Every trace, packed."""
+        compute, enqueue, copies = (
+            None if part is None else pack(part.ms) for part in (self.compute, self.enqueue, self.copies)
+        )
+        return PackedTraces(pack(self.trace_ms), compute, enqueue, copies)
 
     def to_dict(self, include_trace: bool) -> dict[str, Any]:
         """Return the fields by name, for JSON, parts as their summaries; `traces`, packed, only where asked for."""
-        document: dict[str, Any] = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Trace):
-                value = value.summary
-            if field.name != "trace_ms":
-                document[field.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
-        document["energy"] = [dataclasses.asdict(use) for use in self.energy]
-        document["warnings"] = list(self.warnings)
-        if include_trace:
-            document["traces"] = self.traces()
-        return document
+        parts = {name: getattr(self, name) for name in ("compute", "enqueue", "copies")}
+        document: dict[str, Any] = {
+            "summary": dataclasses.asdict(self.summary),
+            **{name: None if part is None else dataclasses.asdict(part.summary) for name, part in parts.items()},
+            "cpu_ms": self.cpu_ms,
+            "cpu_ms_min": self.cpu_ms_min,
+            "energy": [dataclasses.asdict(use) for use in self.energy],
+            "cold_start": dataclasses.asdict(self.cold_start),
+            "warm_up": dataclasses.asdict(self.warm_up),
+            "warnings": list(self.warnings),
+            "unstable": self.unstable,
+        }
+        return {**document, "traces": dataclasses.asdict(self.traces())} if include_trace else document
 
 
 def doubts(

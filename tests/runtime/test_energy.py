@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -23,7 +23,10 @@ class FakeSource:
 class FakeMeter:
     """Counts what the clock's sessions took and `idle` W on top; `noise` adds to what each reading rises by, in J."""
 
-    sources = (FakeSource("vdd_in", "module rail VDD_IN, not wall"), FakeSource("mute", "a rail that cannot be read"))
+    sources: tuple[FakeSource, ...] = (
+        FakeSource("vdd_in", "module rail VDD_IN, not wall"),
+        FakeSource("mute", "a rail that cannot be read"),
+    )
 
     def __init__(self, clock: Clock, idle: float, noise: float = 0.0) -> None:  # noqa: F811
         self.asked: list[tuple[int, float]] = []
@@ -43,7 +46,8 @@ class FakeMeter:
 
 
 def run(meter: FakeMeter | None, *sessions: FakeSession, seconds: float = 3.0) -> list[Measurement]:
-    return measure(cast(list[Session], list(sessions)), [[0]] * len(sessions), seconds=seconds, energy=meter)
+    batches: Any = [[0]] * len(sessions)
+    return measure(cast(list[Session], list(sessions)), batches, seconds=seconds, energy=meter)
 
 
 def only(measured: Measurement) -> EnergyUse:
@@ -58,7 +62,8 @@ def test_each_session_gets_the_energy_of_its_own_blocks_less_idling(clock: Clock
     assert (use.source, use.label) == ("vdd_in", "module rail VDD_IN, not wall")
     assert use.mj == pytest.approx(5.0 * 10)
     assert only(hungry).mj == pytest.approx(8.0 * 20)
-    assert (use.watts, use.idle_watts) == (pytest.approx(7.0), 2.0)
+    assert use.watts == pytest.approx(7.0)
+    assert use.idle_watts == 2.0
     assert use.spread_mj == pytest.approx(0, abs=1e-6)
     assert use.blocks == 3.0 / BLOCK_SECONDS
     assert not any("energy" in warning for warning in frugal.warnings)

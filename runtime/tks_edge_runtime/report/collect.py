@@ -13,7 +13,7 @@ from tks_edge_runtime.energy import machine_meter
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.measure import input_batches, measure, method_text
 from tks_edge_runtime.measurement import Measurement
-from tks_edge_runtime.report.document import FAILED, OK, Backend, DeviceStates, Row, Traces
+from tks_edge_runtime.report.document import FAILED, OK, Backend, DeviceStates, Row
 from tks_edge_runtime.report.ranking import measured
 from tks_edge_runtime.session import Session, load
 
@@ -176,13 +176,16 @@ def _timed(
 
 
 def _with_latency(row: Row, measurement: Measurement) -> Row:
+    compute, enqueue, copies = (
+        None if part is None else part.summary
+        for part in (measurement.compute, measurement.enqueue, measurement.copies)
+    )
     return replace(
         row,
         latency=measurement.summary,
-        **{
-            name: part.summary if (part := getattr(measurement, name)) is not None else None
-            for name in ("compute", "enqueue", "copies")
-        },
+        compute=compute,
+        enqueue=enqueue,
+        copies=copies,
         cpu_ms=measurement.cpu_ms,
         cpu_ms_min=measurement.cpu_ms_min,
         energy=measurement.energy,
@@ -190,5 +193,5 @@ def _with_latency(row: Row, measurement: Measurement) -> Row:
         warm_up=measurement.warm_up,
         warnings=(*row.warnings, *measurement.warnings),
         unstable=measurement.unstable,
-        traces=Traces(**measurement.traces()),
+        traces=measurement.traces(),
     )

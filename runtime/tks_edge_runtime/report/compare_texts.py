@@ -206,7 +206,6 @@ def _pair_document(pair: Pair, source: str | None) -> dict[str, Any]:
 
 
 def _row_document(row: Row) -> dict[str, Any]:
-    kept = ("file", "sha256", "status", "unstable", "accuracy", "latency", "compute")
-    document = {name: getattr(row, name) for name in kept}
-    plain = {name: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for name, v in document.items()}
-    return {**plain, "energy": [dataclasses.asdict(use) for use in row.energy]}
+    kept = ("file", "sha256", "status", "unstable", "accuracy", "latency", "compute", "energy")
+    document = dataclasses.asdict(dataclasses.replace(row, traces=None))
+    return {name: document[name] for name in kept}

@@ -15,7 +15,7 @@ from typing import Any
 
 from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, variant
 from tks_edge_runtime.energy import EnergyUse
-from tks_edge_runtime.measurement import ColdStart, WarmUp
+from tks_edge_runtime.measurement import ColdStart, PackedTraces, WarmUp
 from tks_edge_runtime.session import SelfTest
 from tks_edge_runtime.statistics import LatencySummary
 from tks_edge_runtime.traces import unpack
@@ -51,16 +51,6 @@ class MeasuredAccuracy:
         """Whether the interval of the difference holds 0."""
         low, high = self.difference(other)
         return low <= 0 <= high
-
-
-@dataclass(frozen=True)
-class Traces:
-    """Every timed run of a row, in order, packed as `traces.pack` does; None for what was not timed."""
-
-    e2e: str
-    compute: str | None = None
-    enqueue: str | None = None
-    copies: str | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +107,7 @@ class Row:
     recommended: bool = False
     warnings: tuple[str, ...] = ()
     unstable: bool = False
-    traces: Traces | None = None
+    traces: PackedTraces | None = None
 
     @property
     def key(self) -> tuple[str, bool | None]:

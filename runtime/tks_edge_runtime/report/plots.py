@@ -101,7 +101,7 @@ def _accuracy_latency(series: Sequence[Series]) -> Figure:
         handles.append(Line2D([], [], **STAIRS, label="front"))
     if any(row.unstable for _, row in shown):
         handles.append(cross_handle())
-    axes.set_xlabel("end-to-end latency, ms: median, bar to p90")
+    axes.set_xlabel("e2e latency, ms: median, bar to p90")
     axes.set_ylabel("accuracy, %, with 95 % interval")
     legend(figure, handles)
     _name_points(figure, axes, [row for _, row in shown])
@@ -212,7 +212,7 @@ def _over_timesteps(series: Sequence[Series], bar: Callable[[Row], tuple[float, 
     axes.set_xlabel("timesteps T")
     if bar is _latency_bar:
         axes.set_ylim(bottom=0)
-        axes.set_ylabel("end-to-end latency, ms: median, bar to p90")
+        axes.set_ylabel("e2e latency, ms: median, bar to p90")
     else:
         axes.set_ylabel("accuracy, %, with 95 % interval")
     handles = [handle_of(one, line=True) for one in shown]
@@ -244,7 +244,7 @@ def _distributions(series: Sequence[Series]) -> Figure:
     axes.tick_params(axis="y", length=0, labelsize=_FONT - 2 if several else _FONT)
     axes.set_ylim(-0.4, len(shown))
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("end-to-end latency, ms, of every timed run")
+    axes.set_xlabel("e2e latency, ms, of every timed run")
     legend(figure, [Line2D([], [], label=label, **_mark(marker)) for marker, label in _MARKS.values()], columns=4)
     return figure
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from tks_edge_runtime.artifact import GENERIC, STATIC, STEP, Accuracy, EvaluationSpec, artifact_stem
 from tks_edge_runtime.energy import EnergyUse
-from tks_edge_runtime.measurement import ColdStart, WarmUp
+from tks_edge_runtime.measurement import ColdStart, PackedTraces, WarmUp
 from tks_edge_runtime.report.conclusion import conclude
-from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument, Row, Traces
+from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument, Row
 from tks_edge_runtime.report.ranking import measured, ranked
 from tks_edge_runtime.session import SelfTest
 from tks_edge_runtime.statistics import summarize
@@ -73,7 +73,7 @@ def row(timesteps: int, correct: int | None, median: float, *, total: int = 597,
         "cpu_ms_min": median,
         "cold_start": ColdStart(12.5, 3.25),
         "warm_up": WarmUp(1.2, 900, steady=True),
-        "traces": Traces(pack(latencies), pack(compute)),
+        "traces": PackedTraces(pack(latencies), pack(compute)),
     }
     return Row(**{**given, **fields})
 
