@@ -160,17 +160,17 @@ def _step_by_step(group: tuple[Row, ...]) -> list[str]:
 
 
 def _energy(row: Row, train: Row | None, rival: Row | None) -> list[str]:
-    """What the recommended row takes in energy, by each source, against T_train and the ReLU twin."""
-    found = []
-    for use in row.energy:
-        others = [
-            f"{energy(its)} mJ {name}"
-            for other, name in ((train, f"at T={row.train_timesteps}"), (rival, "for the ReLU twin"))
-            if other is not None and other is not row and (its := other.energy_by(use.source)) is not None
-        ]
-        against = f", against {' and '.join(others)}" if others else ""
-        found.append(f"Energy {energy(use)} mJ ({use.label}; idle subtracted){against}.")
-    return found
+    """What the recommended row takes in energy, by its first source, against T_train and the ReLU twin."""
+    use = row.energy[0] if row.energy else None
+    if use is None or use.mj <= 0:
+        return []
+    others = [
+        f"{energy(its)} mJ {name}"
+        for other, name in ((train, f"at T={row.train_timesteps}"), (rival, "for the ReLU twin"))
+        if other is not None and other is not row and (its := other.energy_by(use.source)) is not None and its.mj > 0
+    ]
+    against = f", against {' and '.join(others)}" if others else ""
+    return [f"Energy {energy(use)} mJ ({use.label}; idle subtracted){against}."]
 
 
 def _faster(relative: float, than: str = "") -> str:

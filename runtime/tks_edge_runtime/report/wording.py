@@ -33,7 +33,8 @@ def energy(use: EnergyUse | None) -> str:
     if use is None:
         return NONE
     spread = "" if use.spread_mj is None else f" ±{milliseconds(use.spread_mj)}"
-    return f"{'-' if use.mj < 0 else ''}{milliseconds(abs(use.mj))}{spread}"
+    text = milliseconds(abs(use.mj))
+    return f"{'-' if use.mj < 0 and float(text) else ''}{text}{spread}"
 
 
 def percent(value: float | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from tests.runtime.report.example import document, failed, on_a_gpu, row, side_by_side, sweep, twin
@@ -170,3 +172,5 @@ def test_energy_is_stated_with_its_source_and_against_t_train_and_the_twin() -> 
         "1.00 ±0.100 mJ for the ReLU twin." in found
     )
     assert "Energy" not in text(sweep())
+    lost = [dataclasses.replace(r, energy=(dataclasses.replace(r.energy[0], mj=-0.1),)) for r in on_a_gpu()]
+    assert "Energy" not in text(lost)
