@@ -55,7 +55,7 @@ ONLY_THERE = {
     "polygraphy": {"engine_build/builder.py"},
     "PIL": {"images.py"},
     "jinja2": {"report/html.py"},
-    "matplotlib": {"report/plots.py", "report/plot_forms.py"},
+    "matplotlib": {"report/plots.py", "report/plot_forms.py", "report/plot_parts.py"},
 }
 """In the runtime, a library that not every command needs has its place."""
 

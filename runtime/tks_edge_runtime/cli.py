@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tks_edge_runtime.commands.build import build
+from tks_edge_runtime.commands.compare import compare
 from tks_edge_runtime.commands.doctor import doctor
 from tks_edge_runtime.commands.info import info
 from tks_edge_runtime.commands.profile import profile
@@ -18,8 +19,8 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
 
 
 def register(other: typer.Typer) -> None:
-    """Add the verbs that need no torch to a command line: `build`, `run`, `profile`, `report` and `doctor`."""
-    for command in (build, run, profile, report, doctor):
+    """Add the verbs that need no torch: `build`, `run`, `profile`, `report`, `compare` and `doctor`."""
+    for command in (build, run, profile, report, compare, doctor):
         other.command()(command)
 
 

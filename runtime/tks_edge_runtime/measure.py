@@ -8,42 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from time import perf_counter_ns, process_time_ns
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tks_edge_runtime.artifact import STEP, Artifact
+from tks_edge_runtime.artifact import Artifact
 from tks_edge_runtime.device import Sampler, instabilities
-from tks_edge_runtime.errors import ArtifactError, InputError, unknown
-from tks_edge_runtime.measurement import ColdStart, Measurement, WarmUp, doubts
+from tks_edge_runtime.energy import EnergyLog, EnergyMeter
+from tks_edge_runtime.errors import ArtifactError, InputError
+from tks_edge_runtime.measurement import Measurement
+from tks_edge_runtime.method import block_seconds, idle_seconds, method_text, warm_up_plan
+from tks_edge_runtime.presets import PRESETS, least_runs, preset_seconds
+from tks_edge_runtime.runner import Runner
 from tks_edge_runtime.session import Session
-from tks_edge_runtime.statistics import needed, summarize
 
 Array = npt.NDArray[Any]
 Progress = Callable[[float], None]
 
-PRESETS = {"quick": 3.0, "standard": 10.0, "long": 60.0, "mlperf": 600.0}
-"""Seconds of timed inference for each artifact, by name."""
-
-_WARM_UP_SECONDS = 0.2
-_WARM_UP_RUNS = 10
-_WARM_UP_LIMIT = 30.0
-_WINDOW_SECONDS = 1.0
-_STEADY = 0.02
-_BLOCK_SECONDS = 0.1
-
-
-def preset_seconds(name: str) -> float:
-    """Look up how long a preset measures each artifact, in s; InputError with the closest name for an unknown one."""
-    if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
-    return PRESETS[name]
+__all__ = ["PRESETS", "Progress", "input_batches", "measure", "method_text", "preset_seconds"]
 
 
 def input_batches(session: Session, count: int = 32) -> list[Array]:
@@ -75,15 +61,18 @@ def measure(
     seconds: float,
     on_progress: Progress | None = None,
     sampler: Sampler | None = None,
+    energy: EnergyMeter | None = None,
 ) -> list[Measurement]:
     """Measure the latency of several sessions in turns, so that heat and neighbours favour none of them.
 
     Args:
         sessions: what is measured.
         batches: for each session, real batches to rotate through (`input_batches`).
-        seconds: how long each session is timed, in s; its warm-up comes on top.
+        seconds: how long each session is timed, in s; its warm-up comes on top. From the time of the `mlperf` preset
+            on, each is timed for longer where it would otherwise have fewer runs than LoadGen asks for.
         on_progress: told the fraction that is done, 0 to 1.
         sampler: a running sampler of the device's state; without one, one of its own runs for this measurement.
+        energy: an entered meter, which is read around each block; None measures no energy.
 
     Returns:
         one measurement for each session, in their order.
@@ -93,114 +82,39 @@ def measure(
     """
     if not sessions or len(sessions) != len(batches) or not all(batches) or not seconds > 0:
         raise InputError("nothing to measure: give sessions, real batches for each, and a time greater than 0 s.")
+    if energy is not None and not energy.sources:
+        energy = None
     with contextlib.ExitStack() as stack:
         watcher = stack.enter_context(Sampler()) if sampler is None else sampler
         stack.enter_context(_no_garbage_collection())
-        crowded = len(sessions) > 1
-        runners = [_Runner(session, rotation, crowded) for session, rotation in zip(sessions, batches, strict=True)]
+        idle = {} if energy is None else energy.mean_watts(idle_seconds(seconds))
+        runners = [
+            Runner(session, rotation, EnergyLog(energy, idle), crowded=len(sessions) > 1)
+            for session, rotation in zip(sessions, batches, strict=True)
+        ]
         progress = _Steps(on_progress, len(runners))
         for runner in runners:
-            runner.warm_up(seconds)
+            runner.warm_up(*warm_up_plan(seconds))
             progress.warmed_up()
         start = time.time()
         watcher.snapshot()
-        _take_turns(runners, seconds, progress)
+        _take_turns(runners, seconds, block_seconds(seconds, energy), progress)
         watcher.snapshot()
         troubles = instabilities(watcher.between(start, time.time()))
     return [runner.measurement(troubles) for runner in runners]
 
 
-def _warm_up_plan(seconds: float) -> tuple[float, float]:
-    """The most that a warm-up lasts and how long its windows are, in s, before a measurement of `seconds`.
-
-    They are 30 s and 1 s from the standard preset on. A shorter measurement, as in a quick report of many artifacts, is
-    never warmed up for longer than it lasts itself, in windows of a sixth of that.
-    """
-    if seconds >= PRESETS["standard"]:
-        return _WARM_UP_LIMIT, _WINDOW_SECONDS
-    return seconds, min(_WINDOW_SECONDS, seconds / 6)
-
-
-def _take_turns(runners: Sequence[_Runner], seconds: float, progress: _Steps) -> None:
+def _take_turns(runners: Sequence[Runner], seconds: float, least_block: float, progress: _Steps) -> None:
     """Time every runner for `seconds`, one block each in the order A B C, then C B A, and so on."""
-    block = max(_BLOCK_SECONDS, *(runner.typical_seconds for runner in runners))
+    block = max(least_block, *(runner.typical_seconds for runner in runners))
     rounds = max(2, math.ceil(seconds / block))
     rounds += rounds % 2
-    for turn in range(rounds):
+    turn = 0
+    while turn < rounds or min(runner.runs for runner in runners) < least_runs(seconds):
         for runner in runners if turn % 2 == 0 else reversed(runners):
             runner.time_block(min(block, seconds / rounds))
-        progress.measured((turn + 1) / rounds)
-
-
-class _Runner:
-    """One session with its rotation of inputs, and what was recorded of it; `crowded`: it takes turns with others."""
-
-    def __init__(self, session: Session, batches: Sequence[Array], crowded: bool) -> None:
-        self._session = session
-        self._crowded = crowded
-        self._batches = itertools.cycle(batches)
-        self._trace_ns: list[int] = []
-        self._blocks: list[tuple[int, int]] = []
-        self._warm_up = WarmUp(0.0, 0, steady=False)
-        self.typical_seconds = 0.0
-
-    def _run(self) -> int:
-        """Run the next input, and return what it took in ns."""
-        batch = next(self._batches)
-        start = perf_counter_ns()
-        self._session.run_batch(batch)
-        return perf_counter_ns() - start
-
-    def warm_up(self, seconds: float) -> None:
-        """Run until the medians of two consecutive windows differ by less than 2 %, for a measurement of `seconds`.
-
-        At least 200 ms and 10 runs come before the windows; `_warm_up_plan` says how long these are, and when the
-        search ends.
-        """
-        limit, window = _warm_up_plan(seconds)
-        start = perf_counter_ns()
-        durations = self._runs_for(min(_WARM_UP_SECONDS, limit), at_least=_WARM_UP_RUNS)
-        runs, previous, steady = len(durations), math.inf, False
-        while not steady and (perf_counter_ns() - start) / 1e9 < limit:
-            durations = self._runs_for(window, at_least=1)
-            runs += len(durations)
-            median = float(np.median(durations))
-            steady, previous = abs(median - previous) < _STEADY * previous < math.inf, median
-        self.typical_seconds = float(np.median(durations)) / 1e9
-        self._warm_up = WarmUp((perf_counter_ns() - start) / 1e9, runs, steady)
-
-    def _runs_for(self, seconds: float, *, at_least: int) -> list[int]:
-        """Run for a time and a number of runs, and return what each took in ns."""
-        end = perf_counter_ns() + int(seconds * 1e9)
-        durations: list[int] = []
-        while len(durations) < at_least or perf_counter_ns() < end:
-            durations.append(self._run())
-        return durations
-
-    def time_block(self, seconds: float) -> None:
-        """Time runs for `seconds`; after others, one untimed run first refills the caches."""
-        if self._crowded:
-            self._run()
-        cpu = process_time_ns()
-        durations = self._runs_for(seconds, at_least=1)
-        self._blocks.append((process_time_ns() - cpu, len(durations)))
-        self._trace_ns += durations
-
-    def measurement(self, troubles: Sequence[str]) -> Measurement:
-        """Put together what was recorded, and what happened to the machine meanwhile."""
-        trace = tuple(duration / 1e6 for duration in self._trace_ns)
-        summary = summarize(trace)
-        spinning_together = self._crowded and self._session.describe().get("spinning") == "on"
-        return Measurement(
-            summary=summary,
-            trace_ms=trace,
-            cpu_ms=sum(cpu for cpu, _ in self._blocks) / len(trace) / 1e6,
-            cpu_ms_min=min(cpu / runs for cpu, runs in self._blocks) / 1e6,
-            cold_start=ColdStart(self._session.load_ms, self._session.first_ms),
-            warm_up=self._warm_up,
-            warnings=(*troubles, *doubts(summary, self._warm_up, spinning_together=spinning_together)),
-            unstable=bool(troubles),
-        )
+        turn += 1
+        progress.measured(min(1.0, turn / rounds))
 
 
 class _Steps:
@@ -230,50 +144,3 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def method_text(sessions: Sequence[Session], seconds: float) -> list[str]:
-    """Say in sentences how `measure` measured these sessions, for a report.
-
-    Args:
-        sessions: what was measured.
-        seconds: the time for each, in s.
-    """
-    sizes = sorted({session.manifest.input.shape[0] for session in sessions})
-    engines = sorted({_engine_text(session.describe()) for session in sessions})
-    limit, window = _warm_up_plan(seconds)
-    kind = "Warm-up" if limit == _WARM_UP_LIMIT else "Warm-up, shortened because the measurement is short"
-    needs = ", ".join(f"p{p:g} needs {needed(p)}" for p in (90, 95, 99, 99.9))
-    block = f"blocks of about {_BLOCK_SECONDS * 1000:.0f} ms (or one run, where that is longer)"
-    turns = (
-        f"The {len(sessions)} artifacts took turns in one process, in the order A B B A, in {block}; the first run of "
-        "each block was not timed, since it pays for the caches that the others used."
-        if len(sessions) > 1
-        else "The artifact ran alone."
-    )
-    steps = (
-        ["A step graph ran all its timesteps for each inference, from rest, its states staying where it computes."]
-        if any(session.manifest.form == STEP for session in sessions)
-        else []
-    )
-    return [
-        f"Single stream: one batch of {' or '.join(map(str, sizes))} at a time, the next one after the previous "
-        "logits were on the host. Timed was wall time from the input array on the host to the logits on the host.",
-        *steps,
-        f"Engine: {'; '.join(engines)}.",
-        f"{kind}: at least {_WARM_UP_SECONDS * 1000:.0f} ms and {_WARM_UP_RUNS} runs, then until the medians of two "
-        f"consecutive windows of {window:g} s differed by less than {_STEADY:.0%}, at most {limit:g} s. Loading and "
-        "the first inference are given apart.",
-        f"{turns} Each was timed for about {seconds:g} s, on real samples in rotation, Python's garbage "
-        "collector off. No outlier was removed.",
-        "CPU time is that of the whole process, all threads together, per run: the mean, and the least of all blocks.",
-        f"A percentile is given where there are enough samples for it (MLPerf LoadGen's early-stopping rule at 99 % "
-        f"confidence): {needs}.",
-    ]
-
-
-def _engine_text(description: dict[str, str]) -> str:
-    spinning = f", spinning {description['spinning']}" if "spinning" in description else ""
-    precision = f" in {description['inference_precision']}" if "inference_precision" in description else ""
-    library = f"{description['library']} {description['version']} on {description['device']}{precision}"
-    return f"{library}, threads: {description['threads']}{spinning}"

@@ -88,6 +88,7 @@ def load(
     start = perf_counter_ns()
     artifact = Artifact.open(path)
     timesteps = _timesteps(artifact, steps)
+    build = _BuildClock(on_build)
     engine = open_engine(
         artifact.path,
         backend,
@@ -95,10 +96,32 @@ def load(
         threads=threads,
         spinning=spinning,
         cuda_graph=cuda_graph,
-        on_build=on_build,
+        on_build=build,
     )
     load_ms = (perf_counter_ns() - start) / 1e6
-    return Session(artifact, engine, backend=backend, device=device, timesteps=timesteps, load_ms=load_ms)
+    return Session(
+        artifact, engine, backend=backend, device=device, timesteps=timesteps, load_ms=load_ms, build_ms=build.ms
+    )
+
+
+class _BuildClock:
+    """Hears how far a build is, passes it on, and keeps the time from the first word of it to the last.
+
+    Attributes:
+        ms: that time, in ms; None while nothing was heard.
+    """
+
+    def __init__(self, then: BuildProgress | None) -> None:
+        self.ms: float | None = None
+        self._then = then
+        self._start = 0
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        if self.ms is None:
+            self._start = perf_counter_ns()
+        self.ms = (perf_counter_ns() - self._start) / 1e6
+        if self._then is not None:
+            self._then(stage, fraction)
 
 
 def _timesteps(artifact: Artifact, steps: int | None) -> int:
@@ -128,12 +151,21 @@ class Session:
         device: the name of where it computes.
         timesteps: the T that it is run at.
         load_ms: what opening it took, in ms, the backend's library already imported.
+        build_ms: the part of that which built an engine, in ms; None where none was built.
         first_ms: what the first inference took, in ms; NaN before it.
         times: where the time of the last batch went, all its timesteps together.
     """
 
     def __init__(
-        self, artifact: Artifact, engine: Engine, *, backend: str, device: str, timesteps: int, load_ms: float
+        self,
+        artifact: Artifact,
+        engine: Engine,
+        *,
+        backend: str,
+        device: str,
+        timesteps: int,
+        load_ms: float,
+        build_ms: float | None = None,
     ) -> None:
         check_ports(artifact, engine)
         self.artifact = artifact
@@ -141,6 +173,7 @@ class Session:
         self.device = device
         self.timesteps = timesteps
         self.load_ms = load_ms
+        self.build_ms = build_ms
         self.first_ms = math.nan
         self.times = RunTimes(0)
         self._engine = engine

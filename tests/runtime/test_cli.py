@@ -22,6 +22,7 @@ from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.commands import options
 from tks_edge_runtime.measure import PRESETS
 from tks_edge_runtime.session import DEFAULT_BACKEND
+from tks_edge_runtime.traces import unpack
 from tks_edge_runtime.version import __version__
 
 
@@ -54,11 +55,11 @@ def image(tmp_path: Path) -> Path:
 def test_help_names_every_command() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
-    for command in ("build", "run", "profile", "report", "info", "doctor"):
+    for command in ("build", "run", "profile", "report", "compare", "info", "doctor"):
         assert f" {command} " in result.stdout
 
 
-@pytest.mark.parametrize("command", ["build", "run", "profile", "info", "doctor"])
+@pytest.mark.parametrize("command", ["build", "run", "profile", "compare", "info", "doctor"])
 def test_every_command_has_json_and_debug(command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
@@ -74,7 +75,7 @@ def test_another_app_gets_the_verbs_that_need_no_torch() -> None:
     app = Typer()
     cli.register(app)
     names = {info.callback.__name__ for info in app.registered_commands if info.callback is not None}
-    assert names == {"build", "run", "profile", "report", "doctor"}
+    assert names == {"build", "run", "profile", "report", "compare", "doctor"}
 
 
 def test_the_help_of_options_says_what_is_there() -> None:
@@ -136,11 +137,21 @@ def test_profile_measures_and_writes_the_trace(
     built, output = build(batch=2), tmp_path / "new" / "latency.json"
     result = invoke("profile", built.path, "--threads", "1", "--backend", backend, "--output", output)
     assert result.exit_code == 0, result.output
-    for words in ("p50", "throughput", "n/a (needs", "Single stream", f"written: {output}", "next: tks-edge report"):
+    for words in (
+        "end to end",
+        "compute",
+        "p50",
+        "throughput",
+        "n/a (needs",
+        "Single stream",
+        f"written: {output}",
+        "next: tks-edge report",
+    ):
         assert words in result.stdout
     written = json.loads(output.read_text())
     assert written["batch_size"] == 2
-    assert len(written["latency"]["trace_ms"]) == written["latency"]["summary"]["n"]
+    for name, part in (("e2e", "summary"), ("compute", "compute")):
+        assert len(unpack(written["latency"]["traces"][name])) == written["latency"][part]["n"]
     assert len(written["device_states"]) >= 2
     assert (written["engine"]["library"], written["engine"]["threads"]) == (backend, "1")
     assert document(invoke("profile", built.path, "--json"))["engine"]["library"] == "onnxruntime"

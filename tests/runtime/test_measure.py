@@ -12,34 +12,52 @@ import pytest
 
 from tests.runtime.conftest import CPU_BACKENDS, Build, BuildSpiking
 from tests.runtime.recorded import record
-from tks_edge_runtime import measure as module
+from tks_edge_runtime import energy, runner
+from tks_edge_runtime.backends import RunTimes
 from tks_edge_runtime.device import Sampler
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.measure import PRESETS, input_batches, measure, method_text, preset_seconds
-from tks_edge_runtime.measurement import Measurement
+from tks_edge_runtime.measurement import ColdStart, Measurement
 from tks_edge_runtime.session import Session, load
 from tks_edge_runtime.stream import Stream
+from tks_edge_runtime.traces import unpack
 
 
 class Clock:
-    """Wall time and process time in ns, and who ran when."""
+    """Wall time and process time in ns, what the sessions took in J besides idling, and who ran when."""
 
     def __init__(self) -> None:
         self.wall = self.cpu = 0
+        self.joules = 0.0
         self.log: list[tuple[str, int]] = []
 
 
 class FakeSession:
-    """Takes `durations` in ms, one after the other and the last for ever; uses two cores."""
+    """Takes `durations` in ms, one after the other and the last for ever; uses two cores.
 
-    def __init__(self, clock: Clock, name: str, *durations: float, on_run: Any = None) -> None:
-        self.load_ms, self.first_ms = 7.0, 9.0
+    Of each, `parts` are the shares of computing, enqueueing and copying.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        name: str,
+        *durations: float,
+        parts: tuple[float, float | None, float | None] = (1.0, None, None),
+        watts: float = 0.0,
+        on_run: Any = None,
+    ) -> None:
+        self.load_ms, self.first_ms, self.build_ms = 7.0, 9.0, 5.0
+        self.times = RunTimes(0)
         self._clock, self._name, self._durations, self._on_run = clock, name, list(durations), on_run
+        self._parts, self._watts = parts, watts
 
     def run_batch(self, batch: int) -> None:
         duration = int(1e6 * (self._durations.pop(0) if len(self._durations) > 1 else self._durations[0]))
         self._clock.wall += duration
         self._clock.cpu += 2 * duration
+        self._clock.joules += self._watts * duration / 1e9
+        self.times = RunTimes(*(None if part is None else int(part * duration) for part in self._parts))  # type: ignore[arg-type]
         self._clock.log.append((self._name, batch))
         if self._on_run is not None:
             self._on_run()
@@ -51,8 +69,9 @@ class FakeSession:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "perf_counter_ns", lambda: clock.wall)
-    monkeypatch.setattr(module, "process_time_ns", lambda: clock.cpu)
+    for module in (runner, energy):
+        monkeypatch.setattr(module, "perf_counter_ns", lambda: clock.wall)
+    monkeypatch.setattr(runner, "process_time_ns", lambda: clock.cpu)
     return clock
 
 
@@ -71,7 +90,8 @@ def test_a_steady_session_is_measured_for_the_time_asked(clock: Clock) -> None:
     assert measured.summary.n == len(measured.trace_ms) == 300
     assert set(measured.trace_ms) == {10.0}
     assert (measured.cpu_ms, measured.cpu_ms_min) == (20.0, 20.0)
-    assert (measured.cold_start.load_ms, measured.cold_start.first_ms) == (7.0, 9.0)
+    assert measured.cold_start == ColdStart(7.0, 9.0, 5.0)
+    assert not measured.energy
     assert measured.warm_up.steady
     assert not measured.warnings
     assert not measured.unstable
@@ -142,6 +162,46 @@ def test_a_restless_session_is_warned_of(clock: Clock) -> None:
     assert not measured.unstable
 
 
+def test_compute_enqueue_and_copies_are_traced_beside_the_whole(clock: Clock) -> None:
+    measured = run(FakeSession(clock, "a", 10.0, 20.0, 10.0, parts=(0.5, 0.1, 0.2)))[0]
+    for part, share in ((measured.compute, 0.5), (measured.enqueue, 0.1), (measured.copies, 0.2)):
+        assert part is not None
+        assert part.summary.p50 == pytest.approx(10 * share)
+        assert list(part.ms) == pytest.approx([share * time for time in measured.trace_ms])
+    assert not measured.warnings
+
+
+def test_what_an_engine_does_not_measure_is_none(clock: Clock) -> None:
+    host = run(FakeSession(clock, "a", 10.0))[0]
+    assert host.compute is not None
+    assert (host.enqueue, host.copies) == (None, None)
+    assert run(FakeSession(clock, "a", 10.0, parts=(0.0, None, None)))[0].compute is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ((0.5, 0.41, None), "handing a run to the device takes 82% of what computing it takes (more than 80%)"),
+        ((0.5, 0.39, None), None),
+        ((0.3, None, 0.3), "copying sets the pace: inputs and outputs take 3 ms, computing 3 ms"),
+        ((0.3, None, 0.29), None),
+    ],
+)
+def test_a_device_that_waits_for_the_host_is_warned_of(clock: Clock, parts: Any, words: str | None) -> None:
+    warnings = run(FakeSession(clock, "a", 10.0, parts=parts))[0].warnings
+    assert len(warnings) == (words is not None)
+    assert words is None or words in warnings[0]
+
+
+def test_a_measurement_as_long_as_loadgens_has_as_many_runs(clock: Clock) -> None:
+    """LoadGen's single stream: 600 s, and the 64 runs of its 90th percentile."""
+    slow, fast = run(FakeSession(clock, "a", 20_000.0), FakeSession(clock, "b", 5_000.0), seconds=600.0)
+    assert slow.summary.n >= 64
+    assert slow.summary.p90 is not None
+    assert fast.summary.n >= slow.summary.n
+    assert run(FakeSession(clock, "a", 20_000.0), seconds=60.0)[0].summary.n < 64
+
+
 def test_an_outlier_stays_in_the_trace(clock: Clock) -> None:
     measured = run(FakeSession(clock, "a", *[10.0] * 200, 900.0, 10.0))[0]
     assert measured.summary.max == 900.0
@@ -202,11 +262,17 @@ def test_real_sessions_are_measured_on_their_real_inputs(build: Build) -> None:
         text = " ".join(method_text(sessions, 0.2))
     for session in measured:
         document = json.loads(json.dumps(session.to_dict(include_trace=True), allow_nan=False))
-        assert document["summary"]["n"] == len(document["trace_ms"])
-        assert document["summary"]["p50"] == pytest.approx(statistics.median(document["trace_ms"]))
+        traces = {name: unpack(trace) for name, trace in document["traces"].items() if trace is not None}
+        assert traces.keys() == {"e2e", "compute"}
+        for name, part in (("e2e", "summary"), ("compute", "compute")):
+            assert document[part]["n"] == len(traces[name])
+            assert document[part]["p50"] == pytest.approx(statistics.median(traces[name]), rel=5e-4)
+        assert all(compute <= e2e for compute, e2e in zip(traces["compute"], traces["e2e"], strict=True))
+        assert (document["enqueue"], document["copies"], document["energy"]) == (None, None, [])
+        assert document["cold_start"]["build_ms"] is None
         assert document["cold_start"]["load_ms"] > 0
         assert document["cpu_ms_min"] <= document["cpu_ms"]
-        assert "trace_ms" not in session.to_dict(include_trace=False)
+        assert "traces" not in session.to_dict(include_trace=False)
         assert not any("spinning" in warning for warning in session.warnings)
     assert "one batch of 1 or 4 at a time" in text
     assert "A B B A" in text

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tks_edge_runtime.statistics import needed, summarize, wilson
+from tks_edge_runtime.statistics import needed, ratio_of_medians, summarize, wilson
 
 LATENCIES = st.floats(1e-4, 1e6)
 
@@ -53,11 +53,15 @@ def test_a_percentile_appears_with_its_last_needed_sample(n: int, given_percenti
     assert [value is not None for value in tails] == [place < given_percentiles for place in range(4)]
 
 
+def test_a_coarse_clock_may_give_zeros() -> None:
+    assert summarize([0.0, 0.5, 0.5]).min == 0
+
+
 def test_an_outlier_is_kept() -> None:
     assert summarize([1.0] * 99 + [1000.0]).max == 1000
 
 
-@pytest.mark.parametrize("trace", [[], [0.0], [-1.0], [math.nan], [math.inf], [[1.0]]])
+@pytest.mark.parametrize("trace", [[], [0.0], [0.0, 0.0], [-1.0], [math.nan], [math.inf], [[1.0]]])
 def test_a_trace_that_is_none_is_refused(trace: list[float]) -> None:
     with pytest.raises(ValueError, match="finite latencies"):
         summarize(trace)
@@ -77,3 +81,21 @@ def test_the_ends_of_the_interval_solve_its_equation(total: int, share: float) -
 def test_counts_that_are_no_accuracy_are_refused(correct: int, total: int) -> None:
     with pytest.raises(ValueError, match="is no accuracy"):
         wilson(correct, total)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(LATENCIES, min_size=1, max_size=300), st.lists(LATENCIES, min_size=1, max_size=300))
+def test_a_ratio_of_medians_lies_between_the_ends_of_what_resampling_can_give(
+    trace: list[float], other: list[float]
+) -> None:
+    found = ratio_of_medians(trace, other)
+    assert found.value == pytest.approx(np.median(trace) / np.median(other))
+    assert min(trace) / max(other) <= found.low * (1 + 1e-9)
+    assert found.low <= found.high <= max(trace) / min(other) * (1 + 1e-9)
+    assert found == ratio_of_medians(trace, other)
+
+
+@pytest.mark.parametrize("trace", [[], [0.0], [math.nan], [[1.0]]])
+def test_what_has_no_median_has_no_ratio(trace: list[float]) -> None:
+    with pytest.raises(ValueError, match="median greater than 0"):
+        ratio_of_medians(trace, [1.0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,7 @@ from tks_edge_runtime.commands.options import (
 
 if TYPE_CHECKING:
     from tks_edge_runtime.measurement import Measurement
+    from tks_edge_runtime.statistics import LatencySummary
 
 
 def profile(
@@ -47,6 +48,7 @@ def profile(
         from tks_edge_runtime.backends import foreign_target
         from tks_edge_runtime.backends.choice import choose
         from tks_edge_runtime.device import Sampler, facts
+        from tks_edge_runtime.energy import machine_meter
         from tks_edge_runtime.files import write_json
         from tks_edge_runtime.measure import input_batches, measure, method_text, preset_seconds
         from tks_edge_runtime.session import load
@@ -67,6 +69,7 @@ def profile(
                 on_build=show,
             ) as session,
             Sampler() as sampler,
+            machine_meter() as energy,
         ):
             measured = measure(
                 [session],
@@ -74,8 +77,9 @@ def profile(
                 seconds=seconds,
                 on_progress=lambda fraction: show(f"measuring {artifact.name}", fraction),
                 sampler=sampler,
+                energy=energy,
             )[0]
-            method = method_text([session], seconds)
+            method = method_text([session], seconds, energy)
             engine, manifest, timesteps = session.describe(), session.manifest, session.timesteps
         size = manifest.input.shape[0]
         document = {
@@ -114,39 +118,57 @@ def _show(measured: Measurement, batch_size: int, title: str, method: list[str],
 
     for sentence in method:
         out.console.print(sentence, style="dim", markup=False, highlight=False)
-    batch = "latency of one batch" + (", UNSTABLE" if measured.unstable else "")
-    table = Table(batch, title=escape(title), title_justify="left")
-    table.add_column("", justify="right")
-    for name, value in _rows(measured, batch_size):
-        table.add_row(name, value)
+    parts = {"end to end": measured.summary} | {
+        name: part.summary
+        for name, part in (
+            ("compute", measured.compute),
+            ("enqueue", measured.enqueue),
+            ("copies", measured.copies),
+        )
+        if part is not None
+    }
+    style = "yellow" if measured.unstable else ""
+    table = Table(
+        "one batch, ms" + (", UNSTABLE" if measured.unstable else ""), title=escape(title), title_justify="left"
+    )
+    for name in parts:
+        table.add_column(name, justify="right")
+    for name, cells in zip(_STATISTICS, zip(*(_column(part) for part in parts.values()), strict=True), strict=True):
+        table.add_row(name, *cells, style=style)
     out.console.print(table)
+    rest = Table(show_header=False)
+    rest.add_column(overflow="fold")
+    rest.add_column(justify="right")
+    for row in _rest(measured, batch_size):
+        rest.add_row(*map(escape, row))
+    out.console.print(rest)
 
 
-def _rows(measured: Measurement, batch_size: int) -> list[tuple[str, str]]:
-    from tks_edge_runtime.statistics import needed
+_STATISTICS = ("runs", "min", "mean", "p50", "p90", "p95", "p99", "p99.9", "max", "interquartile range", "variation")
 
-    summary: Any = measured.summary
 
-    def tail(field: str, percentile: float) -> tuple[str, str]:
-        value = getattr(summary, field)
-        return f"p{percentile:g}", f"n/a (needs {needed(percentile)})" if value is None else _ms(value)
+def _column(summary: LatencySummary) -> list[str]:
+    """The cells of one column, in the order of `_STATISTICS`; a percentile with too few runs says how many it needs."""
+    from tks_edge_runtime.report.wording import milliseconds, percentile
 
+    tails = [percentile(summary, name) for name in ("p50", "p90", "p95", "p99", "p999")]
+    spread = [milliseconds(value) for value in (summary.max, summary.iqr)]
+    return [str(summary.n), milliseconds(summary.min), milliseconds(summary.mean), *tails, *spread, f"{summary.cv:.1%}"]
+
+
+def _rest(measured: Measurement, batch_size: int) -> list[tuple[str, str]]:
+    """What was measured besides the latency of runs."""
+    from tks_edge_runtime.report.wording import NONE, energy
+
+    built = measured.cold_start.build_ms
     return [
-        ("runs", str(summary.n)),
-        ("min", _ms(summary.min)),
-        ("mean", _ms(summary.mean)),
-        ("p50", _ms(summary.p50)),
-        tail("p90", 90),
-        tail("p95", 95),
-        tail("p99", 99),
-        tail("p999", 99.9),
-        ("max", _ms(summary.max)),
-        ("interquartile range", _ms(summary.iqr)),
-        ("coefficient of variation", f"{summary.cv:.1%}"),
-        ("throughput", f"{summary.throughput * batch_size:.1f} images/s"),
+        ("throughput", f"{measured.summary.throughput * batch_size:.1f} images/s"),
         ("CPU time of a run", _ms(measured.cpu_ms)),
         ("CPU time, least of all blocks", _ms(measured.cpu_ms_min)),
+        *((f"energy of a run, {use.label}", f"{energy(use)} mJ") for use in measured.energy),
+        *([] if measured.energy else [("energy of a run", NONE)]),
         ("loading", _ms(measured.cold_start.load_ms)),
+        *([("of which building an engine", _ms(built))] if built is not None else []),
         ("first inference", _ms(measured.cold_start.first_ms)),
     ]
 

@@ -13,7 +13,7 @@ from tks_edge_runtime.measure import preset_seconds
 from tks_edge_runtime.report import html, markdown
 from tks_edge_runtime.report.collect import Progress, collect
 from tks_edge_runtime.report.conclusion import conclude
-from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, ReportDocument
+from tks_edge_runtime.report.document import SCHEMA_VERSION, ReportDocument
 from tks_edge_runtime.report.plots import draw
 from tks_edge_runtime.report.ranking import ranked
 from tks_edge_runtime.session import DEFAULT_BACKEND
@@ -23,8 +23,9 @@ FILES = ("report.html", "report.json", "report.md", "plots")
 """What a report consists of, in its folder; plots is a folder of PNG and SVG files."""
 
 _TWIN_METHOD = (
-    "The ReLU twin is the same network with ReLU in place of LIF, in one pass. Ratios are of medians from this one "
-    "run, to the fp32 twin where there is one; a verdict is against the twin of the same precision where there is one."
+    "The ReLU twin is the same network with ReLU in place of LIF, in one pass. Ratios are of end-to-end medians from "
+    "this one run, to the fp32 twin where there is one; a verdict is against the twin of the same precision where "
+    "there is one. Where a CUDA graph was on and off, a row is held against the twin that ran as it did."
 )
 _ACCURACY_METHOD = (
     "Accuracy is top-1 over the whole evaluation set, from the very file that was timed, with a 95 % Wilson interval."
@@ -57,7 +58,7 @@ def build_report(
         backend: what runs the artifacts.
         device: where it computes, one of the backend's devices; None for its first.
         threads: threads inside one operator; None leaves the number to the library.
-        cuda_graph: whether the launches of a run are recorded once and replayed as one.
+        cuda_graph: whether each artifact is measured twice, without and with a CUDA graph, in the same run.
         chosen: a sentence on why this backend and device were chosen, where nobody asked for them by name.
         on_progress: told the stage ("accuracy", "latency") and the fraction of it that is done.
         on_build: told how far a build is, where the backend builds engines before their first run.
@@ -89,7 +90,7 @@ def build_report(
         seconds=seconds,
         method=(*([f"{chosen}."] if chosen else []), *collection.method, _ACCURACY_METHOD, _TWIN_METHOD),
         machine=facts(),
-        backend=Backend(backend, collection.device, threads, collection.description),
+        backend=collection.backend,
         device_state=collection.states,
         conclusions=conclude(rows),
         rows=rows,

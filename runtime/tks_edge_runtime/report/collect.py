@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from tks_edge_runtime.artifact import Artifact
-from tks_edge_runtime.backends import foreign_target
+from tks_edge_runtime.backends import find_device, foreign_target
 from tks_edge_runtime.device import Sampler, state
+from tks_edge_runtime.energy import machine_meter
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.measure import input_batches, measure, method_text
 from tks_edge_runtime.measurement import Measurement
-from tks_edge_runtime.report.document import FAILED, OK, DeviceStates, Row
+from tks_edge_runtime.report.document import FAILED, OK, Backend, DeviceStates, Row
 from tks_edge_runtime.report.ranking import measured
 from tks_edge_runtime.session import Session, load
 
@@ -28,8 +29,7 @@ class Collection:
 
     rows: tuple[Row, ...]
     method: tuple[str, ...]
-    device: str
-    description: dict[str, str]
+    backend: Backend
     states: DeviceStates
 
 
@@ -51,7 +51,7 @@ def collect(
         backend: what runs them all.
         device: where it computes; None for its first.
         threads: threads inside one operator; None leaves the number to the library.
-        cuda_graph: whether the launches of a run are recorded once and replayed as one.
+        cuda_graph: whether each is measured twice, without and with a CUDA graph.
         seconds: how long each is timed, in s.
         on_progress: told the stage and the fraction of it that is done.
         on_build: told how far a build is, where the backend builds engines before their first run.
@@ -61,9 +61,10 @@ def collect(
         InputError: there is no such backend or device, or it has no CUDA graphs.
         MissingError: the backend's library, its driver or the device is missing.
     """
+    device = find_device(backend, device)
     with ExitStack() as stack:
         # Sessions that take turns would slow each other down with threads that wait actively.
-        spinning = len(artifacts) == 1
+        spinning = len(artifacts) == 1 and not cuda_graph
         sessions = [
             stack.enter_context(
                 load(
@@ -72,11 +73,12 @@ def collect(
                     device=device,
                     threads=threads,
                     spinning=spinning,
-                    cuda_graph=cuda_graph,
+                    cuda_graph=replayed,
                     on_build=on_build,
                 )
             )
             for artifact in artifacts
+            for replayed in ((False, True) if cuda_graph else (False,))
         ]
         rows = []
         for index, session in enumerate(sessions):
@@ -85,7 +87,9 @@ def collect(
         with Sampler() as sampler:
             rows, method = _timed(sessions, rows, seconds, sampler, on_progress)
         states = DeviceStates(before, tuple(sampler.states), state())
-        return Collection(tuple(rows), tuple(method), sessions[0].device, sessions[0].describe(), states)
+        # What differs from row to row stands in the rows.
+        description = {name: text for name, text in sessions[0].describe().items() if name != "cuda_graph"}
+        return Collection(tuple(rows), tuple(method), Backend(backend, device, threads, description), states)
 
 
 def _fraction(on_progress: Progress, stage: str, index: int, count: int) -> Callable[[float], None]:
@@ -134,6 +138,8 @@ def _described(session: Session) -> Row:
         form=manifest.form,
         target=manifest.target,
         backend=session.backend,
+        device=session.device,
+        cuda_graph={"on": True, "off": False}.get(session.describe().get("cuda_graph", "")),
         batch_size=manifest.input.shape[0],
         size_bytes=path.stat().st_size,
         parameters=manifest.network.parameters,
@@ -154,28 +160,38 @@ def _timed(
     passed = [session for session, row in zip(sessions, rows, strict=True) if row.status == OK]
     if not passed:
         return list(rows), []
-    measurements = iter(
-        measure(
-            passed,
-            [input_batches(session) for session in passed],
-            seconds=seconds,
-            on_progress=lambda fraction: on_progress(MEASURING, fraction),
-            sampler=sampler,
+    with machine_meter() as energy:
+        measurements = iter(
+            measure(
+                passed,
+                [input_batches(session) for session in passed],
+                seconds=seconds,
+                on_progress=lambda fraction: on_progress(MEASURING, fraction),
+                sampler=sampler,
+                energy=energy,
+            )
         )
-    )
-    timed = [_with_latency(row, next(measurements)) if row.status == OK else row for row in rows]
-    return timed, method_text(passed, seconds)
+        method = method_text(passed, seconds, energy)
+    return [_with_latency(row, next(measurements)) if row.status == OK else row for row in rows], method
 
 
 def _with_latency(row: Row, measurement: Measurement) -> Row:
+    compute, enqueue, copies = (
+        None if part is None else part.summary
+        for part in (measurement.compute, measurement.enqueue, measurement.copies)
+    )
     return replace(
         row,
         latency=measurement.summary,
+        compute=compute,
+        enqueue=enqueue,
+        copies=copies,
         cpu_ms=measurement.cpu_ms,
         cpu_ms_min=measurement.cpu_ms_min,
+        energy=measurement.energy,
         cold_start=measurement.cold_start,
         warm_up=measurement.warm_up,
         warnings=(*row.warnings, *measurement.warnings),
         unstable=measurement.unstable,
-        trace_ms=measurement.trace_ms,
+        traces=measurement.traces(),
     )

@@ -14,8 +14,8 @@ from tks_edge_runtime.report.document import Row
 class Column:
     """One column: its key, header, what it means, how a row's cell is written, and whether it holds numbers.
 
-    `width` is the narrowest terminal, in characters, that shows it; None: never on a terminal. A column with a `usual`
-    cell is left out where every row has it.
+    `width` is the narrowest terminal, in characters, that shows it where there is room; None: never on a terminal. A
+    column with a `usual` cell is left out where every row has it. `e2e` in a header is end to end.
     """
 
     key: str
@@ -44,8 +44,20 @@ def _load(row: Row) -> str:
     return wording.milliseconds(row.cold_start.load_ms if row.cold_start is not None else None)
 
 
-def _percentile(name: str) -> Callable[[Row], str]:
-    return lambda row: wording.percentile(row.latency, name)
+def _build(row: Row) -> str:
+    return wording.milliseconds(row.cold_start.build_ms if row.cold_start is not None else None)
+
+
+def _cuda_graph(row: Row) -> str:
+    return {True: "on", False: "off", None: wording.NONE}[row.cuda_graph]
+
+
+def _percentile(name: str, part: str = "latency") -> Callable[[Row], str]:
+    return lambda row: wording.percentile(getattr(row, part), name)
+
+
+def _energy(source: str) -> Callable[[Row], str]:
+    return lambda row: wording.energy(row.energy_by(source))
 
 
 def _statistic(name: str) -> Callable[[Row], str]:
@@ -82,6 +94,16 @@ COLUMNS = (
         width=0,
         usual=STATIC,
     ),
+    Column("device", "device", "Where it computed.", lambda row: row.device, numeric=False, width=100, usual="cpu"),
+    Column(
+        "cuda_graph",
+        "CUDA graph",
+        "Whether the launches of a run were replayed as one.",
+        _cuda_graph,
+        numeric=False,
+        width=0,
+        usual=wording.NONE,
+    ),
     Column(
         "accuracy",
         "accuracy %",
@@ -90,13 +112,14 @@ COLUMNS = (
         width=0,
     ),
     Column("as_trained", "as trained", "Whether it equals the trained network's accuracy.", _as_trained, numeric=False),
-    Column("p50", "p50 ms", "Median end-to-end latency.", _percentile("p50"), width=0),
-    Column("p90", "p90 ms", "90th percentile.", _percentile("p90"), width=100),
-    Column("p99", "p99 ms", "99th percentile.", _percentile("p99"), width=80),
+    Column("p50", "e2e p50 ms", "Median end-to-end latency.", _percentile("p50"), width=0),
+    Column("compute", "compute p50 ms", "Median of the graph alone.", _percentile("p50", "compute"), width=80),
+    Column("p90", "e2e p90 ms", "90th percentile, end to end.", _percentile("p90"), width=100),
+    Column("p99", "e2e p99 ms", "99th percentile, end to end.", _percentile("p99"), width=88),
     Column(
         "ratio",
         "\N{MULTIPLICATION SIGN} twin",
-        "Median latency in units of the fp32 twin's, or of the one there is.",
+        "Median end-to-end latency in units of the fp32 twin's, or of the one there is.",
         lambda row: wording.times(row.ratio_to_twin),
         width=0,
     ),
@@ -107,24 +130,62 @@ COLUMNS = (
         "cpu", "CPU ms", "Process CPU time of one inference.", lambda row: wording.milliseconds(row.cpu_ms), width=110
     ),
     Column("size", "size", "Size of the file.", lambda row: wording.size(row.size_bytes), width=110),
-    Column("p95", "p95 ms", "95th percentile.", _percentile("p95")),
-    Column("p999", "p99.9 ms", "99.9th percentile.", _percentile("p999")),
-    Column("min", "min ms", "Fastest run.", _statistic("min")),
-    Column("mean", "mean ms", "Mean.", _statistic("mean")),
-    Column("max", "max ms", "Slowest run.", _statistic("max")),
-    Column("iqr", "IQR ms", "Interquartile range: the middle half of the runs.", _statistic("iqr")),
+    Column("compute_p90", "compute p90 ms", "90th percentile of the graph alone.", _percentile("p90", "compute")),
+    Column("compute_p99", "compute p99 ms", "99th percentile of the graph alone.", _percentile("p99", "compute")),
+    Column(
+        "enqueue",
+        "enqueue p50 ms",
+        "Median time in which the host hands a run to the device.",
+        _percentile("p50", "enqueue"),
+        usual=wording.NONE,
+    ),
+    Column(
+        "copies",
+        "copies p50 ms",
+        "Median time of the inputs to the device and the outputs back.",
+        _percentile("p50", "copies"),
+        usual=wording.NONE,
+    ),
+    Column("p95", "e2e p95 ms", "95th percentile, end to end.", _percentile("p95")),
+    Column("p999", "e2e p99.9 ms", "99.9th percentile, end to end.", _percentile("p999")),
+    Column("min", "e2e min ms", "Fastest run, end to end.", _statistic("min")),
+    Column("mean", "e2e mean ms", "Mean, end to end.", _statistic("mean")),
+    Column("max", "e2e max ms", "Slowest run, end to end.", _statistic("max")),
+    Column("iqr", "IQR ms", "Interquartile range: the middle half of the runs, end to end.", _statistic("iqr")),
     Column("cv", "CV %", "Coefficient of variation: standard deviation in percent of the mean.", _variation),
     Column("throughput", "samples/s", "Samples in a second, one batch after the other.", _throughput),
     Column("n", "runs", "Timed runs.", lambda row: str(row.latency.n) if row.latency is not None else wording.NONE),
     Column("load", "load ms", "Cold start: reading the file and building the session.", _load),
+    Column("build", "build ms", "Cold start: building an engine, within load.", _build, usual=wording.NONE),
     Column("first", "first ms", "Cold start: the first inference.", _first_run),
     Column("parameters", "parameters", "Weights of the network.", lambda row: f"{row.parameters:,}".replace(",", " ")),
 )
 
 
+_BEFORE_ENERGY = "size"
+
+
 def columns_of(rows: Iterable[Row]) -> tuple[Column, ...]:
-    """The columns that say something about these rows."""
+    """The columns that say something about these rows; the measured energy has one for each source."""
     rows = tuple(rows)
-    return tuple(
+    shown = [
         column for column in COLUMNS if column.usual is None or any(column.cell(row) != column.usual for row in rows)
-    )
+    ]
+    place = next(index for index, column in enumerate(shown) if column.key == _BEFORE_ENERGY)
+    return (*shown[:place], *_energy_columns(rows), *shown[place:])
+
+
+def _energy_columns(rows: tuple[Row, ...]) -> list[Column]:
+    labels = {use.source: use.label for row in rows for use in row.energy}
+    if not labels:
+        return [Column("energy", "energy mJ", "Measured energy: nothing here tells it.", lambda _: wording.NONE)]
+    return [
+        Column(
+            f"energy-{index}",
+            f"mJ ({label})",
+            f"Measured energy of one run ({label}), idle power subtracted; its standard deviation over blocks.",
+            _energy(source),
+            width=100,
+        )
+        for index, (source, label) in enumerate(labels.items())
+    ]

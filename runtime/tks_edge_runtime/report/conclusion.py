@@ -9,14 +9,17 @@ from tks_edge_runtime.report.document import FAILED, Conclusion, MeasuredAccurac
 from tks_edge_runtime.report.ranking import (
     TOLERATED_LOSS,
     Reference,
+    chance,
     groups,
+    guesses,
     like_at_train,
+    lowered,
     ratio,
     reference_of,
     rival_of,
     twin_of,
 )
-from tks_edge_runtime.report.wording import factor, interval, milliseconds
+from tks_edge_runtime.report.wording import energy, factor, interval, milliseconds
 
 SAME_SPEED = 0.02
 """Two medians that differ by less than this fraction count as equal: warm-up calls a median steady at the same 2 %."""
@@ -42,6 +45,7 @@ def _conclusion(group: tuple[Row, ...], rows: tuple[Row, ...]) -> Conclusion:
         *_latency(row, like_at_train(row, group, reference)),
         *_other_targets(row, group),
         *_step_by_step(group),
+        *_energy(row, like_at_train(row, group, reference), rival),
         *about_twin,
         *_doubts(row, twin, rival),
     ]
@@ -56,7 +60,7 @@ def _why_none(group: tuple[Row, ...], reference: Reference | None) -> list[str]:
     train = group[0].train_timesteps
     found = []
     if failed:
-        found.append(f"The self-test failed for {', '.join(row.file for row in failed)}.")
+        found.append(f"The self-test failed for {', '.join(row.label for row in failed)}.")
     if all(row.accuracy is None for row in group):
         if len(failed) < len(group):
             found.append("There is no evaluation set beside the artifacts, so their accuracy was not measured here.")
@@ -65,12 +69,21 @@ def _why_none(group: tuple[Row, ...], reference: Reference | None) -> list[str]:
             f"The accuracy at T={train}, at which it was trained, is neither recorded nor measurable here: "
             f"put its artifact into the folder (`tks-edge export --timesteps {train}`)."
         )
-    else:
+    elif guessing := [row for row in group if guesses(row)]:
+        found += [_guess(row, row.accuracy) for row in guessing if row.accuracy is not None]
+    if not found and reference is not None:
         found.append(
             f"No T in the folder is within {TOLERATED_LOSS:g} percentage point of the accuracy at T={train} "
             f"({_stated(reference.accuracy)}){_source(reference)}."
         )
     return found
+
+
+def _guess(row: Row, accuracy: MeasuredAccuracy) -> str:
+    return (
+        f"At T={row.timesteps} ({row.variant}) the accuracy is no better than guessing: {_stated(accuracy)}, where "
+        f"naming one of the {len(row.classes)} classes at random gives {chance(row):.2f} %."
+    )
 
 
 def _source(reference: Reference) -> str:
@@ -135,15 +148,29 @@ def _step_by_step(group: tuple[Row, ...]) -> list[str]:
     """What it costs to run step after step, so as to be able to stop after any, instead of one static graph."""
     found = []
     for stepped in (row for row in group if row.form == STEP):
-        same = (stepped.timesteps, stepped.target)
-        static = next((row for row in group if row.form == STATIC and (row.timesteps, row.target) == same), None)
+        same = (stepped.timesteps, STATIC, *lowered(stepped)[1:])
+        static = next((row for row in group if (row.timesteps, *lowered(row)) == same), None)
         relative = ratio(static, stepped)
         if relative is not None:
             found.append(
-                f"Step by step ({stepped.file}), T={stepped.timesteps} takes {milliseconds(stepped.median)} ms: "
+                f"Step by step ({stepped.label}), T={stepped.timesteps} takes {milliseconds(stepped.median)} ms: "
                 f"{_faster(relative, 'one static graph')}."
             )
     return found
+
+
+def _energy(row: Row, train: Row | None, rival: Row | None) -> list[str]:
+    """What the recommended row takes in energy, by its first source, against T_train and the ReLU twin."""
+    use = row.energy[0] if row.energy else None
+    if use is None or use.mj <= 0:
+        return []
+    others = [
+        f"{energy(its)} mJ {name}"
+        for other, name in ((train, f"at T={row.train_timesteps}"), (rival, "for the ReLU twin"))
+        if other is not None and other is not row and (its := other.energy_by(use.source)) is not None and its.mj > 0
+    ]
+    against = f", against {' and '.join(others)}" if others else ""
+    return [f"Energy {energy(use)} mJ ({use.label}; idle subtracted){against}."]
 
 
 def _faster(relative: float, than: str = "") -> str:
@@ -164,7 +191,7 @@ def _against_twin(row: Row, twin: Row | None, rival: Row | None) -> tuple[str, l
         ]
     relative = ratio(rival, row)
     if relative is None or row.accuracy is None or rival.accuracy is None:
-        return "ship", [f"The ReLU twin {rival.file} could not be compared: one of the two was not measured."]
+        return "ship", [f"The ReLU twin {rival.label} could not be compared: one of the two was not measured."]
     verdict = _verdict(relative, row.accuracy, rival.accuracy)
     named = "The ReLU twin" if rival.variant == row.variant == twin.variant else f"The {rival.variant} ReLU twin"
     found = [
@@ -212,7 +239,7 @@ def _verdict(relative: float, mine: MeasuredAccuracy, other: MeasuredAccuracy) -
 
 def _doubts(row: Row, *twins: Row | None) -> list[str]:
     found = []
-    unstable = dict.fromkeys(r.file for r in (row, *twins) if r is not None and r.unstable)
+    unstable = dict.fromkeys(r.label for r in (row, *twins) if r is not None and r.unstable)
     if unstable:
         found.append(
             f"Measured while UNSTABLE: {', '.join(unstable)}. Measure again before relying on these latencies."

@@ -8,16 +8,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from array import array
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, variant
-from tks_edge_runtime.measurement import ColdStart, WarmUp
+from tks_edge_runtime.energy import EnergyUse
+from tks_edge_runtime.measurement import ColdStart, PackedTraces, WarmUp
 from tks_edge_runtime.session import SelfTest
 from tks_edge_runtime.statistics import LatencySummary
+from tks_edge_runtime.traces import unpack
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 OK, FAILED = "ok", "failed"
 
 
@@ -52,13 +55,15 @@ class MeasuredAccuracy:
 
 @dataclass(frozen=True)
 class Row:
-    """One artifact on one backend: what it is, how accurate, how fast, and how it stands among the others.
+    """One artifact on one device: what it is, how accurate, how fast, and how it stands among the others.
 
     A row whose self-test failed has `status` "failed", the `reason`, and neither accuracy nor latency. `name` is the
     run it was exported from, `model` the network's name in the registry; `form` ("static" or "step") and `target` are
-    the manifest's. The recorded accuracies are the trained network's own, from the manifest. `latency` is of one static
-    batch and all its timesteps, end to end: from the input array on the host to the logits on the host. `trace_ms` is
-    that of every timed run, in order.
+    the manifest's. `cuda_graph` says whether the launches of a run were replayed as one; it is None where the backend
+    has no such thing, and an artifact that was measured both ways has two rows. The recorded accuracies are the trained
+    network's own, from the manifest. Times and energies are of one static batch and all its timesteps: `latency` end
+    to end, from the input array on the host to the logits on the host; `compute`, `enqueue` and `copies` as in
+    `Measurement`.
     """
 
     file: str
@@ -73,6 +78,8 @@ class Row:
     form: str
     target: str
     backend: str
+    device: str
+    cuda_graph: bool | None
     batch_size: int
     size_bytes: int
     parameters: int
@@ -86,8 +93,12 @@ class Row:
     recorded_train_accuracy: Accuracy | None = None
     accuracy_as_trained: bool | None = None
     latency: LatencySummary | None = None
+    compute: LatencySummary | None = None
+    enqueue: LatencySummary | None = None
+    copies: LatencySummary | None = None
     cpu_ms: float | None = None
     cpu_ms_min: float | None = None
+    energy: tuple[EnergyUse, ...] = ()
     cold_start: ColdStart | None = None
     warm_up: WarmUp | None = None
     twin: str | None = None
@@ -96,7 +107,26 @@ class Row:
     recommended: bool = False
     warnings: tuple[str, ...] = ()
     unstable: bool = False
-    trace_ms: tuple[float, ...] = ()
+    traces: PackedTraces | None = None
+
+    @property
+    def key(self) -> tuple[str, bool | None]:
+        """What tells it from every other row of its report: the file, and whether a CUDA graph replayed it."""
+        return self.file, self.cuda_graph
+
+    @property
+    def label(self) -> str:
+        """Its file, and the CUDA graph where one replayed it."""
+        return f"{self.file} with a CUDA graph" if self.cuda_graph else self.file
+
+    @property
+    def trace_ms(self) -> array[float]:
+        """Every timed run in ms, end to end, in order; empty where nothing was timed."""
+        return unpack(self.traces.e2e) if self.traces is not None else array("d")
+
+    def energy_by(self, source: str) -> EnergyUse | None:
+        """What a run took by the source of that name, where it was measured."""
+        return next((use for use in self.energy if use.source == source), None)
 
     @property
     def median(self) -> float | None:
@@ -110,8 +140,8 @@ class Row:
 
     @property
     def variant(self) -> str:
-        """What tells it from other rows of its network and T, in words: `fp32`, `int8 openvino`, `fp32 step`."""
-        return variant(self.precision, self.form, self.target)
+        """What tells it from other rows of its network and T, in words: `fp32`, `int8 openvino`, `fp32 CUDA graph`."""
+        return variant(self.precision, self.form, self.target) + (" CUDA graph" if self.cuda_graph else "")
 
     @property
     def title(self) -> str:
@@ -179,26 +209,22 @@ class ReportDocument:
         """The rows whose self-test did not hold."""
         return tuple(row for row in self.rows if row.status == FAILED)
 
-    def to_dict(self, *, traces: bool = True) -> dict[str, Any]:
-        """The document as JSON types; NaN and infinity become null.
+    @property
+    def unstable(self) -> tuple[Row, ...]:
+        """The rows during which the machine was throttled, or a clock fell."""
+        return tuple(row for row in self.rows if row.unstable)
 
-        Each `trace_ms` holds every run, to 4 significant digits; without `traces` it is left out.
-        """
+    def to_dict(self, *, traces: bool = True) -> dict[str, Any]:
+        """The document as JSON types; NaN and infinity become null. Without `traces` every row's is null."""
         document: dict[str, Any] = _plain(dataclasses.asdict(self))
-        for row in document["rows"]:
-            trace = row.pop("trace_ms")
-            if traces:
-                row["trace_ms"] = [float(f"{latency:.4g}") for latency in trace]
+        if not traces:
+            for row in document["rows"]:
+                row["traces"] = None
         return document
 
     def to_json(self) -> str:
-        """The whole document as indented JSON, each trace on one line: there may be a million numbers in it."""
-        document = self.to_dict()
-        rows = []
-        for row in document.pop("rows"):
-            trace = json.dumps(row.pop("trace_ms"), allow_nan=False, separators=(",", ":"))
-            rows.append(f'{json.dumps(row, indent=2, allow_nan=False)[:-2]},\n  "trace_ms": {trace}\n}}')
-        return f'{json.dumps(document, indent=2, allow_nan=False)[:-2]},\n  "rows": [\n{", ".join(rows)}\n]\n}}\n'
+        """The whole document as indented JSON."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -38,6 +38,7 @@ def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
     style = resources.files("tks_edge_runtime.report").joinpath("page/style.css").read_text(encoding="utf-8")
     return environment.get_template("report.html.j2").render(
         document=document,
+        unstable=wording.unstable_rows(document),
         style=Markup(style),  # noqa: S704 - a file of this package
         plots=[(plot, Markup(plot.inline)) for plot in plots],  # noqa: S704 - matplotlib escapes what it writes
         answers=[(conclusion, _figures(conclusion, document.rows)) for conclusion in document.conclusions],
@@ -50,14 +51,16 @@ def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
 
 
 def _figures(conclusion: Conclusion, rows: tuple[Row, ...]) -> list[Figure]:
-    row = next((row for row in rows if row.file == conclusion.file), None)
+    row = next((row for row in rows if row.file == conclusion.file and row.recommended), None)
     if row is None or row.accuracy is None:
         return []
     figures = [
         Figure("timesteps", f"T={row.timesteps}", f"{row.variant}, trained at T={row.train_timesteps}"),
         Figure("accuracy", f"{row.accuracy.percent:.2f} %", f"95 %: {wording.interval(row.accuracy)}"),
         Figure(
-            "latency", f"{wording.milliseconds(row.median)} ms", f"median; p99 {wording.percentile(row.latency, 'p99')}"
+            "latency, UNSTABLE" if row.unstable else "latency, end to end",
+            f"{wording.milliseconds(row.median)} ms",
+            f"median; compute {wording.percentile(row.compute, 'p50')}, p99 {wording.percentile(row.latency, 'p99')}",
         ),
     ]
     group = next(group for group in groups(rows) if row in group)

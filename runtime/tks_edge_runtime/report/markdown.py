@@ -9,28 +9,34 @@ from tks_edge_runtime.report.columns import columns_of
 from tks_edge_runtime.report.document import ReportDocument
 from tks_edge_runtime.report.facts import fact_table, state_table
 from tks_edge_runtime.report.plot_forms import Plot
+from tks_edge_runtime.report.wording import unstable_rows
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 
 
 def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
     """The document as GitHub-flavoured Markdown; `plots` are linked as `plots/<name>.png`."""
-    parts = ["# Latency against accuracy", _conclusions(document)]
-    parts += [f"![{_text(plot.description)}](plots/{plot.name}.png)" for plot in plots]
+    parts = ["# Latency against accuracy", _unstable(document), _conclusions(document)]
+    parts += [f"![{escaped(plot.description)}](plots/{plot.name}.png)" for plot in plots]
     parts += ["## Every artifact", _table(document), _remarks(document)]
-    parts += ["## How it was measured", "\n".join(f"- {_text(sentence)}" for sentence in document.method)]
-    parts += ["## Device state", _grid(("", "before", "during", "after"), state_table(document.device_state))]
+    parts += ["## How it was measured", "\n".join(f"- {escaped(sentence)}" for sentence in document.method)]
+    parts += ["## Device state", grid(("", "before", "during", "after"), state_table(document.device_state))]
     machine = [*fact_table(document.machine), *fact_table({"backend": document.backend.description})]
-    parts += ["## Machine", _grid(("fact", "value"), machine)]
+    parts += ["## Machine", grid(("fact", "value"), machine)]
     version = " ".join((document.tool["name"], document.tool["version"]))
     # Four-space indentation: a code block that no name inside it can end.
-    parts += ["## Made with", f"{_text(version)}, {document.created}:", f"    {_one_line(document.command)}"]
+    parts += ["## Made with", f"{escaped(version)}, {document.created}:", f"    {_one_line(document.command)}"]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _unstable(document: ReportDocument) -> str:
+    sentence = unstable_rows(document)
+    return f"**{escaped(sentence)}**" if sentence is not None else ""
 
 
 def _conclusions(document: ReportDocument) -> str:
     return "\n\n".join(
-        "\n".join((f"**{_text(c.headline)}**", "", *(f"- {_text(sentence)}" for sentence in c.sentences)))
+        "\n".join((f"**{escaped(c.headline)}**", "", *(f"- {escaped(sentence)}" for sentence in c.sentences)))
         for c in document.conclusions
     )
 
@@ -39,21 +45,22 @@ def _table(document: ReportDocument) -> str:
     columns = columns_of(document.rows)
     header = [column.header for column in columns]
     aligned = [column.numeric for column in columns]
-    return _grid(header, ([column.cell(row) for column in columns] for row in document.rows), aligned)
+    return grid(header, ([column.cell(row) for column in columns] for row in document.rows), aligned)
 
 
 def _remarks(document: ReportDocument) -> str:
-    found = [(row.file, text) for row in document.rows for text in (*row.warnings, *filter(None, [row.reason]))]
-    return "\n".join(f"- {_text(file)}: {_text(text)}" for file, text in found)
+    found = [(row.label, text) for row in document.rows for text in (*row.warnings, *filter(None, [row.reason]))]
+    return "\n".join(f"- {escaped(label)}: {escaped(text)}" for label, text in found)
 
 
-def _grid(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[bool] = ()) -> str:
+def grid(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[bool] = ()) -> str:
+    """A table whose cells are `escaped`; `right` says which columns stand to the right."""
     marks = ["---:" if index < len(right) and right[index] else "---" for index in range(len(header))]
-    lines = [[_text(cell) for cell in header], marks, *([_text(cell) for cell in row] for row in rows)]
+    lines = [[escaped(cell) for cell in header], marks, *([escaped(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _text(text: str) -> str:
+def escaped(text: str) -> str:
     """`text` with nothing in it that Markdown or HTML would take for markup."""
     return _SPECIAL.sub(r"\\\1", _one_line(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
 

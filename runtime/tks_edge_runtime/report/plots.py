@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,19 +11,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from tks_edge_runtime.report import palette
 from tks_edge_runtime.report.document import ReportDocument, Row
 from tks_edge_runtime.report.labels import Box, place
 from tks_edge_runtime.report.plot_forms import Plot, saved
+from tks_edge_runtime.report.plot_parts import CROSS, RING, STAIRS, cross_handle, handle_of, legend, logarithmic
 from tks_edge_runtime.report.series import Series, series_of
 
 _WIDTH, _HEIGHT = 4.8, 3.5
 _FONT = 10.0
-_LONG_LABEL, _LEGEND_LINE = 30, 0.18
-"""Characters that fit into half of the width, and the height of a line in inches."""
-_LINEAR_SPAN = 16
 _STYLE: Any = {
     "font.size": _FONT,
     "font.family": "sans-serif",
@@ -48,14 +44,6 @@ _STYLE: Any = {
     "legend.frameon": False,
     "legend.fontsize": _FONT - 1,
 }
-_RING: dict[str, Any] = {
-    "marker": "o",
-    "markersize": 14,
-    "markerfacecolor": "none",
-    "markeredgecolor": palette.INK,
-    "linestyle": "none",
-}
-_STAIRS: dict[str, Any] = {"color": palette.FRONT, "linewidth": 1.6, "linestyle": (0, (4, 2))}
 _MARKS = {"p50": ("|", "p50"), "p90": ("^", "p90"), "p99": ("s", "p99"), "max": ("o", "slowest")}
 
 
@@ -85,7 +73,9 @@ def draw(document: ReportDocument) -> tuple[Plot, ...]:
 def _point_labels(rows: Sequence[Row]) -> list[str]:
     """T, and of several twins the precision; the series say the rest."""
     several = sum(row.is_twin for row in rows) > 1
-    return [f"T={row.timesteps}" if not row.is_twin else f"twin {row.precision}" if several else "twin" for row in rows]
+    twin = "twin {}" if several else "twin"
+    names = (twin.format(row.precision) if row.is_twin else f"T={row.timesteps}" for row in rows)
+    return [f"{name} UNSTABLE" if row.unstable else name for name, row in zip(names, rows, strict=True)]
 
 
 def _figure(height: float = _HEIGHT) -> tuple[Figure, Axes]:
@@ -98,20 +88,22 @@ def _accuracy_latency(series: Sequence[Series]) -> Figure:
     figure, axes = _figure()
     shown = [(one, row) for one in series for row in one.rows if row.accuracy is not None]
     latencies = [row.latency.p50 for _, row in shown if row.latency is not None]
-    if not _logarithmic(axes, latencies):
+    if not logarithmic(axes, latencies):
         tails = [row.latency.p90 or row.latency.p50 for _, row in shown if row.latency is not None]
         axes.set_xlim(0, 1.12 * max(tails))
     for one, row in shown:
         _point(axes, one, row)
     _front(axes, [row for _, row in shown if row.pareto])
-    handles = [_handle(one) for one in series if any(row.accuracy is not None for row in one.rows)]
+    handles = [handle_of(one) for one in series if any(row.accuracy is not None for row in one.rows)]
     if any(row.recommended for _, row in shown):
-        handles.append(Line2D([], [], **_RING, label="pick: fastest within 1 point"))
+        handles.append(Line2D([], [], **RING, label="pick: fastest within 1 point"))
     if sum(row.pareto for _, row in shown) > 1:
-        handles.append(Line2D([], [], **_STAIRS, label="front"))
-    axes.set_xlabel("latency, ms: median, bar to the 90th percentile")
+        handles.append(Line2D([], [], **STAIRS, label="front"))
+    if any(row.unstable for _, row in shown):
+        handles.append(cross_handle())
+    axes.set_xlabel("e2e latency, ms: median, bar to p90")
     axes.set_ylabel("accuracy, %, with 95 % interval")
-    _legend(figure, handles)
+    legend(figure, handles)
     _name_points(figure, axes, [row for _, row in shown])
     return figure
 
@@ -128,8 +120,10 @@ def _point(axes: Axes, one: Series, row: Row) -> None:
         fmt="none", ecolor=one.colour, elinewidth=1.3, alpha=0.55, zorder=3,
     )  # fmt: skip
     if row.recommended:
-        axes.plot([x], [y], **_RING, zorder=4)
+        axes.plot([x], [y], **RING, zorder=4)
     axes.plot([x], [y], one.marker, markersize=8, color=one.colour, markeredgecolor=palette.SURFACE, zorder=5)
+    if row.unstable:
+        axes.plot([x], [y], **CROSS)
 
 
 def _front(axes: Axes, rows: Sequence[Row]) -> None:
@@ -141,7 +135,7 @@ def _front(axes: Axes, rows: Sequence[Row]) -> None:
             sets.setdefault(key, []).append((row.latency.p50, row.accuracy.percent))
     for points in sets.values():
         x, y = zip(*sorted(points), strict=True)
-        axes.step(x, y, where="post", **_STAIRS, zorder=2)
+        axes.step(x, y, where="post", **STAIRS, zorder=2)
 
 
 def _name_points(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
@@ -200,8 +194,10 @@ def _over_timesteps(series: Sequence[Series], bar: Callable[[Row], tuple[float, 
     every = sorted({row.timesteps for one in spiking for row in one.rows})
     for one in shown:
         values = [(row.timesteps, value) for row in one.rows if (value := bar(row)) is not None]
+        doubtful = [value[0] for row in one.rows if row.unstable and (value := bar(row)) is not None]
         if one.is_twin:
             axes.axhline(values[0][1][0], color=one.colour, linewidth=1.6, linestyle=one.line)
+            axes.plot([every[0]] * len(doubtful), doubtful, **CROSS)
             continue
         # Series that would lie upon each other stand side by side.
         shift = (spiking.index(one) - (len(spiking) - 1) / 2) * 0.012 * (every[-1] - every[0])
@@ -211,26 +207,28 @@ def _over_timesteps(series: Sequence[Series], bar: Callable[[Row], tuple[float, 
             x, y, yerr=[y - low, high - y], linewidth=1.8, elinewidth=1.3,
             color=one.colour, marker=one.marker, markersize=7, markeredgecolor=palette.SURFACE,
         )  # fmt: skip
+        axes.plot([row.timesteps + shift for row in one.rows if row.unstable], doubtful, **CROSS)
     axes.set_xticks(every, [str(timesteps) for timesteps in every])
     axes.set_xlabel("timesteps T")
     if bar is _latency_bar:
         axes.set_ylim(bottom=0)
-        axes.set_ylabel("latency, ms: median, bar to p90")
+        axes.set_ylabel("e2e latency, ms: median, bar to p90")
     else:
         axes.set_ylabel("accuracy, %, with 95 % interval")
-    _legend(figure, [_handle(one, line=True) for one in shown])
+    handles = [handle_of(one, line=True) for one in shown]
+    legend(figure, handles + [cross_handle()] * any(row.unstable for one in shown for row in one.rows))
     return figure
 
 
 def _distributions(series: Sequence[Series]) -> Figure:
     """The whole trace of each row as a histogram over latency, with its percentiles and its slowest run."""
-    shown = [(one, row) for one in series for row in one.rows if row.trace_ms][::-1]
+    shown = [(one, row, np.asarray(row.trace_ms)) for one in series for row in one.rows if row.traces is not None][::-1]
     figure, axes = _figure(1.25 + 0.45 * len(shown))
-    extremes = [end for _, row in shown for end in (min(row.trace_ms), max(row.trace_ms))]
-    space = np.geomspace if _logarithmic(axes, extremes) else np.linspace
+    extremes = [float(end) for _, _, trace in shown for end in (trace.min(), trace.max())]
+    space = np.geomspace if logarithmic(axes, extremes) else np.linspace
     edges = space(0.98 * min(extremes), 1.02 * max(extremes), 160)
-    for index, (one, row) in enumerate(shown):
-        counts = np.histogram(row.trace_ms, edges)[0]
+    for index, (one, row, trace) in enumerate(shown):
+        counts = np.histogram(trace, edges)[0]
         heights = index + 0.8 * counts / counts.max()
         axes.axhline(index, color=palette.GRID, linewidth=0.8)
         axes.stairs(heights, edges, baseline=index, fill=True, color=one.colour, linewidth=0, zorder=3)
@@ -238,16 +236,16 @@ def _distributions(series: Sequence[Series]) -> Figure:
             value = getattr(row.latency, name)
             if value is not None:
                 axes.plot([value], [index], zorder=5, **_mark(marker))
-    several = len({one.label for one, _ in shown if not one.is_twin}) > 1
-    names = _point_labels([row for _, row in shown])
+    several = len({one.label for one, _, _ in shown if not one.is_twin}) > 1
+    names = _point_labels([row for _, row, _ in shown])
     if several:
-        names = [f"{one.label}\n{name}" for (one, _), name in zip(shown, names, strict=True)]
+        names = [f"{one.label}\n{name}" for (one, _, _), name in zip(shown, names, strict=True)]
     axes.set_yticks(range(len(shown)), names, color=palette.INK)
     axes.tick_params(axis="y", length=0, labelsize=_FONT - 2 if several else _FONT)
     axes.set_ylim(-0.4, len(shown))
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("latency, ms, of every timed run")
-    _legend(figure, [Line2D([], [], label=label, **_mark(marker)) for marker, label in _MARKS.values()], columns=4)
+    axes.set_xlabel("e2e latency, ms, of every timed run")
+    legend(figure, [Line2D([], [], label=label, **_mark(marker)) for marker, label in _MARKS.values()], columns=4)
     return figure
 
 
@@ -257,39 +255,10 @@ def _mark(marker: str) -> dict[str, Any]:
             "linestyle": "none"}  # fmt: skip
 
 
-def _logarithmic(axes: Axes, latencies: Sequence[float]) -> bool:
-    """Make the latency axis logarithmic where the values span more than a factor of 16; whether it is."""
-    span = max(latencies) / min(latencies)
-    if span <= _LINEAR_SPAN:
-        return False
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if span < 100 else (1.0, 3.0)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    return True
-
-
-def _handle(one: Series, *, line: bool = False) -> Line2D:
-    style: dict[str, Any] = {"marker": one.marker, "markersize": 7, "linestyle": "-" if line else "none"}
-    if line and one.is_twin:
-        style = {"linestyle": one.line, "linewidth": 1.6}
-    return Line2D([], [], color=one.colour, label=one.label, **style)
-
-
-def _legend(figure: Figure, handles: Sequence[Line2D], *, columns: int = 2) -> None:
-    """Put a legend over the axes, in one column where the names are long; the figure grows by what it needs."""
-    # Without explicit labels, one that starts with an underscore would be left out.
-    labels = [str(handle.get_label()) for handle in handles]
-    if max(map(len, labels), default=0) > _LONG_LABEL:
-        columns = 1
-    lines = math.ceil(len(labels) / columns)
-    figure.set_figheight(figure.get_figheight() + _LEGEND_LINE * max(0, lines - 2))
-    figure.legend(handles, labels, loc="outside upper left", ncols=columns, handletextpad=0.5, columnspacing=1.2)
-
-
 def _described(name: str, title: str, figure: Figure, rows: Sequence[Row]) -> Plot:
     points = (
         f"{row.title}: {f'{row.accuracy.percent:.2f} %, ' if row.accuracy is not None else ''}{row.latency.p50:.3g} ms"
+        f"{', UNSTABLE' if row.unstable else ''}"
         for row in rows
         if row.latency is not None
     )

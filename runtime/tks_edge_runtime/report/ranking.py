@@ -34,22 +34,22 @@ def measured(correct: int, total: int) -> MeasuredAccuracy:
 def ranked(rows: Iterable[Row]) -> tuple[Row, ...]:
     """The same rows with `twin`, `ratio_to_twin`, `pareto` and `recommended` filled in."""
     rows = tuple(rows)
-    front = {row.file for row in rows if on_front(row, rows)}
-    chosen = {row.file for group in groups(rows) if (row := recommended(group, rows)) is not None}
+    front = {row.key for row in rows if on_front(row, rows)}
+    chosen = {row.key for group in groups(rows) if (row := recommended(group, rows)) is not None}
     return tuple(
         dataclasses.replace(
             row,
             twin=twin.file if (twin := twin_of(row, rows)) is not None else None,
             ratio_to_twin=ratio(row, twin),
-            pareto=row.file in front,
-            recommended=row.file in chosen,
+            pareto=row.key in front,
+            recommended=row.key in chosen,
         )
         for row in rows
     )
 
 
 def groups(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
-    """The spiking rows, one group for each network and precision, in all forms and for all targets, sorted by T."""
+    """The spiking rows, one group for each network and precision: all forms, all targets, sorted by T."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if not row.is_twin:
@@ -67,7 +67,8 @@ def twin_of(row: Row, rows: Iterable[Row]) -> Row | None:
     """The measured ReLU twin that a spiking row's latency is given in units of: the fp32 one, where there is one.
 
     So the ratios of all precisions have one unit. Else the twin of the row's own precision goes before others; of
-    several, the most accurate, then the fastest. A twin is the same network, on the same evaluation set.
+    several, one with a CUDA graph where the row has one and without where it has none, then the most accurate, then the
+    fastest. A twin is the same network, on the same evaluation set.
     """
     return _twin(row, rows, (_YARDSTICK, row.precision))
 
@@ -91,6 +92,7 @@ def _twin(row: Row, rows: Iterable[Row], precisions: tuple[str, ...]) -> Row | N
         twins,
         key=lambda t: (
             precisions.index(t.precision) if t.precision in precisions else len(precisions),
+            t.cuda_graph != row.cuda_graph,
             -t.accuracy.percent if t.accuracy is not None else 0.0,
             t.median if t.median is not None else float("inf"),
         ),
@@ -112,6 +114,11 @@ def on_front(row: Row, rows: Iterable[Row]) -> bool:
     latency, accuracy = row.point
     others = [other.point for other in rows if comparable(other) == comparable(row) and other.point is not None]
     return not any(o != row.point and o[0] <= latency and o[1] >= accuracy for o in others)
+
+
+def lowered(row: Row) -> tuple[object, ...]:
+    """What two rows must share for their latencies to differ by T alone: form, target, and how it is launched."""
+    return row.form, row.target, row.cuda_graph
 
 
 def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | None:
@@ -138,6 +145,7 @@ def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | Non
             FORMS.index(row.form),
             row.target != GENERIC,
             row.target,
+            bool(row.cuda_graph),
         ),
         default=None,
     )
@@ -148,18 +156,31 @@ def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | Non
 
 
 def like_at_train(row: Row, group: tuple[Row, ...], reference: Reference) -> Row | None:
-    """The row at T_train to hold the latency of `row` against: of the same form and target, else the reference's."""
-    same = (r for r in group if r.timesteps == r.train_timesteps and (r.form, r.target) == (row.form, row.target))
+    """The row at T_train to hold the latency of `row` against: as it was lowered and run, else the reference's."""
+    same = (r for r in group if r.timesteps == r.train_timesteps and lowered(r) == lowered(row))
     return next((r for r in same if r.median is not None), reference.row)
 
 
 def recommended(group: tuple[Row, ...], rows: Iterable[Row]) -> Row | None:
-    """The fastest row whose accuracy is at most `TOLERATED_LOSS` below that at T_train; of equals, the smaller T."""
+    """The fastest row whose accuracy is at most `TOLERATED_LOSS` below that at T_train; of equals, the smaller T.
+
+    None where the accuracy at T_train is lost by all, or where all are no better than guessing: that loses nothing.
+    """
     reference = reference_of(group, rows)
     if reference is None:
         return None
     floor = reference.accuracy.percent - TOLERATED_LOSS - _ROUNDING
-    held = [row for row in group if row.accuracy is not None and row.accuracy.percent >= floor]
+    held = [row for row in group if row.accuracy is not None and row.accuracy.percent >= floor and not guesses(row)]
     return min(
         held, key=lambda row: (row.median if row.median is not None else float("inf"), row.timesteps), default=None
     )
+
+
+def guesses(row: Row) -> bool:
+    """Whether a measured accuracy is within noise of what naming classes at random gives, or below."""
+    return row.accuracy is not None and len(row.classes) > 1 and row.accuracy.low <= chance(row)
+
+
+def chance(row: Row) -> float:
+    """The accuracy of naming classes at random, in percent."""
+    return 100 / len(row.classes)

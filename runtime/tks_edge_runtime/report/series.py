@@ -1,7 +1,8 @@
 """Which rows of a plot belong together, and the colour and marker that they are told by.
 
-A colour of the palette stands for a network in one precision, a marker for its form and target; where there is but one
-of these, each colour has a marker of its own. The ReLU twins share a colour, and each has its own marker and line.
+A colour of the palette stands for a network in one precision, a marker for its form, target and CUDA graph; where there
+is but one of these, each colour has a marker of its own. The ReLU twins share a colour, and each has its own marker and
+line.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 from tks_edge_runtime.report import palette
 from tks_edge_runtime.report.document import Row
+from tks_edge_runtime.report.ranking import lowered
 
 _MARKERS = "os^vPX<>"
 _TWIN_MARKERS = "DdpH*8"
@@ -61,9 +63,9 @@ def series_of(rows: Sequence[Row]) -> Iterator[Series]:
 def _spiking_styles(firsts: Sequence[Row]) -> Iterator[_Style]:
     """The style of each series, given by its first row."""
     networks = list(dict.fromkeys((row.name, row.precision) for row in firsts))
-    kinds = list(dict.fromkeys((row.form, row.target) for row in firsts))
+    kinds = list(dict.fromkeys(lowered(row) for row in firsts))
     for row in firsts:
-        network, kind = networks.index((row.name, row.precision)), kinds.index((row.form, row.target))
+        network, kind = networks.index((row.name, row.precision)), kinds.index(lowered(row))
         # When the colours begin anew, the markers go on.
         turn = network if len(kinds) == 1 else network // len(palette.SERIES) * len(kinds)
         colour, marker = palette.SERIES[network % len(palette.SERIES)], _MARKERS[(kind + turn) % len(_MARKERS)]

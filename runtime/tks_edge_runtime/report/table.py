@@ -2,45 +2,96 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable, Sequence
+
 from rich import box
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from tks_edge_runtime.report.columns import columns_of
+from tks_edge_runtime.report.columns import Column, columns_of
 from tks_edge_runtime.report.document import FAILED, ReportDocument, Row
+from tks_edge_runtime.report.wording import unstable_rows
 
-_WHOLE = ("timesteps", "precision", "graph", "accuracy", "p50", "ratio")
-"""Columns that are never broken over two lines."""
+_LEAST_NAME, _FAIR_NAME = 8, 16
+_GAP, _EDGE = 2, 1
+"""What a column takes beside its texts, and the table beside its columns."""
 
 
 def print_report(document: ReportDocument, console: Console) -> None:
     """Print the table, the warnings of its rows, and the conclusions."""
-    console.print(_table(document.rows, console.width))
+    unstable = unstable_rows(document)
+    if unstable is not None:
+        console.print(f"[bold yellow]{escape(unstable)}[/]", highlight=False)
+    _print_table(document.rows, console)
     for row in document.rows:
         for warning in row.warnings:
-            console.print(f"[yellow]{escape(row.file)}:[/] {escape(warning)}", highlight=False)
+            console.print(f"[yellow]{escape(row.label)}:[/] {escape(warning)}", highlight=False)
         if row.reason is not None:
-            console.print(f"[red]{escape(row.file)}:[/] {escape(row.reason)}", highlight=False)
+            console.print(f"[red]{escape(row.label)}:[/] {escape(row.reason)}", highlight=False)
     for conclusion in document.conclusions:
         console.print(f"\n[bold]{escape(conclusion.headline)}[/]", highlight=False)
         for sentence in conclusion.sentences:
             console.print(Padding(escape(sentence), (0, 0, 0, 2)), highlight=False)
 
 
-def _table(rows: tuple[Row, ...], width: int) -> Table:
+def _print_table(rows: tuple[Row, ...], console: Console) -> None:
+    """Each row on one line: a name that does not fit is cut in its middle, and given in full below."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    shown = columns_of(rows)
-    # What is not usual takes the room of what a terminal of this width otherwise has room for.
-    room = width - sum(max(len(column.cell(row)) for row in rows) for column in shown if column.usual is not None)
-    columns = [column for column in shown if column.width is not None and (column.width <= room or column.width == 0)]
+    columns = _fitting(rows, console.width)
+    cells = {column.key: [column.cell(row) for row in rows] for column in columns}
+    rest = _EDGE + sum(_width(column, cells[column.key]) + _GAP for column in columns if column.key != "name")
+    short = shortened(cells["name"], max(_LEAST_NAME, console.width - rest - _GAP))
+    cells["name"] = [short[name] for name in cells["name"]]
     for column in columns:
         justify: JustifyMethod = "right" if column.numeric else "left"
-        table.add_column(column.header, justify=justify, overflow="fold", no_wrap=column.key in _WHOLE)
-    for row in rows:
-        table.add_row(*(escape(column.cell(row)) for column in columns), style=_style(row))
-    return table
+        header = _header(column, cells[column.key])
+        table.add_column(header, justify=justify, overflow="fold", no_wrap=column.key != "marks")
+    for row, texts in zip(rows, zip(*cells.values(), strict=True), strict=True):
+        table.add_row(*map(escape, texts), style=_style(row))
+    console.print(table)
+    for name, cut in short.items():
+        if cut != name:
+            console.print(f"[dim]{escape(cut)}:[/] {escape(name)}", highlight=False)
+
+
+def _fitting(rows: tuple[Row, ...], width: int) -> list[Column]:
+    """The columns for a terminal of this width, in their order: those with a small `width` of their own go first."""
+    shown = columns_of(rows)
+    chosen: set[str] = set()
+    room = width - _EDGE
+    for column in sorted(shown, key=lambda column: column.width or 0):
+        takes = _width(column, [column.cell(row) for row in rows]) + _GAP
+        if column.key == "name":
+            takes = min(takes, _FAIR_NAME + _GAP)
+        if column.width == 0 or (column.width is not None and column.width <= width and takes <= room):
+            chosen.add(column.key)
+            room -= takes
+    return [column for column in shown if column.key in chosen]
+
+
+def _header(column: Column, cells: Sequence[str]) -> str:
+    """The column's header on as many lines as keep it no wider than its cells, or than its longest word."""
+    return "\n".join(textwrap.wrap(column.header, max(map(len, (*cells, *column.header.split())))))
+
+
+def _width(column: Column, cells: Sequence[str]) -> int:
+    return max(map(len, (*cells, *_header(column, cells).splitlines())))
+
+
+def shortened(names: Iterable[str], room: int) -> dict[str, str]:
+    """Each name with a text of at most `room` characters, no two the same: cut in the middle, numbered if need be."""
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        kept = room - 1
+        cut = name if len(name) <= room else f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
+        if cut in found.values():
+            number = str(len(found) + 1)
+            cut = f"{name[: room - 1 - len(number)]}…{number}"
+        found[name] = cut
+    return found
 
 
 def _style(row: Row) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from tks_edge_runtime.report.document import MeasuredAccuracy, Row
+from tks_edge_runtime.energy import EnergyUse
+from tks_edge_runtime.report.document import MeasuredAccuracy, ReportDocument, Row
 from tks_edge_runtime.statistics import LatencySummary, needed
 
 NONE = "\N{EN DASH}"
 
 
 def milliseconds(value: float | None) -> str:
-    """A time in ms with three significant digits, never in exponent form: `0.0523`, `1.20`, `134`."""
+    """A time in ms, or an energy in mJ, with three digits, never in exponent form: `0.0523`, `1.20`, `134`."""
     if value is None:
         return NONE
     decimals = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3 if value >= 0.1 else 4
@@ -25,6 +26,15 @@ def percentile(latency: LatencySummary | None, name: str) -> str:
         return NONE
     value: float | None = getattr(latency, name)
     return milliseconds(value) if value is not None else f"n/a (needs {needed(_PERCENTILES[name])})"
+
+
+def energy(use: EnergyUse | None) -> str:
+    """The energy of one run in mJ, with its standard deviation over the blocks: `12.3 ±0.41`."""
+    if use is None:
+        return NONE
+    spread = "" if use.spread_mj is None else f" ±{milliseconds(use.spread_mj)}"
+    text = milliseconds(abs(use.mj))
+    return f"{'-' if use.mj < 0 and float(text) else ''}{text}{spread}"
 
 
 def percent(value: float | None) -> str:
@@ -76,3 +86,14 @@ def marks(row: Row) -> list[str]:
     if row.pareto:
         found.append("front")
     return found
+
+
+def unstable_rows(document: ReportDocument) -> str | None:
+    """The sentence that stands over a report some of whose rows are UNSTABLE; None where none is."""
+    rows = document.unstable
+    if not rows:
+        return None
+    return (
+        f"UNSTABLE: the machine was throttled or slowed down while {len(rows)} of {len(document.rows)} rows were "
+        f"measured ({', '.join(row.label for row in rows)}). Do not rely on these times; measure again."
+    )

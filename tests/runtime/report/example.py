@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from typing import Any
 
 from tks_edge_runtime.artifact import GENERIC, STATIC, STEP, Accuracy, EvaluationSpec, artifact_stem
-from tks_edge_runtime.measurement import ColdStart, WarmUp
+from tks_edge_runtime.energy import EnergyUse
+from tks_edge_runtime.measurement import ColdStart, PackedTraces, WarmUp
 from tks_edge_runtime.report.conclusion import conclude
 from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument, Row
 from tks_edge_runtime.report.ranking import measured, ranked
 from tks_edge_runtime.session import SelfTest
 from tks_edge_runtime.statistics import summarize
+from tks_edge_runtime.traces import pack
 
 EVALUATION = EvaluationSpec("digits", "test", 597, "e" * 64, "digits-test-eeee.eval.npz")
 
@@ -30,6 +33,7 @@ def row(timesteps: int, correct: int | None, median: float, *, total: int = 597,
     """Build a spiking row of the network `digits`, trained at T=8; without `correct` it has no accuracy."""
     name = str(fields.get("name", "digits"))
     latencies = trace(median, fields.pop("samples", 2000))
+    compute = tuple(0.75 * latency for latency in latencies)
     stem = artifact_stem(
         name,
         timesteps,
@@ -50,6 +54,8 @@ def row(timesteps: int, correct: int | None, median: float, *, total: int = 597,
         "form": STATIC,
         "target": GENERIC,
         "backend": "onnxruntime",
+        "device": "cpu",
+        "cuda_graph": None,
         "batch_size": 1,
         "size_bytes": 123_456,
         "parameters": 39_850,
@@ -62,11 +68,12 @@ def row(timesteps: int, correct: int | None, median: float, *, total: int = 597,
         "recorded_accuracy": None if correct is None else Accuracy(timesteps, correct, total),
         "accuracy_as_trained": None if correct is None else True,
         "latency": summarize(latencies),
+        "compute": summarize(compute),
         "cpu_ms": median * 1.1,
         "cpu_ms_min": median,
         "cold_start": ColdStart(12.5, 3.25),
         "warm_up": WarmUp(1.2, 900, steady=True),
-        "trace_ms": latencies,
+        "traces": PackedTraces(pack(latencies), pack(compute)),
     }
     return Row(**{**given, **fields})
 
@@ -84,11 +91,12 @@ def failed(timesteps: int, **fields: Any) -> Row:
         "reason": "self-test failed: the logits differ by 3",
         "self_test": SelfTest(3.0, 1e-4, passed=False),
         "latency": None,
+        "compute": None,
         "cpu_ms": None,
         "cpu_ms_min": None,
         "cold_start": None,
         "warm_up": None,
-        "trace_ms": (),
+        "traces": None,
         **fields,
     }
     return row(timesteps, None, 1.0, **given)
@@ -138,3 +146,23 @@ def side_by_side() -> list[Row]:
         ]
     rows += [row(2, 582, 0.036, precision="int8", target="openvino")]
     return [*rows, twin(590, 0.049), twin(590, 0.044, precision="fp16"), twin(588, 0.015, precision="int8")]
+
+
+RAIL = "module rail VDD_IN, not wall"
+
+
+def on_a_gpu() -> list[Row]:
+    """Build a folder measured on a device, without and with a CUDA graph, its energy read off a rail."""
+    rows = []
+    for cuda_graph, factor in ((False, 1.0), (True, 0.4)):
+        for made in (row(1, 579, 0.21 * factor), row(2, 586, 0.4 * factor), row(8, 589, 1.5 * factor), twin(590, 0.2)):
+            assert made.latency is not None
+            enqueue, copies = (summarize([share * made.latency.p50] * 2000) for share in (0.5, 0.05))
+            energy = EnergyUse("vdd_in", RAIL, 5.0 * made.latency.p50, 0.1, 6, 9.0, 4.0)
+            rows.append(
+                dataclasses.replace(
+                    made, backend="tensorrt", device="cuda", cuda_graph=cuda_graph, enqueue=enqueue, copies=copies,
+                    energy=(energy,), cold_start=ColdStart(40_000.0, 3.25, 38_500.0),
+                )
+            )  # fmt: skip
+    return rows

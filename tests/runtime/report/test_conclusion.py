@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from tests.runtime.report.example import document, failed, row, side_by_side, sweep, twin
+from tests.runtime.report.example import document, failed, on_a_gpu, row, side_by_side, sweep, twin
 from tks_edge_runtime.artifact import Accuracy
 from tks_edge_runtime.report.document import Conclusion, Row
 
@@ -149,3 +151,26 @@ def test_an_unstable_or_untrue_row_is_named() -> None:
 
 def test_a_twin_alone_concludes_nothing() -> None:
     assert document([twin(590, 1.0)]).conclusions == ()
+
+
+@pytest.mark.parametrize("twins", [[], [twin(590, 1.0)]])
+def test_a_network_that_guesses_is_not_shipped(twins: list[Row]) -> None:
+    rows = [row(2, 61, 1.0), row(8, 63, 4.0), *twins]
+    found = conclusion(rows)
+    assert (found.verdict, found.file) == ("none", None)
+    assert "Ship" not in found.headline
+    assert "At T=8 (fp32) the accuracy is no better than guessing: 10.55 %, 95 % interval 8.3" in text(rows)
+    assert "naming one of the 10 classes at random gives 10.00 %" in text(rows)
+
+
+def test_energy_is_stated_with_its_source_and_against_t_train_and_the_twin() -> None:
+    found = text(on_a_gpu())
+    assert "Ship digits at T=2 (fp32 CUDA graph)" in found
+    assert "Also at T=2: fp32 0.400 ms." in found
+    assert (
+        "Energy 0.800 ±0.100 mJ (module rail VDD_IN, not wall; idle subtracted), against 3.00 ±0.100 mJ at T=8 and "
+        "1.00 ±0.100 mJ for the ReLU twin." in found
+    )
+    assert "Energy" not in text(sweep())
+    lost = [dataclasses.replace(r, energy=(dataclasses.replace(r.energy[0], mj=-0.1),)) for r in on_a_gpu()]
+    assert "Energy" not in text(lost)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+from tks_edge_runtime.energy import EnergyUse
 from tks_edge_runtime.report.document import DeviceStates
 from tks_edge_runtime.report.facts import fact_table, state_table
-from tks_edge_runtime.report.wording import NONE, accuracy, milliseconds, rate, size, times
+from tks_edge_runtime.report.wording import NONE, accuracy, energy, milliseconds, rate, size, times
 
 
 def test_facts_carry_their_units_and_what_is_unknown_is_a_dash() -> None:
@@ -50,3 +53,11 @@ def test_numbers_keep_three_digits_and_never_an_exponent() -> None:
     assert [rate(value) for value in (0.4721, 47.29, 472.6, 10_473.2)] == ["0.47", "47.3", "473", "10 473"]
     assert times(0.472) == "0.47\N{MULTIPLICATION SIGN}"
     assert milliseconds(None) == accuracy(None) == times(None) == NONE
+
+
+def test_an_energy_has_its_spread_and_no_sign_where_it_is_nothing() -> None:
+    use = EnergyUse("vdd_in", "module rail", 12.34, 0.456, 6, 9.0, 4.0)
+    assert energy(use) == "12.3 ±0.456"
+    assert energy(dataclasses.replace(use, mj=-0.5, spread_mj=None)) == "-0.500"
+    assert energy(dataclasses.replace(use, mj=-0.00001, spread_mj=0.0)) == "0.0000 ±0.0000"
+    assert energy(None) == NONE

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from tests.runtime.report.example import EVALUATION, failed, row, sweep, twin
+from tests.runtime.report.example import EVALUATION, failed, on_a_gpu, row, sweep, twin
 from tks_edge_runtime.artifact import Accuracy
 from tks_edge_runtime.report.document import Row
 from tks_edge_runtime.report.ranking import groups, like_at_train, measured, ranked, reference_of, rival_of
@@ -163,3 +163,21 @@ def test_noise_is_judged_by_the_interval_of_the_difference() -> None:
     assert not weaker.within_noise_of(stronger)
     # Newcombe (1998), table II, contrast (a): 56/70 and 48/80 give 0.0524 to 0.3339 by method 10.
     assert measured(56, 70).difference(measured(48, 80)) == pytest.approx((5.24, 33.39), abs=0.005)
+
+
+def test_what_is_no_better_than_guessing_is_never_recommended() -> None:
+    assert chosen([row(1, 60, 1.0), row(8, 62, 4.0)]) == []
+    assert chosen([row(1, 60, 1.0), row(2, 588, 2.0), row(8, 590, 4.0)]) == ["digits-t2-fp32.onnx"]
+    assert chosen([row(1, 100, 1.0), row(8, 102, 4.0)]) == ["digits-t1-fp32.onnx"]
+
+
+def test_rows_with_a_cuda_graph_are_held_against_a_twin_with_one() -> None:
+    found = ranked(on_a_gpu())
+    for one in found:
+        if not one.is_twin:
+            other = next(r for r in found if r.is_twin and r.cuda_graph == one.cuda_graph)
+            assert one.median is not None
+            assert other.median is not None
+            assert one.ratio_to_twin == one.median / other.median
+    (pick,) = [one for one in found if one.recommended]
+    assert (pick.timesteps, pick.cuda_graph) == (2, True)

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from tests.runtime.report.example import document, failed, row, side_by_side, sweep, trace, twin
+from tests.runtime.report.example import RAIL, document, failed, on_a_gpu, row, side_by_side, sweep, trace, twin
 from tks_edge_runtime.artifact import FORMS
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.report.build import FILES, write_report
@@ -21,9 +21,10 @@ from tks_edge_runtime.report.columns import COLUMNS, columns_of
 from tks_edge_runtime.report.document import ReportDocument, Row, schema
 from tks_edge_runtime.report.plots import draw
 from tks_edge_runtime.report.series import series_of
-from tks_edge_runtime.report.table import print_report
+from tks_edge_runtime.report.table import print_report, shortened
 from tks_edge_runtime.report.wording import NONE
 from tks_edge_runtime.statistics import summarize
+from tks_edge_runtime.traces import unpack
 
 HOSTILE = "<script>alert('1')</script>|$x_1$ **b** [a](b) \"q\" & `c`"
 
@@ -68,7 +69,7 @@ def test_the_json_fits_the_published_schema(report: tuple[ReportDocument, Path])
     validator.validate(json.loads((report[1] / "report.json").read_text(encoding="utf-8")))
     without = report[0].to_dict(traces=False)
     validator.validate(without)
-    assert "trace_ms" not in without["rows"][0]
+    assert without["rows"][0]["traces"] is None
 
 
 @pytest.mark.parametrize(("kind", "definition"), [(ReportDocument, None), (Row, "row")])
@@ -86,15 +87,10 @@ def test_a_number_that_json_has_no_word_for_is_null() -> None:
 
 def test_the_raw_trace_is_in_the_json(report: tuple[ReportDocument, Path]) -> None:
     document = json.loads((report[1] / "report.json").read_text(encoding="utf-8"))
-    assert document["rows"][0]["trace_ms"] == pytest.approx(trace(0.052), rel=5e-4)
-
-
-def test_a_trace_is_one_short_line() -> None:
-    made = document([row(1, 590, 0.052, samples=5000), row(2, 590, 123.4, samples=1)])
-    first, second = [line for line in made.to_json().splitlines() if '"trace_ms"' in line]
-    assert len(json.loads(f"{{{first}}}")["trace_ms"]) == 5000
-    assert len(first) < 5000 * len("0.05234,") + 20
-    assert second == f'  "trace_ms": [{trace(123.4, 1)[0]:.1f}]'
+    traces = document["rows"][0]["traces"]
+    assert list(unpack(traces["e2e"])) == pytest.approx(trace(0.052), rel=5.1e-4)
+    assert list(unpack(traces["compute"])) == pytest.approx([0.75 * time for time in trace(0.052)], rel=5.1e-4)
+    assert (traces["enqueue"], traces["copies"]) == (None, None)
 
 
 def test_a_percentile_with_too_few_runs_says_how_many_it_needs(report: tuple[ReportDocument, Path]) -> None:
@@ -229,3 +225,58 @@ def test_a_folder_in_the_way_of_a_file_is_one_clear_error(tmp_path: Path) -> Non
     (tmp_path / "report.html").mkdir()
     with pytest.raises(InputError, match=r"report\.html"):
         write_report(document(sweep()), tmp_path)
+
+
+def test_compute_and_end_to_end_are_two_columns_and_energy_names_its_source(tmp_path: Path) -> None:
+    made = document(on_a_gpu())
+    jsonschema.validate(made.to_dict(), schema())
+    write_report(made, tmp_path)
+    headers = {column.header for column in columns_of(made.rows)}
+    assert {"e2e p50 ms", "compute p50 ms", "enqueue p50 ms", "copies p50 ms"} < headers
+    assert {"device", "CUDA graph", "build ms", f"mJ ({RAIL})"} < headers
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r'data-key="cuda_graph">([^<]*)<', page) == ["off"] * 4 + ["on"] * 4
+    assert re.findall(r'data-key="energy-0"[^>]*>([^<]*)<', page)[:2] == ["1.05 ±0.100", "2.00 ±0.100"]
+    assert page.count("<dt>digits-t2-fp32.onnx</dt>") == 1
+    assert f"mJ ({RAIL})" in (tmp_path / "report.md").read_text(encoding="utf-8").replace("\\_", "_")
+    on_a_cpu = [column for column in columns_of(sweep()) if column.header == "energy mJ"]
+    assert [column.cell(sweep()[0]) for column in on_a_cpu] == [NONE]
+    assert not {"enqueue", "copies", "device", "cuda_graph", "build"} & {column.key for column in columns_of(sweep())}
+
+
+def test_an_unstable_row_is_marked_in_everything_that_shows_it(report: tuple[ReportDocument, Path]) -> None:
+    made, folder = report
+    words = "UNSTABLE: the machine was throttled or slowed down while 1 of 9 rows were measured"
+    assert words in " ".join(printed(made, 80).split())
+    for name in ("report.md", "report.html"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "unknown-t4-fp32.onnx" in text.split(words)[1][:100]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.index(words) < page.index("<h1")
+    unstable = [*sweep()[:3], row(8, 589, 0.4, unstable=True), twin(590, 0.05)]
+    for plot in draw(document(unstable)):
+        assert "digits T=8 fp32: 98.66 %, 0.4 ms, UNSTABLE" in plot.description
+        assert "UNSTABLE" in plot.inline, plot.name
+    assert all("UNSTABLE" not in plot.inline for plot in draw(document(sweep())))
+
+
+def test_a_long_name_is_cut_in_its_middle_and_given_in_full_below() -> None:
+    names = [f"sew_resnet18_cifar10_tks_seed{seed}_cosine_lr0.1" for seed in (1, 2)]
+    rows = [row(t, 586, 1.0 * t, name=name) for name in names for t in (2, 8)]
+    text = printed(document([*rows, twin(590, 0.5)]), 80)
+    lines = text.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    table = [line for line in lines if re.search(r" (2|8|ReLU) +fp32 ", line)]
+    assert len(table) == 5
+    cut = [line.split()[0] for line in table[:4]]
+    assert cut[0] == cut[1] != cut[2] == cut[3]
+    for short, name in zip(cut[::2], names, strict=True):
+        assert f"{short}: {name}" in text
+
+
+def test_no_two_names_are_cut_to_the_same_text() -> None:
+    names = [f"network-{index:03}-of-many" for index in range(150)]
+    found = shortened(names, 10)
+    assert len(set(found.values())) == len(names)
+    assert all(len(cut) <= 10 for cut in found.values())
+    assert shortened(["short"], 10) == {"short": "short"}

@@ -1,0 +1,182 @@
+"""Two reports side by side: which rows belong together, what forbids comparing them, and how they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tks_edge_runtime.errors import InputError, unknown
+from tks_edge_runtime.report.document import ReportDocument, Row
+from tks_edge_runtime.statistics import Ratio, ratio_of_medians
+
+POWER_MODE, METHOD, BACKEND = "power-mode", "method", "backend"
+EVALUATION_SET, BATCH_SIZE = "evaluation-set", "batch-size"
+ASPECTS = (POWER_MODE, METHOD, BACKEND, EVALUATION_SET, BATCH_SIZE)
+"""What two reports must share to be compared, unless told otherwise."""
+LEAST_RUNS = 20
+"""The runs that both traces need for an interval of their ratio: fewer cannot say how much they vary."""
+_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that two reports do not share, and that makes their numbers differ for reasons of its own."""
+
+    aspect: str
+    what: str
+    a: str
+    b: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: A {self.a}, B {self.b}"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows that belong together: `same_file` by their hash, otherwise by what they say about themselves."""
+
+    a: Row
+    b: Row
+    same_file: bool
+
+    @property
+    def title(self) -> str:
+        """The rows in words: `digits T=2 fp32`."""
+        return self.a.title
+
+    @cached_property
+    def p50_interval(self) -> Ratio | None:
+        """B's median end-to-end latency in units of A's, with its interval; None where a trace has too few runs."""
+        if any(row.traces is None or row.latency is None or row.latency.n < LEAST_RUNS for row in self):
+            return None
+        return ratio_of_medians(self.b.trace_ms, self.a.trace_ms)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter((self.a, self.b))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two reports, the rows that belong together, those that have no counterpart, and what was allowed to differ."""
+
+    a: ReportDocument
+    b: ReportDocument
+    pairs: tuple[Pair, ...]
+    only_a: tuple[Row, ...]
+    only_b: tuple[Row, ...]
+    differences: tuple[Difference, ...]
+
+
+def compare(a: ReportDocument, b: ReportDocument, *, allow: Collection[str] = ()) -> Comparison:
+    """Set two reports side by side.
+
+    Args:
+        a: the first report, in units of which ratios are.
+        b: the second.
+        allow: the aspects, of `ASPECTS`, in which they may differ.
+
+    Raises:
+        InputError: no row of one stands in the other, they differ in what is not allowed, or there is no such aspect.
+    """
+    for name in allow:
+        if name not in ASPECTS:
+            raise unknown("aspect to allow", name, ASPECTS)
+    pairs, only_a, only_b = matched(a.rows, b.rows)
+    if not pairs:
+        raise InputError(
+            f"no row of A stands in B: A holds {_listed(a.rows)}; B holds {_listed(b.rows)}. "
+            "Compare reports of the same networks at the same T, precision, form and target."
+        )
+    differences = (*_of_reports(a, b), *_of_pairs(pairs))
+    refused = [difference for difference in differences if difference.aspect not in allow]
+    if refused:
+        aspects = ",".join(dict.fromkeys(difference.aspect for difference in refused))
+        raise InputError(
+            f"these reports do not compare. {'; '.join(map(str, refused))}. Measure both alike, or compare all the "
+            f"same with --allow {aspects} (--anyway allows everything)."
+        )
+    return Comparison(a, b, pairs, only_a, only_b, differences)
+
+
+def matched(a: Iterable[Row], b: Iterable[Row]) -> tuple[tuple[Pair, ...], tuple[Row, ...], tuple[Row, ...]]:
+    """The rows of two reports that belong together, in A's order, and those of A and of B that have no counterpart.
+
+    The same file goes before a file that says the same about itself: name, T, precision, form, target, CUDA graph.
+    """
+    first, second = list(a), list(b)
+    found: dict[int, Pair] = {}
+    for same_file, key in ((True, _file), (False, _description)):
+        for row in first:
+            other = next((other for other in second if key(other) == key(row)), None)
+            if id(row) not in found and other is not None:
+                found[id(row)] = Pair(row, other, same_file)
+                second.remove(other)
+    pairs = tuple(found[id(row)] for row in first if id(row) in found)
+    return pairs, tuple(row for row in first if id(row) not in found), tuple(second)
+
+
+def _file(row: Row) -> tuple[object, ...]:
+    return row.sha256, row.timesteps, bool(row.cuda_graph)
+
+
+def _description(row: Row) -> tuple[object, ...]:
+    return row.name, row.is_twin, row.timesteps, row.precision, row.form, row.target, bool(row.cuda_graph)
+
+
+def _listed(rows: Iterable[Row]) -> str:
+    return ", ".join(row.title for row in rows)
+
+
+def _of_reports(a: ReportDocument, b: ReportDocument) -> Iterator[Difference]:
+    def fact(name: str) -> Callable[[ReportDocument], Any]:
+        return lambda report: report.machine.get(name)
+
+    def described(name: str) -> Callable[[ReportDocument], Any]:
+        return lambda report: report.backend.description.get(name)
+
+    read: tuple[tuple[str, str, Callable[[ReportDocument], Any]], ...] = (
+        (POWER_MODE, "power mode", fact("power_mode")),
+        (POWER_MODE, "CPU governors", fact("governors")),
+        (POWER_MODE, "turbo", fact("turbo")),
+        (METHOD, "preset", lambda report: report.preset),
+        (METHOD, "seconds a row", lambda report: report.seconds),
+        (BACKEND, "backend", lambda report: report.backend.name),
+        (BACKEND, "device", lambda report: report.backend.device),
+        (BACKEND, "threads", lambda report: report.backend.threads),
+        (BACKEND, "spinning", described("spinning")),
+        (BACKEND, "inference precision", described("inference_precision")),
+    )
+    for aspect, what, value in read:
+        if value(a) != value(b):
+            missing = "the library's choice" if what == "threads" else "unknown"
+            yield Difference(aspect, what, _written(value(a), missing), _written(value(b), missing))
+
+
+def _of_pairs(pairs: Iterable[Pair]) -> Iterator[Difference]:
+    """What differs between rows that belong together: each difference once, whatever the number of rows."""
+    found: dict[Difference, None] = {}
+    for pair in pairs:
+        sets = [row.evaluation for row in pair]
+        if sets[0] is not None and sets[1] is not None and sets[0].sha256 != sets[1].sha256:
+            names = (
+                f"{one.dataset} {one.split} ({one.samples} samples, {one.sha256[:_DIGITS]})" for one in sets if one
+            )
+            found[Difference(EVALUATION_SET, "evaluation set", *names)] = None
+        elif pair.a.classes != pair.b.classes:
+            names = (f"{len(row.classes)} classes ({', '.join(row.classes[:3])}, ...)" for row in pair)
+            found[Difference(EVALUATION_SET, f"classes of {pair.title}", *names)] = None
+        if pair.a.batch_size != pair.b.batch_size:
+            found[Difference(BATCH_SIZE, "batch size", *(str(row.batch_size) for row in pair))] = None
+    yield from found
+
+
+def _written(value: Any, missing: str) -> str:
+    if value is None:
+        return missing
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {entry}" for name, entry in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
