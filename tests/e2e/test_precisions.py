@@ -23,8 +23,8 @@ TWINS = ["digits-relu-t1-fp32", "digits-relu-t1-int8"]
 AGREEMENT = {1: 0.97, 2: 0.985, 4: 0.985, 8: 0.985}
 """The same seed trains other weights on another CPU, so what one training gives is no bound for the next.
 
-Over six seeds int8 agreed with fp32 on 97.8 % and more at T = 1, where a single spike decides most, and on 99.1 % and
-more from T = 2 on (docs/precision.md); these are a point below.
+Over six seeds int8 agreed with fp32 on 97.8 % and more at T = 1, where a single spike decides most, and on 99.3 % and
+more from T = 2 on (docs/precision.md); these are some tenths of a point below.
 """
 ALL = list(
     dict.fromkeys(
