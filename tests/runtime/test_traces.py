@@ -36,6 +36,7 @@ def test_a_shell_unpacks_it() -> None:
 @pytest.mark.parametrize(
     "text",
     ["%", "AAAA", pack([1.0, 2.0])[:-8], *(base64.b64encode(gzip.compress(t)).decode() for t in (b"x", b"-1", b"nan"))],
+    ids=["no base64", "no gzip", "cut off", "a word", "negative", "nan"],
 )
 def test_a_damaged_trace_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a trace"):
