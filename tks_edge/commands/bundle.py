@@ -33,9 +33,7 @@ def bundle(
 
         board = target(python, platform)
         made = write_bundle(artifacts, output, board, extras=extras, runtime=runtime_wheel, say=say)
-        say(
-            f"written: {made.path} ({made.size / 1e6:.1f} MB): {len(made.wheels)} wheels, {len(made.artifacts)} files of "
-            "artifacts"
-        )
+        held = f"{len(made.wheels)} wheels, {len(made.artifacts)} files of artifacts"
+        say(f"written: {made.path} ({made.size / 1e6:.1f} MB): {held}")
         say(f"on the board: tar -xf {made.path.name} && sh {ROOT}/{INSTALLER}")
         out.document(describe(made))

@@ -8,7 +8,8 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from types import ModuleType
+from typing import IO, cast
 
 from tks_edge.deploy.payload import PayloadFile
 from tks_edge_runtime.errors import InputError, MissingError
@@ -29,9 +30,7 @@ def checked_ending(output: Path) -> str:
     """
     ending = next((ending for ending in ENDINGS if output.name.endswith(ending)), None)
     if ending is None or output.name == ending:
-        raise InputError(
-            f"{output} does not end in {' or '.join(ENDINGS)}. Name the bundle board.tar.zst, for example."
-        )
+        raise InputError(f"{output} does not end in {' or '.join(ENDINGS)}. Name it board.tar.zst, for example.")
     if ending == ".tar.zst":
         _zstandard()
     return ending
@@ -53,12 +52,16 @@ def write_archive(output: Path, root: str, files: Iterable[PayloadFile], texts: 
     ending = checked_ending(output)
     entries: dict[str, PayloadFile | bytes] = {file.path: file for file in files}
     entries.update((path, text.encode()) for path, text in texts.items())
-    with replacing(output) as temporary, temporary.open("wb") as file, _compressed(file, ending) as stream:
-        with tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as archive:
-            for folder in sorted({"", *(path.rpartition("/")[0] for path in entries)}):
-                archive.addfile(_entry(f"{root}/{folder}".rstrip("/"), tarfile.DIRTYPE, 0o755))
-            for path in sorted(entries):
-                _add(archive, f"{root}/{path}", entries[path])
+    with (
+        replacing(output) as temporary,
+        temporary.open("wb") as file,
+        _compressed(file, ending) as stream,
+        tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as archive,
+    ):
+        for folder in sorted({"", *(path.rpartition("/")[0] for path in entries)}):
+            archive.addfile(_entry(f"{root}/{folder}".rstrip("/"), tarfile.DIRTYPE, 0o755))
+        for path in sorted(entries):
+            _add(archive, f"{root}/{path}", entries[path])
 
 
 def _add(archive: tarfile.TarFile, name: str, content: PayloadFile | bytes) -> None:
@@ -87,10 +90,10 @@ def _compressed(file: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
     else:
         # Without the name and the time of the file, which gzip would note.
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-            yield packed  # type: ignore[misc]
+            yield cast(IO[bytes], packed)
 
 
-def _zstandard():  # type: ignore[no-untyped-def]
+def _zstandard() -> ModuleType:
     try:
         import zstandard
     except ModuleNotFoundError as error:

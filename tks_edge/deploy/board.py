@@ -102,8 +102,8 @@ def checked_folder(folder: str) -> str:
     parts = PurePosixPath(name).parts
     if not parts or parts == ("/",) or ".." in parts or name.startswith("~") or {"\n", "\0"} & set(name):
         raise InputError(
-            f"--folder {folder!r} cannot be the folder on the board. Give a name in the home folder there (tks-edge), or "
-            "an absolute path, without `..`."
+            f"--folder {folder!r} cannot be the folder on the board. Give a name in the home folder there (tks-edge), "
+            "or an absolute path, without `..`."
         )
     return str(PurePosixPath(name))
 

@@ -89,8 +89,8 @@ def _check_room(output: Path, files: list[PayloadFile]) -> None:
     needed, free = sum(file.size for file in files), shutil.disk_usage(folder).free
     if needed > free:
         raise MissingError(
-            f"no room for {output}: about {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free. Free some space, "
-            "or give an --output on another disk."
+            f"no room for {output}: about {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free. Free some "
+            "space, or give an --output on another disk."
         )
 
 

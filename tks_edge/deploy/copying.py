@@ -1,9 +1,9 @@
 """Files onto a board: only those that it does not have, each going on where a broken connection left it.
 
-A file is sent as a stream into `cat >> FILE.partial` and renamed when its SHA-256 is right. That needs nothing on the board but
-`sh` and coreutils (no rsync; no SFTP subsystem, which small SSH servers lack; `scp` cannot resume), it resumes at a byte,
-and one channel of the open connection does it. The partial file's name carries the checksum of what it becomes, so that
-the rest of one file is never glued to the beginning of another.
+A file is sent as a stream into `cat >> FILE.partial` and renamed when its SHA-256 is right. That needs nothing on the
+board but `sh` and coreutils (no rsync; no SFTP subsystem, which small SSH servers lack; `scp` cannot resume), it goes on
+at a byte, and one channel of the open connection does it. The partial file's name carries the checksum of what it
+becomes, so that the rest of one file is never glued to the beginning of another.
 """
 
 from __future__ import annotations
@@ -184,8 +184,8 @@ mv -f -- {partial} {path} || exit {_FULL}
         last = (said.strip() or "no reason given").splitlines()[-1]
         if any(words in said for words in ("No space left", "quota exceeded", "File too large", "size limit")):
             return MissingError(
-                f"the disk of {host} is full: {file.path} did not fit ({file.size / 1e6:.1f} MB). Free some space there, "
-                "or choose a --folder on another disk, and run the same command again."
+                f"the disk of {host} is full: {file.path} did not fit ({file.size / 1e6:.1f} MB). Free some space "
+                "there, or choose a --folder on another disk, and run the same command again."
             )
         if "Permission denied" in said or "Read-only" in said:
             return InputError(f"cannot write {file.path} on {host}: {last}. Choose another --folder.")

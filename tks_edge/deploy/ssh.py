@@ -1,8 +1,8 @@
 """One connection to a board through the system's OpenSSH client, as the user has it set up.
 
-Keys, agent, configuration, known hosts and jump hosts are the user's own; how host keys are checked is never changed. One
-connection is opened and shared by everything that follows (OpenSSH's ControlMaster), so that a password or passphrase is
-asked for once, by `ssh` itself, on the terminal.
+Keys, agent, configuration, known hosts and jump hosts are the user's own; how host keys are checked is never changed.
+One connection is opened and shared by everything that follows (OpenSSH's ControlMaster), so that a password or
+passphrase is asked for once, by `ssh` itself, on the terminal.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Connection:
 
     def __enter__(self) -> Connection:
         # A socket's path has room for about a hundred bytes, which a long TMPDIR would fill.
-        self._folder = Path(tempfile.mkdtemp(prefix="tks-", dir="/tmp"))  # noqa: S108 - made for this user alone
+        self._folder = Path(tempfile.mkdtemp(prefix="tks-", dir="/tmp"))
         try:
             self.reopen()
         except BaseException:

@@ -10,8 +10,8 @@ from tks_edge_runtime.errors import InputError, unknown
 MACHINES = ("aarch64", "x86_64")
 _OLDEST, _NEWEST = 10, 13
 _GLIBC = {10: 35, 11: 36, 12: 39, 13: 41}
-"""The glibc (2.N) of the system that brought each Python 3.N: Ubuntu 22.04 (JetPack 6), Debian 12, Ubuntu 24.04 (JetPack 7),
-Debian 13. Wheels for a newer one are not taken."""
+"""The glibc (2.N) of the system that brought each Python 3.N: Ubuntu 22.04 (JetPack 6), Debian 12, Ubuntu 24.04
+(JetPack 7), Debian 13. Wheels for a newer one are not taken."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def checked_python(version: str) -> str:
     found = re.fullmatch(r"3\.(\d+)", version)
     if found is None or not _OLDEST <= int(found[1]) <= _NEWEST:
         raise InputError(
-            f"Python {version!r} is not one that the runtime runs on. Allowed: 3.{_OLDEST} to 3.{_NEWEST}. JetPack 5 has "
-            "3.8 and is out of scope; JetPack 6 has 3.10, JetPack 7 has 3.12."
+            f"Python {version!r} is not one that the runtime runs on. Allowed: 3.{_OLDEST} to 3.{_NEWEST}. JetPack 5 "
+            "has 3.8 and is out of scope; JetPack 6 has 3.10, JetPack 7 has 3.12."
         )
     return version
 
