@@ -51,7 +51,17 @@ def download(wheel: Path, extras: tuple[str, ...], target: Target, folder: Path)
 
 def _fetch(wanted: list[str], target: Target, folder: Path) -> None:
     platforms = [part for tag in target.platforms for part in ("--platform", tag)]
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--retries",
+        "2",
+        "download",
+        "--quiet",
+    ]
     command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", target.python, *platforms]
     done = subprocess.run(  # noqa: S603 - pip, of this environment
         [*command, "--dest", str(folder), *wanted], capture_output=True, text=True, check=False

@@ -30,8 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
-@pytest.fixture
-def deploy(board: FakeBoard, wheel: Path, tmp_path: Path) -> Command:
+def deploying(board: FakeBoard, wheel: Path, cwd: Path) -> Command:
     """Runs `tks-edge deploy` against the board, without a terminal."""
 
     def run(*arguments: str | Path) -> Finished:
@@ -40,7 +39,7 @@ def deploy(board: FakeBoard, wheel: Path, tmp_path: Path) -> Command:
             command += ["--runtime-wheel", wheel]
         done = subprocess.run(
             [sys.executable, "-m", "tks_edge", *map(str, command)],
-            cwd=tmp_path,
+            cwd=cwd,
             capture_output=True,
             text=True,
             env=environment(),
@@ -49,3 +48,18 @@ def deploy(board: FakeBoard, wheel: Path, tmp_path: Path) -> Command:
         return Finished(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def deploy(board: FakeBoard, wheel: Path, tmp_path: Path) -> Command:
+    return deploying(board, wheel, tmp_path)
+
+
+def refused(done: Finished, code: int, *words: str) -> None:
+    """One clear error, and no traceback."""
+    assert done.code == code, done.out + done.err
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.err
+    assert "Traceback" not in done.err
+    for word in words:
+        assert word in errors[0]

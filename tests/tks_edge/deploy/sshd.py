@@ -7,6 +7,7 @@ the server starts lives in a home folder below the test's.
 from __future__ import annotations
 
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -35,7 +36,7 @@ class FakeBoard:
     port: int
     process: subprocess.Popen[bytes] | None = None
     login_shell: str = "/bin/sh"
-    greeting: str = ""
+    start_up: str = ""
     """Shell lines that run at every login, as in a user's start-up file."""
 
     @property
@@ -79,22 +80,23 @@ class FakeBoard:
         """Start the server, with what a login finds there as it is set now."""
         login = self.folder / "login"
         # Packages of the test's environment are the "system's" there, so that nothing needs to be fetched.
-        packages = ":".join(p for p in sys.path if p.endswith("site-packages"))
+        packages = ":".join(map(str, site_packages()))
         login.write_text(
             f"#!/bin/sh\nexport HOME={shlex.quote(str(self.home))} PATH={self.programs}:/usr/bin:/bin\n"
             f"export PYTHONPATH={shlex.quote(packages)} PIP_NO_INDEX=1 OMP_NUM_THREADS=1\n"
-            f'cd "$HOME"\n{self.greeting}\nexec {self.login_shell} -c "$SSH_ORIGINAL_COMMAND"\n'
+            f'cd "$HOME"\n{self.start_up}\nexec {self.login_shell} -c "$SSH_ORIGINAL_COMMAND"\n'
         )
         login.chmod(0o755)
         assert SSHD is not None
-        command = [SSHD, "-D", "-f", str(self.folder / "sshd_config"), "-E", str(self.folder / "sshd.log")]
+        log = self.folder / "sshd.log"
+        log.unlink(missing_ok=True)
+        command = [SSHD, "-D", "-f", str(self.folder / "sshd_config"), "-E", str(log)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
+            if log.exists() and "Server listening" in log.read_text():
+                return
             time.sleep(0.05)
-        raise AssertionError((self.folder / "sshd.log").read_text())
+        raise AssertionError(log.read_text())
 
     def stop(self) -> None:
         """Stop the server, and cut every connection."""
@@ -114,6 +116,20 @@ class FakeBoard:
         for child in children(self.process.pid):
             for pid in (*children(child), child):
                 kill(pid)
+
+
+def site_packages() -> list[Path]:
+    """Where the packages of the test's environment are."""
+    return [Path(path) for path in sys.path if path.endswith("site-packages")]
+
+
+def free_port() -> int:
+    """A port that nobody has, below those that the system hands out by itself: it stays free while nobody listens."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def children(pid: int) -> list[int]:
@@ -148,18 +164,15 @@ def board(folder: Path) -> Iterator[FakeBoard]:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where the server shuts itself in
     for name in KEYS:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / f"{name}_key"], check=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    made = FakeBoard(folder, port)
+    made = FakeBoard(folder, free_port())
     made.home.mkdir()
     made.programs.mkdir()
     made.write_program("python3", f'exec {PYTHON} "$@"')
     shutil.copy(made.key("user").with_suffix(".pub"), folder / "authorized_keys")
     (folder / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {made.key('host')}\nAuthorizedKeysFile {folder}/authorized_keys\n"
-        f"ForceCommand {folder}/login\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n"
-        "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitUserRC no\nPrintMotd no\n"
+        f"ListenAddress 127.0.0.1:{made.port}\nHostKey {made.key('host')}\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\nForceCommand {folder}/login\n"
+        "PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitUserRC no\nPrintMotd no\n"
     )
     made.write_client_config()
     try:

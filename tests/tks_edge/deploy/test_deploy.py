@@ -3,95 +3,163 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.e2e.conftest import Finished
 from tests.runtime.conftest import Build
-from tests.tks_edge.deploy.conftest import Command
+from tests.tks_edge.deploy.conftest import Command, deploying, refused
 from tests.tks_edge.deploy.sshd import FakeBoard
+from tests.tks_edge.deploy.sshd import board as running_board
 from tks_edge.deploy.script import MARKER
+
+FOLDER = "my board's"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A board onto which a folder of artifacts was deployed, with its report."""
+
+    board: FakeBoard
+    home: Path
+    done: Finished
+    deploy: Command
+
+    @property
+    def root(self) -> Path:
+        return self.board.home / FOLDER
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeBoard, list[Installed]]]:
+    """One board for the tests of this file, and what was deployed to it."""
+    with running_board(tmp_path_factory.mktemp("board")) as started:
+        yield started, []
+
+
+@pytest.fixture
+def installed(
+    kept: tuple[FakeBoard, list[Installed]], wheel: Path, build: Build, tmp_path_factory: pytest.TempPathFactory
+) -> Installed:
+    board, made = kept
+    if not made:
+        home = tmp_path_factory.mktemp("host")
+        for timesteps in (1, 2):
+            build(folder=home / "artifacts", timesteps=timesteps)
+        deploy = deploying(board, wheel, home)
+        done = deploy("artifacts", "--folder", FOLDER, "--report", "--output", "home", "--json")
+        assert done.code == 0, done.err
+        made.append(Installed(board, home, done, deploy))
+    return made[0]
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def refused(done: Finished, code: int, *words: str) -> None:
-    """One clear error, and no traceback."""
-    assert done.code == code, done.out + done.err
-    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1, done.err
-    assert "Traceback" not in done.err
-    for word in words:
-        assert word in errors[0]
-
-
-def test_the_whole_way_and_the_report_comes_home(
-    board: FakeBoard, deploy: Command, build: Build, tmp_path: Path
-) -> None:
-    artifacts = [build(timesteps=1), build(timesteps=2)]
-    folder = artifacts[0].path.parent
-    done = deploy(folder, "--folder", "my board's", "--report", "--preset", "quick", "--output", "home", "--json")
-    assert done.code == 0, done.err
-    root = board.home / "my board's"
-    copied = files_below(root / "artifacts")
-    assert copied == files_below(folder)
-    assert (root / "tks-edge-runtime").stat().st_mode & 0o111
-    found = done.document
-    assert set(found["copied"]) >= {"tks-edge-runtime", *(f"artifacts/{name}" for name in copied)}
+@pytest.mark.xdist_group("deploy")
+def test_the_whole_way_and_the_report_comes_home(installed: Installed) -> None:
+    sent = files_below(installed.home / "artifacts")
+    assert files_below(installed.root / "artifacts") == sent
+    found = installed.done.document
+    assert set(found["copied"]) >= {"tks-edge-runtime", *(f"artifacts/{name}" for name in sent)}
     assert "onnxruntime" in found["doctor"]["backends"]
-    assert [row["passed"] for row in found["self_test"]["artifacts"]] == [True, True]
-    assert {row["file"] for row in found["self_test"]["artifacts"]} == {built.path.name for built in artifacts}
-    report = json.loads((tmp_path / "home/report.json").read_text())
-    assert len(report["rows"]) == 2
-    assert files_below(tmp_path / "home") == files_below(root / "report")
-    assert (tmp_path / "home/report.html").is_file()
-    assert "the artifacts are run by onnxruntime" in done.err
+    assert {row["file"]: row["passed"] for row in found["self_test"]["artifacts"]} == {
+        "small-t1-fp32.onnx": True,
+        "small-t2-fp32.onnx": True,
+    }
+    assert "the artifacts are run by onnxruntime" in installed.done.err
+    report = json.loads((installed.home / "home/report.json").read_text())
+    assert {row["status"] for row in report["rows"]} == {"ok"}
+    assert files_below(installed.home / "home") == files_below(installed.root / "report")
+    assert (installed.home / "home/report.html").is_file()
 
-    again = deploy(folder, "--folder", "my board's")
+
+@pytest.mark.xdist_group("deploy")
+def test_everything_on_the_board_is_in_one_folder(installed: Installed) -> None:
+    assert [path.name for path in installed.board.home.iterdir()] == [FOLDER]
+
+
+@pytest.mark.xdist_group("deploy")
+def test_a_second_deploy_copies_and_installs_nothing(installed: Installed) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (installed.root / "env").rglob("*.py")}
+    again = installed.deploy("artifacts", "--folder", FOLDER)
     assert again.code == 0, again.err
-    assert f"nothing to copy: {board.host}:my board's has all" in again.out
+    assert f"nothing to copy: {installed.board.host}:{FOLDER} has all" in again.out
     assert "the environment is there already" in again.out
-    assert "next: tks-edge deploy" in again.out
-
-    # Everything is in that one folder, and goes with it.
-    assert {path.name for path in board.home.iterdir()} == {"my board's"}
-    removed = deploy("--folder", "my board's", "--remove")
-    assert (removed.code, list(board.home.iterdir())) == (0, [])
-    assert f"removed: {root}" in removed.out
-    assert deploy("--folder", "my board's", "--remove").code == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert again.out.splitlines()[-1].startswith("next: tks-edge deploy")
 
 
-def test_what_is_no_longer_deployed_leaves_the_board(board: FakeBoard, deploy: Command, build: Build) -> None:
-    first, second = build(timesteps=1), build(timesteps=2)
-    assert deploy(first.path.parent).code == 0
-    (board.home / "tks-edge/artifacts/notes.txt").write_text("the user's own")
-    for path in first.path.parent.glob(f"{first.path.stem}*"):
+@pytest.mark.xdist_group("deploy")
+def test_the_launcher_keeps_its_caches_in_the_folder(installed: Installed) -> None:
+    (launcher,) = (path for path in installed.root.iterdir() if path.name == "tks-edge-runtime")
+    assert launcher.stat().st_mode & 0o111
+    assert (installed.root / "cache/matplotlib").is_dir()
+
+
+@pytest.mark.xdist_group("deploy")
+def test_another_wheel_of_the_same_version_is_installed(installed: Installed, wheel: Path, tmp_path: Path) -> None:
+    import zipfile
+
+    changed = tmp_path / wheel.name
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(changed, "w") as new:
+        for item in old.infolist():
+            extra = b"\nMARK = 1\n" if item.filename == "tks_edge_runtime/statistics.py" else b""
+            # The sums are those of another file then, which pip does not mind.
+            new.writestr(item, old.read(item) + extra)
+    done = deploying(installed.board, changed, installed.home)("artifacts", "--folder", FOLDER, "--json")
+    assert done.code == 0, done.err
+    assert done.document["copied"] == [f"wheels/{wheel.name}"]
+    (module,) = (installed.root / "env").rglob("tks_edge_runtime/statistics.py")
+    assert module.read_text().endswith("MARK = 1\n")
+    assert installed.deploy("artifacts", "--folder", FOLDER).code == 0
+    assert "MARK" not in module.read_text()
+
+
+@pytest.mark.xdist_group("deploy")
+def test_what_is_no_longer_deployed_leaves_the_board(installed: Installed) -> None:
+    artifacts, board = installed.home / "fewer", installed.root / "artifacts"
+    shutil.copytree(installed.home / "artifacts", artifacts)
+    (board / "notes.txt").write_text("the user's own")
+    for path in artifacts.glob("small-t1*"):
         path.unlink()
-    done = deploy(second.path.parent, "--json")
+    done = installed.deploy("fewer", "--folder", FOLDER, "--json")
     assert done.code == 0, done.err
     assert done.document["copied"] == []
-    assert {path.name for path in (board.home / "tks-edge/artifacts").iterdir()} == {
-        *(path.name for path in second.path.parent.iterdir()),
-        "notes.txt",
-    }
+    assert {path.name for path in board.iterdir()} == {*(path.name for path in artifacts.iterdir()), "notes.txt"}
 
 
-def test_a_failed_self_test_is_reported_and_the_exit_code_is_1(
-    board: FakeBoard, deploy: Command, build: Build, tmp_path: Path
-) -> None:
-    import numpy as np
-
+@pytest.mark.xdist_group("deploy")
+def test_a_failed_self_test_is_in_the_report_and_the_exit_code_is_1(installed: Installed, build: Build) -> None:
     built = build(timesteps=1)
     golden = built.path.with_name(built.manifest.golden_file)
     with np.load(golden) as pair:
         np.savez(golden, input=pair["input"], logits=pair["logits"] + 1)
-    done = deploy(built.path.parent, "--report")
+    done = installed.deploy(built.path.parent, "--folder", FOLDER, "--report", "--output", "failed", "--json")
     refused(done, 1, "self-test failed")
-    (row,) = json.loads((tmp_path / "report/report.json").read_text())["rows"]
+    assert [row["passed"] for row in done.document["self_test"]["artifacts"]] == [False]
+    (row,) = json.loads((installed.home / "failed/report.json").read_text())["rows"]
     assert row["status"] == "failed"
+
+
+def test_remove_takes_the_folder_and_nothing_else(board: FakeBoard, deploy: Command) -> None:
+    from tks_edge.deploy.script import MARK
+
+    real = board.home / "disk" / "tks"
+    real.mkdir(parents=True)
+    (real / MARKER).write_text(f"{MARK}\n")
+    (real / "env").mkdir()
+    (board.home / "tks-edge").symlink_to(real)
+    done = deploy("--remove")
+    assert (done.code, done.out) == (0, f"removed: {real}\n"), done.err
+    assert [path.name for path in board.home.rglob("*")] == ["disk"]
+    assert "nothing to remove" in deploy("--remove").out
 
 
 def test_a_folder_that_is_not_ours_is_neither_used_nor_removed(board: FakeBoard, deploy: Command, build: Build) -> None:
@@ -105,46 +173,10 @@ def test_a_folder_that_is_not_ours_is_neither_used_nor_removed(board: FakeBoard,
     assert (theirs / "thesis.tex").read_text() == "ten years of work"
 
 
-def test_the_home_folder_is_never_removed(board: FakeBoard, deploy: Command) -> None:
-    for folder in (".", "~", "/", "a/../..", "", str(board.home)):
-        done = deploy("--folder", folder, "--remove")
-        refused(done, 2)
-    assert board.home.is_dir()
-
-
-def test_a_link_to_our_folder_is_removed_with_it(board: FakeBoard, deploy: Command) -> None:
-    from tks_edge.deploy.script import MARK
-
-    real = board.home / "disk" / "tks"
-    real.mkdir(parents=True)
-    (real / MARKER).write_text(f"{MARK}\n")
-    (board.home / "tks-edge").symlink_to(real)
-    assert deploy("--remove").code == 0
-    assert [path.name for path in board.home.rglob("*")] == ["disk"]
-
-
-def test_what_makes_no_sense_is_refused_before_anything_is_asked(deploy: Command, build: Build, tmp_path: Path) -> None:
+def test_what_makes_no_sense_is_refused_before_the_board_is_asked(deploy: Command, build: Build) -> None:
     folder = build().path.parent
     refused(deploy(folder, "--preset", "quick"), 2, "--report")
-    refused(deploy(folder, "--output", "home"), 2, "--report")
     refused(deploy(folder, "--report", "--preset", "fast"), 2, "unknown preset 'fast'")
     refused(deploy(folder, "--backend", "onnx"), 2, "unknown backend 'onnx'")
-    refused(deploy(folder, "--python", "3.8"), 2, "JetPack 5")
-    refused(deploy(folder, "--extras", "training"), 2, "no extra 'training'", "onnxruntime")
-    refused(deploy(folder, "--ssh-option", "StrictHostKeyChecking=no"), 2, "never")
-    refused(deploy(folder, "--ssh-option", "Port"), 2, "NAME=VALUE")
     refused(deploy(folder, "--remove"), 2, "alone")
     refused(deploy(), 2, "no artifacts")
-    refused(deploy(tmp_path / "none"), 2, "none is not a folder")
-    refused(deploy(folder, "--wheels", tmp_path), 2, "holds no wheels")
-    (folder / "small-t2-fp32.golden.npz").unlink()
-    refused(deploy(folder), 2, "small-t2-fp32.golden.npz is missing")
-
-
-@pytest.mark.parametrize("host", ["-oProxyCommand=touch x", "", "two words"])
-def test_a_host_is_no_option(host: str) -> None:
-    from tks_edge.deploy.ssh import Connection
-    from tks_edge_runtime.errors import InputError
-
-    with pytest.raises(InputError, match="is not a host"):
-        Connection(host)

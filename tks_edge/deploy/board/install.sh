@@ -58,7 +58,7 @@ fail_for() {
       *ReadTimeout* | *ProxyError* | *'Connection refused'*)
       fail 3 "$1 failed: pip on the board cannot reach its package index. Connect the board to a network and run" \
         "again, or bring the wheels along: tks-edge bundle, or tks-edge deploy --wheels FOLDER." ;;
-    *'Permission denied'* | *'Read-only file system'*)
+    *'Permission denied'* | *'Read-only file system'* | *'cannot create directory'*)
       fail 2 "$1 failed: $last. Choose a --folder on the board that can be written to." ;;
     *'No matching distribution found'*)
       fail 3 "$1 failed: $last. The package index (or the folder of wheels) has none for Python $version on" \
@@ -110,7 +110,7 @@ find_python() {
   if [ -n "$python" ]; then
     interpreter=python$python
     # The version asked for may be the system's own, under its plain name.
-    if ! command -v "$interpreter" >/dev/null 2>&1; then
+    if ! "$interpreter" -c pass >/dev/null 2>&1; then
       interpreter=python3
     fi
   else
@@ -121,11 +121,11 @@ find_python() {
 }
 
 check() {
-  find_python
   if [ -n "$machine" ] && [ "$machine" != "$(uname -m)" ]; then
     fail 3 "this bundle is for $machine, and this board is $(uname -m). Make one for it: tks-edge bundle --platform" \
       "$(uname -m)"
   fi
+  find_python
   if [ -n "$python" ] && [ "$version" != "$python" ]; then
     fail 3 "Python $python is asked for, and this board's $interpreter is $version. Install python$python, or run the" \
       "command on the host again with --python $version."
@@ -179,11 +179,16 @@ print(",trt" if offered and util.find_spec("tensorrt") is not None else "")
 
 # cuda-bindings of a newer CUDA than the driver of a Jetson do not load: its major version is held.
 cuda_limit() {
-  toolkit=${CUDA_HOME:-/usr/local/cuda}/version.json
-  cuda=$(sed -n 's/.*"version" *: *"\([0-9][0-9]*\)\..*/\1/p' "$toolkit" 2>/dev/null | head -n 1)
-  if [ -n "$cuda" ]; then
-    printf 'cuda-bindings<%s\n' "$((cuda + 1))"
-  fi
+  "$environment/bin/python" -c '
+import json, sys
+
+try:
+    with open(sys.argv[1], encoding="utf-8") as file:
+        major = int(json.load(file)["cuda"]["version"].split(".")[0])
+except (OSError, ValueError, KeyError):
+    sys.exit()
+print(f"cuda-bindings<{major + 1}")
+' "${CUDA_HOME:-/usr/local/cuda}/version.json"
 }
 
 # pip as this folder needs it: nothing asked, nothing kept outside of the folder.
@@ -214,7 +219,9 @@ environment() {
     set -- --force-reinstall --no-deps
   else
     say "making an environment with Python $version ($(command -v "$interpreter"))"
-    output=$("$interpreter" -m venv --clear --system-site-packages "$environment" 2>&1) ||
+    # Two steps: venv keeps to itself why its ensurepip failed.
+    output=$("$interpreter" -m venv --clear --system-site-packages --without-pip "$environment" 2>&1 &&
+      TMPDIR=$root/tmp "$environment/bin/python" -I -m ensurepip --upgrade --default-pip 2>&1) ||
       fail_for "making the environment" "$output"
   fi
   say "installing the runtime: some minutes, where much has to be fetched"
