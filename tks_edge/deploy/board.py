@@ -50,10 +50,19 @@ class Board:
             MissingError: the board lacks something, or the connection broke.
         """
         script = install_script(replace(settings, folder=self.folder))
+        errors = []
+
+        def line(text: str) -> None:
+            # An error of a step is the end of this command, and said there.
+            if text.startswith(_PREFIX):
+                errors.append(text)
+            else:
+                self._on_line(text)
+
         # Tables are as wide as here.
-        done = self.connection.run(f"export COLUMNS={_columns()}\n{script}", on_line=self._on_line)
+        done = self.connection.run(f"export COLUMNS={_columns()}\n{script}", on_line=line)
         if done.code:
-            raise _failure(done.code, done.err, self.connection.host)
+            raise _failure(done.code, "\n".join((*errors, done.err)), self.connection.host)
 
     def copier(self, on_progress: Callable[[int], None], on_drop: Callable[[str], None]) -> Copier:
         """Copies files into the folder, which `prepare` has made."""
@@ -126,6 +135,4 @@ def _failure(code: int, said: str, host: str) -> TksEdgeError:
     named = [line.removeprefix(_PREFIX) for line in lines if line.startswith(_PREFIX)]
     if named:
         return _ERRORS.get(code, MissingError)(f"{host}: {named[-1]}")
-    if code == 1 and not lines:
-        return CheckError(f"{host}: a self-test failed; see above.")
     return _ERRORS.get(code, MissingError)(f"{host}: {lines[-1] if lines else f'stopped with exit code {code}'}")

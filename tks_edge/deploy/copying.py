@@ -1,8 +1,8 @@
 """Files onto a board: only those that it does not have, each going on where a broken connection left it.
 
 A file is sent as a stream into `cat >> FILE.partial` and renamed when its SHA-256 is right. That needs nothing on the
-board but `sh` and coreutils (no rsync; no SFTP subsystem, which small SSH servers lack; `scp` cannot resume), it goes on
-at a byte, and one channel of the open connection does it. The partial file's name carries the checksum of what it
+board but `sh` and coreutils (no rsync; no SFTP subsystem, which small SSH servers lack; `scp` cannot resume), it goes
+on at a byte, and one channel of the open connection does it. The partial file's name carries the checksum of what it
 becomes, so that the rest of one file is never glued to the beginning of another.
 """
 

@@ -172,7 +172,9 @@ def board(folder: Path) -> Iterator[FakeBoard]:
     (folder / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1:{made.port}\nHostKey {made.key('host')}\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nForceCommand {folder}/login\n"
-        "PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitUserRC no\nPrintMotd no\n"
+        "PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\n"
+        "KbdInteractiveAuthentication no\n"
+        "PermitUserRC no\nPrintMotd no\n"
     )
     made.write_client_config()
     try:

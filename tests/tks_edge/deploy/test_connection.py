@@ -205,7 +205,7 @@ def test_without_a_terminal_a_locked_key_is_refused_at_once(board: FakeBoard) ->
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "open sesame", "-f", key], check=True)
     shutil.copy(key.with_suffix(".pub"), board.folder / "authorized_keys")
     board.write_client_config(user_key="locked")
-    command = [sys.executable, "-m", "tks_edge", "deploy", board.host, "--ssh-config", board.config, "--remove"]
+    command = [sys.executable, "-m", "tks_edge", "deploy", board.host, "--ssh-config", str(board.config), "--remove"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), start_new_session=True)
     assert done.returncode == 2
     assert "on a terminal, where ssh can ask" in done.stderr

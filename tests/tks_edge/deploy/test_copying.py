@@ -186,7 +186,11 @@ def test_a_disk_that_fills_up_meanwhile_is_left_with_room_and_a_second_run_repai
 ) -> None:
     with small_disk(board, "32m") as disk:
         other = disk / "other"
-        fill = Interruption(1, lambda: other.write_bytes(bytes(20_000_000)) and None)
+
+        def write() -> None:
+            other.write_bytes(bytes(20_000_000))
+
+        fill = Interruption(1, write)
         with (
             pytest.raises(MissingError, match=r"the disk of .* is full: .* did not fit"),
             copier(board, "disk/tks", on_progress=fill) as ready,

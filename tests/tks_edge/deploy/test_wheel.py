@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -45,8 +46,8 @@ def test_a_checkout_and_an_installation_give_the_same_wheel(wheel: Path, tmp_pat
 
 
 def test_it_is_the_wheel_that_pip_builds(wheel: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path]
-    subprocess.run([*command, ROOT / "runtime"], check=True, capture_output=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "-w", str(tmp_path), str(ROOT / "runtime")], check=True, capture_output=True)
     (by_pip,) = tmp_path.glob("*.whl")
     assert contents(by_pip) == contents(wheel)
 
@@ -79,6 +80,6 @@ def test_what_is_missing_for_a_build_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(module, "_CARRIED", tmp_path / "none")
     with pytest.raises(MissingError, match="is not installed whole"):
         build_wheel(tmp_path, package)
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingError, match="pip install hatchling"):
         build_wheel(tmp_path)

@@ -219,9 +219,11 @@ environment() {
     set -- --force-reinstall --no-deps
   else
     say "making an environment with Python $version ($(command -v "$interpreter"))"
-    # Two steps: venv keeps to itself why its ensurepip failed.
-    output=$("$interpreter" -m venv --clear --system-site-packages --without-pip "$environment" 2>&1 &&
-      TMPDIR=$root/tmp "$environment/bin/python" -I -m ensurepip --upgrade --default-pip 2>&1) ||
+    # venv by itself would keep for itself why its ensurepip failed. The system's packages come last, so that the
+    # environment has a pip of its own.
+    output=$("$interpreter" -m venv --clear --without-pip "$environment" 2>&1 &&
+      TMPDIR=$root/tmp "$environment/bin/python" -I -m ensurepip --upgrade --default-pip 2>&1 &&
+      "$interpreter" -m venv --system-site-packages --without-pip "$environment" 2>&1) ||
       fail_for "making the environment" "$output"
   fi
   say "installing the runtime: some minutes, where much has to be fetched"
