@@ -31,7 +31,7 @@ HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def unpacked(bundle: Path, folder: Path) -> Path:
-    """The folder that a board unpacks, by its `tar`; that of a small machine may lack zstd, so Python does that here."""
+    """The folder that a board unpacks, by its `tar`; one without zstd is helped out by Python here."""
     folder.mkdir()
     if bundle.suffix == ".zst":
         with bundle.open("rb") as packed, (folder / "board.tar").open("wb") as plain:

@@ -123,6 +123,16 @@ def test_another_wheel_of_the_same_version_is_installed(installed: Installed, wh
 
 
 @pytest.mark.xdist_group("deploy")
+def test_wheels_are_brought_along_where_the_board_has_no_network(installed: Installed, tmp_path: Path) -> None:
+    for name in ("spam-1.0-py3-none-any.whl", "tks_edge_runtime-0.0.1-py3-none-any.whl"):
+        (tmp_path / name).write_text("a wheel")
+    done = installed.deploy("artifacts", "--folder", FOLDER, "--wheels", tmp_path, "--json")
+    assert done.code == 0, done.err
+    assert done.document["copied"] == ["wheels/spam-1.0-py3-none-any.whl"]
+    refused(installed.deploy("artifacts", "--wheels", installed.home / "artifacts"), 2, "holds no wheels")
+
+
+@pytest.mark.xdist_group("deploy")
 def test_what_is_no_longer_deployed_leaves_the_board(installed: Installed) -> None:
     artifacts, board = installed.home / "fewer", installed.root / "artifacts"
     shutil.copytree(installed.home / "artifacts", artifacts)
