@@ -95,20 +95,24 @@ def deploy(
             report=(output or Path("report")) if report else None,
         )
         done = bring(plan, connection, folder, _telling(out))
-        _finish(done, plan, host, folder, out)
+        out.document(_document(done, host, folder))
+        place = [] if folder == _FOLDER else ["--folder", folder]
+        place += [part for option in ssh_option or () for part in ("--ssh-option", option)]
+        place += [] if ssh_config is None else ["--ssh-config", str(ssh_config)]
+        _finish(done, plan, host, place, out)
 
 
-def _finish(done: Deployed, plan: Plan, host: str, folder: str, out: Output) -> None:
-    out.document(_document(done, host, folder))
+def _finish(done: Deployed, plan: Plan, host: str, place: list[str], out: Output) -> None:
+    """Say where the report is and what to do next, at the same place; or that an artifact failed."""
     if plan.report is not None:
         page = plan.report / "report.html"
         out.console.print(f"the report is at home: {page}", markup=False, highlight=False, soft_wrap=True)
     if done.failed is not None:
         raise done.failed
     if plan.report is None:
-        out.next("deploy", host, str(plan.artifacts), *([] if folder == _FOLDER else ["--folder", folder]), "--report")
+        out.next("deploy", host, str(plan.artifacts), *place, "--report")
     else:
-        out.next("deploy", host, *([] if folder == _FOLDER else ["--folder", folder]), "--remove")
+        out.next("deploy", host, *place, "--remove")
 
 
 def _document(done: Deployed, host: str, folder: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,7 +94,8 @@ def test_a_second_deploy_copies_and_installs_nothing(installed: Installed) -> No
     assert f"nothing to copy: {installed.board.host}:{FOLDER} has all" in again.out
     assert "the environment is there already" in again.out
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert again.out.splitlines()[-1].startswith("next: tks-edge deploy")
+    where = f"--folder {shlex.quote(FOLDER)} --ssh-config {installed.board.config}"
+    assert again.out.splitlines()[-1] == f"next: tks-edge deploy {installed.board.host} artifacts {where} --report"
 
 
 @pytest.mark.xdist_group("deploy")
