@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from tks_edge.commands.bundle import bundle
 from tks_edge.commands.demo import demo
+from tks_edge.commands.deploy import deploy
 from tks_edge.commands.eval import evaluate
 from tks_edge.commands.export import export
 from tks_edge.commands.info import info
@@ -40,6 +42,8 @@ app.command()(export)
 app.command()(verify)
 register(app)
 app.command()(info)
+app.command()(deploy)
+app.command()(bundle)
 app.command()(demo)
 
 

@@ -13,6 +13,7 @@ from tks_edge_runtime.commands.info import info
 from tks_edge_runtime.commands.profile import profile
 from tks_edge_runtime.commands.report import report
 from tks_edge_runtime.commands.run import run
+from tks_edge_runtime.commands.self_test import self_test
 from tks_edge_runtime.version import __version__
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -41,6 +42,7 @@ def tks_edge_runtime(
 
 register(app)
 app.command()(info)
+app.command()(self_test)
 
 
 def main() -> None:
