@@ -1,4 +1,4 @@
-"""How much energy the machine uses, from what it measures itself. Never an estimate: what it does not tell is absent."""
+"""How much energy the machine uses, by what it measures itself: never an estimate; what it does not tell is absent."""
 
 from __future__ import annotations
 

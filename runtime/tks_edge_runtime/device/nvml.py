@@ -7,6 +7,7 @@ nothing here and all of it in its own files (`jetson.py`).
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from tks_edge_runtime.device.energy_source import EnergySource, Probe
 from tks_edge_runtime.device.tree import Tree, pairs
 
 _DRIVER = "proc/driver/nvidia/version"
+_VERSION = re.compile(r"\b[0-9]{2,4}\.[0-9]{1,4}(?:\.[0-9]{1,4})?\b", re.ASCII)
 _CARDS = "proc/driver/nvidia/gpus/*/information"
 _REASONS = {
     "power cap": "nvmlClocksThrottleReasonSwPowerCap",
@@ -26,8 +28,10 @@ _REASONS = {
 
 
 def driver(tree: Tree) -> str | None:
-    """Return what the NVIDIA driver in the kernel calls itself; None where there is none."""
-    return ((tree.text(_DRIVER) or "").splitlines() or [None])[0]
+    """Return the version of the NVIDIA driver in the kernel; None where there is none."""
+    lines = (tree.text(_DRIVER) or "").splitlines()
+    found = _VERSION.search(lines[0]) if lines else None
+    return found[0] if found else None
 
 
 def cards(tree: Tree) -> list[str]:

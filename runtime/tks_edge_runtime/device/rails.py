@@ -72,6 +72,6 @@ def probes(tree: Tree) -> list[Probe]:
 
 
 def _probe(tree: Tree, rail: Rail) -> Probe:
-    label = _WHOLE.get(rail.label, f"rail {rail.label}, a part of the module")
+    label = _WHOLE.get(rail.label, f"rail {rail.label}, one of several")
     source = EnergySource(rail.label, label, "power", whole=rail.label in _WHOLE)
     return Probe(source, lambda: rail.watts(tree))

@@ -85,7 +85,7 @@ def _slowed_by(tree: Tree) -> dict[str, int]:
 
 
 def _fans(tree: Tree, files: tuple[str, ...]) -> dict[str, int]:
-    """Read the files of the hardware monitors that have fans, by the monitor's name, and the fan's where it has several."""
+    """Read the files of the hardware monitors of fans, by the monitor's name, with the fan's where it has several."""
     paths = [path for file in files for path in tree.paths(f"sys/class/hwmon/hwmon*/{file}")]
     found: dict[str, int] = {}
     for path in paths:

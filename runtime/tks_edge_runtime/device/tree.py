@@ -21,6 +21,7 @@ class Tree:
 
     Files of the kernel's (under proc/ and sys/) are opened once and read at position 0 each time, which renews them;
     others may be replaced while a handle to the old one is held, so they are opened each time.
+    Several threads may read.
 
     Attributes:
         root: the folder that stands for /.
@@ -36,19 +37,34 @@ class Tree:
 
     def text(self, path: str) -> str | None:
         """Read a file: its text, stripped; None where it is missing, not ours to read, empty, or no file."""
+        if not path.startswith(_KERNEL):
+            return self._text_once(path)
         try:
             handle = self._handles.get(path)
-            if handle is not None:
-                return _clean(_content(handle, path))
-            # Without O_NONBLOCK a pipe in a recorded tree would wait for its writer.
-            handle = os.open(self.root / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            if handle is None:
+                if len(self._handles) >= _MOST_OPEN:
+                    return self._text_once(path)
+                handle = self._open(path)
+                # Of two threads that open it at once, one closes its own again.
+                kept = self._handles.setdefault(path, handle)
+                if kept != handle:
+                    os.close(handle)
+                    handle = kept
+            return _clean(_content(handle, path))
         except (OSError, ValueError):
             return None
-        if path.startswith(_KERNEL) and len(self._handles) < _MOST_OPEN:
-            # Of two threads that open it at once, one closes its own again.
-            if self._handles.setdefault(path, handle) != handle:
-                os.close(handle)
-            return self.text(path)
+
+    def constant(self, path: str) -> str | None:
+        """Read a file that does not change, such as a label, and remember its text."""
+        if path not in self._constants:
+            self._constants[path] = self._text_once(path)
+        return self._constants[path]
+
+    def _text_once(self, path: str) -> str | None:
+        try:
+            handle = self._open(path)
+        except (OSError, ValueError):
+            return None
         try:
             return _clean(_content(handle, path))
         except OSError:
@@ -56,14 +72,9 @@ class Tree:
         finally:
             os.close(handle)
 
-    def constant(self, path: str) -> str | None:
-        """Read a file that does not change, such as a label, and remember its text."""
-        if path not in self._constants:
-            self._constants[path] = self.text(path)
-            handle = self._handles.pop(path, None)
-            if handle is not None:
-                os.close(handle)
-        return self._constants[path]
+    def _open(self, path: str) -> int:
+        # Without O_NONBLOCK a pipe in a recorded tree would wait for its writer.
+        return os.open(self.root / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def integer(self, path: str) -> int | None:
         """Read a file that holds one integer; None where it holds anything else."""
