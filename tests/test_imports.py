@@ -30,6 +30,7 @@ ALLOWED = {
         "matplotlib",
         "onnxruntime",
         "openvino",
+        "pynvml",
     },
     "tks_edge_export": {
         "torch",
@@ -45,6 +46,7 @@ ALLOWED = {
 ONLY_THERE = {
     "onnxruntime": {"backends/onnxruntime.py"},
     "openvino": {"backends/openvino.py"},
+    "pynvml": {"device/nvml.py"},
     "PIL": {"images.py"},
     "jinja2": {"report/html.py"},
     "matplotlib": {"report/plots.py", "report/plot_forms.py"},
