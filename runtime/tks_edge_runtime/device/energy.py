@@ -52,29 +52,29 @@ class EnergyMeter:
     def read(self) -> dict[str, float]:
         """Return the energy in J since the block was entered, up to now, by the sources' names.
 
-        A source that could not be read in between is absent. After the block it is that of the whole block; before it,
-        nothing.
+        A source that cannot be read now, or could not be for a second in between, is absent. After the block it is
+        that of the whole block; before it, nothing.
         """
-        with self._lock:
-            if self._running:
-                self._take(self._powers)
-                self._take(self._counters)
-            return _known({m.source.name: m.joules for m in (*self._powers, *self._counters)})
+        return {name: joules for name, (_, joules) in self._readings().items()}
 
     def watts(self) -> dict[str, float]:
         """Return the power in W at the last reading, by the sources' names; of a counter, over its last second."""
         with self._lock:
-            return _known({m.source.name: m.watts for m in (*self._powers, *self._counters)})
+            return {m.probe.source.name: m.watts for m in (*self._powers, *self._counters) if m.watts is not None}
 
     def mean_watts(self, seconds: float) -> dict[str, float]:
         """Wait, and return the mean power in W meanwhile, by the sources' names.
 
         Called within the block while nothing runs, it is what the machine uses when idle.
         """
-        start, before = time.perf_counter(), self.read()
+        before = self._readings()
         time.sleep(seconds)
-        end, after = time.perf_counter(), self.read()
-        return {name: (after[name] - before[name]) / (end - start) for name in after if name in before}
+        after = self._readings()
+        return {
+            name: (after[name][1] - before[name][1]) / (after[name][0] - before[name][0])
+            for name in after
+            if name in before and after[name][0] > before[name][0]
+        }
 
     def __enter__(self) -> EnergyMeter:
         self._running = True
@@ -93,6 +93,15 @@ class EnergyMeter:
         if self._gpus is not None:
             self._gpus.close()
 
+    def _readings(self) -> dict[str, tuple[float, float]]:
+        """Return the time in s and the energy in J of a reading that is made now; after the block, of its last."""
+        with self._lock:
+            if self._running:
+                self._take(self._powers)
+                self._take(self._counters)
+            meters = (*self._powers, *self._counters)
+            return {m.probe.source.name: (m.time, m.joules) for m in meters if m.joules is not None}
+
     def _watch(self) -> None:
         since_counters = 0.0
         while not self._stopped.wait(self._period):
@@ -108,7 +117,3 @@ class EnergyMeter:
         for meter in meters:
             value = meter.probe.read()
             meter.take(time.perf_counter(), value)
-
-
-def _known(values: dict[str, float | None]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if value is not None}

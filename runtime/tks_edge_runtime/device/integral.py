@@ -13,64 +13,79 @@ class Power:
 
     Args:
         probe: what is read.
-        longest_gap: the s between two readings beyond which the energy in between is not known.
+        longest_gap: s between two readings beyond which the energy in between is not known, and none from then on.
 
     Attributes:
-        joules: the energy since the first reading, in J; None before it, and from a gap on.
-        watts: the power at the last reading, in W; None where there was none.
+        joules: the energy from the first reading to the last, in J; None where one of these could not be read, and
+            after a gap.
+        watts: the power at the last reading, in W; None where it could not be read.
+        time: of the last reading, in s.
     """
 
     def __init__(self, probe: Probe, longest_gap: float) -> None:
         self.probe = probe
-        self.source = probe.source
         self.joules: float | None = None
         self.watts: float | None = None
+        self.time = 0.0
         self._longest_gap = longest_gap
-        self._time: float | None = None
+        self._total = 0.0
+        self._last: tuple[float, float] | None = None
+        self._lost = False
 
     def take(self, now: float, watts: float | None) -> None:
         """Add a reading, taken at `now` in s; None where there was nothing to read."""
-        if self._time is None or self.watts is None:
-            if watts is not None and self._time is None:
-                self.joules, self._time, self.watts = 0.0, now, watts
-            return
-        if now - self._time > self._longest_gap:
-            self.joules = self.watts = None
-            return
-        if watts is not None and self.joules is not None:
-            self.joules += (now - self._time) * (self.watts + watts) / 2
-            self._time, self.watts = now, watts
+        self.time = now
+        if self._last is None:
+            self._lost = self._lost or watts is None
+        else:
+            before, last = self._last
+            self._lost = self._lost or now - before > self._longest_gap
+            if watts is not None:
+                self._total += (now - before) * (last + watts) / 2
+        if watts is not None:
+            self._last = now, watts
+        self.watts = watts
+        self.joules = None if self._lost or watts is None else self._total
 
 
 class Counter:
     """Follows the energy counter of one source past its end.
 
+    Args:
+        probe: what is read.
+
     Attributes:
-        joules: the energy since the first reading, in J; None before it.
-        watts: the mean power in W over the last second or more between two readings; None before there are two.
+        joules: the energy from the first reading to the last, in J; None where one of these could not be read, and
+            after the counter started again without a known end.
+        watts: the mean power in W over the last `COUNTER_SECONDS` or more between readings; None before that.
+        time: of the last reading, in s.
     """
 
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
-        self.source = probe.source
         self.joules: float | None = None
         self.watts: float | None = None
-        self._last = 0.0
+        self.time = 0.0
+        self._total = 0.0
+        self._last: float | None = None
         self._mark = (0.0, 0.0)
+        self._lost = False
 
     def take(self, now: float, value: float | None) -> None:
         """Add a reading in J, taken at `now` in s; None where there was nothing to read."""
-        if value is None:
-            return
-        if self.joules is None:
-            self.joules, self._mark = 0.0, (now, 0.0)
-        else:
+        self.time = now
+        if self._last is None:
+            self._lost = self._lost or value is None
+            self._mark = (now, 0.0)
+        elif value is not None:
             passed = value - self._last
-            if passed < 0:
-                # A counter that starts again without a known end has lost what it counted: that is no energy.
-                passed = passed + self.probe.wraps_at if self.probe.wraps_at is not None else 0.0
-            self.joules += max(0.0, passed)
-        self._last = value
+            if passed < 0 and self.probe.wraps_at is not None:
+                passed += self.probe.wraps_at
+            self._lost = self._lost or passed < 0
+            self._total += passed
+        if value is not None:
+            self._last = value
+        self.joules = None if self._lost or value is None else self._total
         start, before = self._mark
-        if now - start >= COUNTER_SECONDS:
+        if self.joules is not None and now - start >= COUNTER_SECONDS:
             self.watts, self._mark = (self.joules - before) / (now - start), (now, self.joules)
