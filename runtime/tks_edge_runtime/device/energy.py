@@ -43,6 +43,7 @@ class EnergyMeter:
         self._powers: list[Meter] = [Power(probe, gap) for probe in readable if probe.source.kind == "power"]
         self._counters: list[Meter] = [Counter(probe) for probe in readable if probe.source.kind == "counter"]
         self.sources: tuple[EnergySource, ...] = tuple(probe.source for probe in readable)
+        self._tree.close()
         self._period = period
         self._running = False
         self._lock = threading.Lock()
