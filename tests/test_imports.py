@@ -33,6 +33,7 @@ ALLOWED = {
         "tensorrt",
         "cuda",
         "polygraphy",
+        "pynvml",
     },
     "tks_edge_export": {
         "torch",
@@ -53,6 +54,7 @@ ONLY_THERE = {
     "tensorrt": {"backends/tensorrt_library.py"},
     "cuda": {"backends/cuda.py"},
     "polygraphy": {"engine_build/builder.py"},
+    "pynvml": {"device/nvml.py"},
     "PIL": {"images.py"},
     "jinja2": {"report/html.py"},
     "matplotlib": {"report/plots.py", "report/plot_forms.py", "report/plot_parts.py"},

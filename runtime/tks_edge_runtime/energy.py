@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Protocol
-
-from tks_edge_runtime import device
 
 BLOCK_SECONDS = 0.5
 """The least length of a block whose energy is read: a sensor of power is read every 50 ms, so that the part of a block
@@ -146,9 +143,3 @@ def energy_doubts(uses: Iterable[EnergyUse]) -> Iterator[str]:
                 f"energy ({use.label}) varies: standard deviation {use.spread_mj / use.mj:.0%} of the mean over "
                 f"{use.blocks} blocks (more than {_SPREAD_LIMIT:.0%})"
             )
-
-
-def machine_meter() -> AbstractContextManager[EnergyMeter | None]:
-    """The meter of this machine, to be entered; None inside where this version of `device` has none."""
-    kind = getattr(device, "EnergyMeter", None)
-    return nullcontext() if kind is None else kind()

@@ -16,6 +16,8 @@ from typer import Typer
 from typer.testing import CliRunner, Result
 
 from tests.runtime.conftest import CLASSES, CPU_BACKENDS, Build, BuildSpiking
+from tests.runtime.device.trees import NAMES, tree
+from tests.runtime.recorded import record
 from tks_edge_runtime import cli
 from tks_edge_runtime.artifact import Precision
 from tks_edge_runtime.backends import BACKENDS
@@ -215,6 +217,23 @@ def test_doctor_says_what_is_there() -> None:
     assert found["backends"] == ["onnxruntime", "openvino"]
     assert {"Python", "numpy", "training", "disk"} <= {finding["subject"] for finding in found["findings"]}
     assert invoke("doctor").stdout.endswith("next: tks-edge report artifacts/\n")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_doctor_examines_a_recorded_machine(name: str) -> None:
+    found = document(invoke("doctor", "--root", tree(name), "--json"))
+    assert found["refusal"] is None
+    lines = invoke("doctor", "--root", tree(name)).stdout.splitlines()
+    assert lines[-2:] == ["on that machine:", f"next: tks-edge {' '.join(found['next'])}"]
+
+
+def test_doctor_refuses_a_board_that_is_out_of_scope_and_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    release = "# R32 (release), REVISION: 7.1, GCID: 29818004, BOARD: t210ref\n"
+    refused = invoke("doctor", "--root", record(tmp_path, {"etc/nv_tegra_release": release}))
+    assert refused.exit_code == 3
+    assert "it is out of scope. Use an Orin or later." in refused.stderr
+    assert "next:" not in refused.stdout
+    fails(invoke("doctor", "--root", tmp_path / "none"), 2, "none is no folder", "--root")
 
 
 def test_doctor_goes_on_with_a_backend_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import tks_edge_runtime
 FOLDER = Path(tks_edge_runtime.__file__).parent
 FORBIDDEN = ("torch", "torchvision", "onnx", "onnxscript", "sklearn", "tks_edge", "tks_edge_export", "tks_edge_models")
 BACKENDS_LIBRARIES = ("onnxruntime", "openvino", "tensorrt", "cuda", "polygraphy")
-HEAVY = ("numpy", *BACKENDS_LIBRARIES, "PIL", "matplotlib", "jinja2")
+HEAVY = ("numpy", *BACKENDS_LIBRARIES, "PIL", "matplotlib", "jinja2", "pynvml")
 
 
 def python(code: str) -> None:
@@ -44,6 +44,6 @@ def test_the_command_line_loads_nothing_heavy() -> None:
 def test_pillow_and_the_backends_libraries_are_loaded_only_when_used() -> None:
     python(
         "import sys, tks_edge_runtime.session, tks_edge_runtime.images, tks_edge_runtime.measure\n"
-        f"loaded = [name for name in {('PIL', *BACKENDS_LIBRARIES)} if name in sys.modules]\n"
+        f"loaded = [name for name in {('PIL', 'pynvml', *BACKENDS_LIBRARIES)} if name in sys.modules]\n"
         "sys.exit(f'loaded: {loaded}' if loaded else 0)\n"
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
-from tks_edge_runtime.commands.options import DEFAULT_BACKEND
 
 if TYPE_CHECKING:
     from tks_edge_runtime.doctor import Finding
@@ -13,21 +15,33 @@ if TYPE_CHECKING:
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "missing": "[red]missing[/]", "absent": "[dim]-[/]"}
 
 
-def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
+def doctor(
+    root: Annotated[
+        Path,
+        typer.Option("--root", help="Examine the recorded files of another machine below this folder."),
+    ] = Path("/"),
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
     """Examine this machine: what it has and can run, and what to do about the rest."""
     with running(as_json, debug) as out:
         import dataclasses
 
         from tks_edge_runtime.doctor import examine
-        from tks_edge_runtime.errors import MissingError
+        from tks_edge_runtime.errors import InputError, MissingError
 
-        examination = examine()
+        if not root.is_dir():
+            raise InputError(f"{root} is no folder. Give one that holds a machine's /proc, /sys and /etc with --root.")
+        examination = examine(root)
         _show(examination.findings, out)
         out.document(dataclasses.asdict(examination))
-        if not examination.backends:
-            raise MissingError("no backend can run on this machine. Install one: pip install onnxruntime")
-        chosen = [] if DEFAULT_BACKEND in examination.backends else ["--backend", examination.backends[0]]
-        out.next("report", "artifacts/", *chosen)
+        if not examination.next:
+            raise MissingError(
+                examination.refusal or "no backend can run on this machine. Install one: pip install onnxruntime"
+            )
+        if root.resolve() != Path("/"):
+            out.console.print("on that machine:", style="dim")
+        out.next(*examination.next)
 
 
 def _show(findings: tuple[Finding, ...], out: Output) -> None:

@@ -47,8 +47,7 @@ def profile(
         from tks_edge_runtime.artifact import Artifact, variant
         from tks_edge_runtime.backends import foreign_target
         from tks_edge_runtime.backends.choice import choose
-        from tks_edge_runtime.device import Sampler, facts
-        from tks_edge_runtime.energy import machine_meter
+        from tks_edge_runtime.device import EnergyMeter, Sampler, facts
         from tks_edge_runtime.files import write_json
         from tks_edge_runtime.measure import input_batches, measure, method_text, preset_seconds
         from tks_edge_runtime.session import load
@@ -69,7 +68,7 @@ def profile(
                 on_build=show,
             ) as session,
             Sampler() as sampler,
-            machine_meter() as energy,
+            EnergyMeter() as energy,
         ):
             measured = measure(
                 [session],

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 from tks_edge_runtime.artifact import Artifact
 from tks_edge_runtime.backends import find_device, foreign_target
-from tks_edge_runtime.device import Sampler, state
-from tks_edge_runtime.energy import machine_meter
+from tks_edge_runtime.device import EnergyMeter, Sampler, state
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.measure import input_batches, measure, method_text
 from tks_edge_runtime.measurement import Measurement
@@ -160,7 +159,7 @@ def _timed(
     passed = [session for session, row in zip(sessions, rows, strict=True) if row.status == OK]
     if not passed:
         return list(rows), []
-    with machine_meter() as energy:
+    with EnergyMeter() as energy:
         measurements = iter(
             measure(
                 passed,

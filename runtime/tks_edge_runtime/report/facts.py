@@ -8,7 +8,15 @@ from typing import Any
 from tks_edge_runtime.report.document import DeviceStates
 from tks_edge_runtime.report.wording import NONE
 
-_UNITS = {"_bytes": "GB", "_mhz": "MHz", "_c": "°C"}
+_UNITS = {
+    "_bytes": "GB",
+    "_mhz": "MHz",
+    "_c": "°C",
+    "_mw": "mW",
+    "_mv": "mV",
+    "_rpm": "rpm",
+    "_percent": "%",
+}
 
 
 def fact_table(facts: dict[str, Any]) -> list[tuple[str, str]]:
@@ -37,7 +45,9 @@ def _leaves(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
     """Every value in nested dictionaries with its path in words: `clock, max (MHz)`; sizes in bytes become GB."""
     for key, value in facts.items():
         suffix = next((suffix for suffix in _UNITS if str(key).endswith(suffix)), None)
-        words = str(key).removesuffix(suffix or "").replace("_", " ")
+        words = str(key).removesuffix(suffix or "")
+        # A rail keeps the label that the board gives it.
+        words = words.replace("_", " ") if words.islower() else words
         name = f"{prefix}, {words}" if prefix else words
         unit = f" ({_UNITS[suffix]})" if suffix else ""
         if isinstance(value, dict):

@@ -207,7 +207,7 @@ def test_with_cuda_graphs_each_artifact_is_measured_without_and_with_one(
 ) -> None:
     fake = Backend(lambda: "1", lambda _: None, FakeGpuEngine, devices=("cuda",), cuda_graph_devices=("cuda",))
     monkeypatch.setitem(BACKENDS, "fake", fake)
-    monkeypatch.setattr(collect, "machine_meter", lambda: contextlib.nullcontext(FakeMeter()))
+    monkeypatch.setattr(collect, "EnergyMeter", lambda: contextlib.nullcontext(FakeMeter()))
     for timesteps in (1, 2):
         build(timesteps=timesteps)
     stages: list[str] = []

@@ -18,6 +18,11 @@ def test_facts_carry_their_units_and_what_is_unknown_is_a_dash() -> None:
         "board": None,
         "governors": ["performance", "powersave"],
         "temperatures_c": {"cpu": 45.5},
+        "power_mode": {"name": "MAXN_SUPER", "id": 2},
+        "rails_mw": {"VDD_IN": 5143.488},
+        "rails_mv": {"VDD_IN": 4984},
+        "fan_rpm": {"pwm_tach": 1636},
+        "gpus": {"17000000.gpu": {"load_percent": 41.2, "slowed_by": []}},
     }
     assert fact_table(facts) == [
         ("memory (GB)", "8"),
@@ -26,6 +31,13 @@ def test_facts_carry_their_units_and_what_is_unknown_is_a_dash() -> None:
         ("board", NONE),
         ("governors", "performance, powersave"),
         ("temperatures, cpu (°C)", "45.5"),
+        ("power mode, name", "MAXN_SUPER"),
+        ("power mode, id", "2"),
+        ("rails, VDD_IN (mW)", "5143.49"),
+        ("rails, VDD_IN (mV)", "4984"),
+        ("fan, pwm tach (rpm)", "1636"),
+        ("gpus, 17000000.gpu, load (%)", "41.2"),
+        ("gpus, 17000000.gpu, slowed by", NONE),
     ]
 
 
