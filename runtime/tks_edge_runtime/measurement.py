@@ -84,7 +84,7 @@ class Measurement:
         cold_start: what starting cost.
         warm_up: how it was warmed up.
         warnings: what makes these numbers doubtful, in sentences.
-        unstable: whether the machine was throttled, or a clock fell, during the measurement.
+        unstable: whether the machine was throttled, a clock fell or its power mode changed during the measurement.
     """
 
     summary: LatencySummary
