@@ -24,6 +24,7 @@ from tks_edge_runtime.backends.base import (
     split_ports,
 )
 from tks_edge_runtime.errors import ArtifactError, MissingError
+from tks_edge_runtime.onnx_graph import read_graph
 
 _DEVICE = "CPU"
 _OPTIONS = {
@@ -127,8 +128,12 @@ class OpenVinoEngine:
         settings = dict(_OPTIONS) if threads is None else {**_OPTIONS, "INFERENCE_NUM_THREADS": str(threads)}
         try:
             reader = _reader(library)
-            self._compiled = compiled = core.compile_model(reader.convert(reader.load(str(path))), _DEVICE, settings)
+            model = reader.convert(reader.load(str(path)))
+            _check_shapes(model, path)
+            self._compiled = compiled = core.compile_model(model, _DEVICE, settings)
             self._request = compiled.create_infer_request()
+        except ArtifactError:
+            raise
         except Exception as error:  # its exceptions have no root of their own
             raise ArtifactError(f"openvino cannot load {path}: {_reason(error)}. Copy or export it again.") from error
         self.inputs = tuple(_port(node, path) for node in compiled.inputs)
@@ -249,6 +254,22 @@ class _BoundStepper:
     def close(self) -> None:
         """Free the requests and the tensors."""
         del self._requests, self._inputs, self._outputs
+
+
+def _check_shapes(model: Any, path: Path) -> None:
+    """Refuse a graph with shapes that its file does not state: the memory it needs was estimated from those."""
+    graph = read_graph(path)
+    stated = {**graph.values, **graph.outputs}
+    for output in (output for node in model.get_ordered_ops() for output in node.outputs()):
+        shape = output.get_partial_shape()
+        for name in output.get_names():
+            tensor = stated.get(name)
+            if tensor is None or tensor.shape is None:
+                continue
+            if shape.is_dynamic or tuple(shape.to_shape()) != tensor.shape:
+                raise ArtifactError(
+                    f"{path}: {name!r} has the shape {shape}, where the file states {list(tensor.shape)}. Export it again."
+                )
 
 
 def _port(node: Any, path: Path) -> Port:
