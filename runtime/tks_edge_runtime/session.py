@@ -91,7 +91,7 @@ def load(
     start = perf_counter_ns()
     artifact = Artifact.open(path)
     timesteps = _timesteps(artifact, steps)
-    check_graph(artifact.path, room() if device == _IN_HOST_MEMORY else None)
+    shapes = check_graph(artifact.path, room() if device == _IN_HOST_MEMORY else None)
     engine = open_engine(
         artifact.path,
         backend,
@@ -100,6 +100,7 @@ def load(
         spinning=spinning,
         cuda_graph=cuda_graph,
         on_build=on_build,
+        shapes=shapes,
     )
     load_ms = (perf_counter_ns() - start) / 1e6
     return Session(artifact, engine, backend=backend, device=device, timesteps=timesteps, load_ms=load_ms)
@@ -288,11 +289,6 @@ class Session:
         """
         inputs, expected = self.artifact.golden()
         logits = self._run(inputs, self.manifest.timesteps)
-        if logits.shape != expected.shape:
-            raise ArtifactError(
-                f"the golden pair of {self.artifact.path} holds logits {list(expected.shape)}, the graph gives "
-                f"{list(logits.shape)}. Export it again."
-            )
         verification = self.manifest.verification
         tolerance = _TOLERANCE * (1 + float(np.abs(expected).max()))
         if verification is not None:

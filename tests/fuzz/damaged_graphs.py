@@ -157,12 +157,10 @@ def a_loop(model: ModelProto, chance: Random) -> None:
         graph.node.insert(0, helper.make_node("Loop", ["rounds", "yes"], [], body=_endless()))
     elif kind == 1:
         branch = helper.make_graph([helper.make_node("Identity", ["yes"], ["end"])], "end", [], [])
-        for depth in range(chance.choice((5, 40))):
-            name = f"deep{depth}"
-            node = helper.make_node("If", ["yes"], [], then_branch=branch, else_branch=branch)
-            branch = helper.make_graph([node], name, [], [])
-            if depth > 10:
-                node.attribute.pop()  # two branches at every depth double the file each time
+        for depth in range(chance.choice((1, 3, 15))):
+            # Two branches at every depth would double the file each time.
+            node = helper.make_node("If", ["yes"], [], then_branch=branch)
+            branch = helper.make_graph([node], f"deep{depth}", [], [])
         graph.node.insert(0, helper.make_node("If", ["yes"], [], then_branch=branch, else_branch=branch))
     else:
         imports = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]

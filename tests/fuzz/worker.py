@@ -24,11 +24,13 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
+from typer.testing import CliRunner
 
 from tests.fuzz import damaged_archives, damaged_bytes, damaged_graphs, damaged_manifests, graph_bombs
 from tests.fuzz.case import Case, Damage
 from tks_edge_runtime.artifact import STEP, Artifact, find_artifacts
 from tks_edge_runtime.backends import find_backend
+from tks_edge_runtime.cli import app
 from tks_edge_runtime.errors import TksEdgeError
 from tks_edge_runtime.session import Session, load
 
@@ -93,6 +95,26 @@ def _whole(session: Session) -> None:
                 stream.step(np.zeros(manifest.input.shape, manifest.input.dtype))
 
 
+def _image(folder: Path) -> Path:
+    from PIL import Image
+
+    path = folder / "image.png"
+    Image.new("L", (40, 30)).save(path)
+    return path
+
+
+def _command(*arguments: str) -> None:
+    """Run a command of the runtime; what it prints for an error of ours is raised, anything else is an AssertionError."""
+    done = CliRunner().invoke(app, [*arguments, "--json"], env={"COLUMNS": "200"})
+    if done.exit_code == 0:
+        json.loads(done.stdout)
+        return
+    message = done.stderr.removeprefix("error: ").rstrip("\n")
+    assert done.exit_code in (1, 2, 3), done
+    assert "a fault in tks-edge" not in message, message
+    raise TksEdgeError(message)
+
+
 def use(path: Path, backend: str) -> tuple[str, ...]:
     """Use an artifact in every way that reads it; the messages of all `TksEdgeError`s. Anything else is raised."""
     errors: list[str] = []
@@ -109,6 +131,8 @@ def use(path: Path, backend: str) -> tuple[str, ...]:
     if artifact is not None:
         attempt(artifact.golden)
         attempt(artifact.evaluation_set)
+    attempt(lambda: _command("info", str(path)))
+    attempt(lambda: _command("run", str(path), str(_image(path.parent)), "--backend", backend, "--threads", "1"))
     session = attempt(lambda: load(path, backend, threads=1, spinning=False))
     if session is not None:
         with session:

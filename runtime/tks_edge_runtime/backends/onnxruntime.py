@@ -80,8 +80,7 @@ class OnnxRuntimeEngine:
         settings.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
         settings.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
         settings.log_severity_level = _ONLY_ERRORS
-        # The memory that a graph needs was estimated from the shapes that its file states.
-        settings.add_session_config_entry("session.strict_shape_type_inference", "1")
+        settings.add_session_config_entry("session.strict_shape_type_inference", "1" if options.shapes else "0")
         settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
         try:
             self._session = library.InferenceSession(str(path), settings, providers=[_PROVIDER])

@@ -24,7 +24,6 @@ from tks_edge_runtime.backends.base import (
     split_ports,
 )
 from tks_edge_runtime.errors import ArtifactError, MissingError
-from tks_edge_runtime.onnx_graph import read_graph
 
 _DEVICE = "CPU"
 _OPTIONS = {
@@ -129,7 +128,7 @@ class OpenVinoEngine:
         try:
             reader = _reader(library)
             model = reader.convert(reader.load(str(path)))
-            _check_shapes(model, path)
+            _check_shapes(model, options.shapes or {}, path)
             self._compiled = compiled = core.compile_model(model, _DEVICE, settings)
             self._request = compiled.create_infer_request()
         except ArtifactError:
@@ -256,19 +255,15 @@ class _BoundStepper:
         del self._requests, self._inputs, self._outputs
 
 
-def _check_shapes(model: Any, path: Path) -> None:
-    """Refuse a graph with shapes that its file does not state: the memory it needs was estimated from those."""
-    graph = read_graph(path)
-    stated = {**graph.values, **graph.outputs}
+def _check_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Refuse a graph with other shapes than its file states."""
     for output in (output for node in model.get_ordered_ops() for output in node.outputs()):
-        shape = output.get_partial_shape()
+        found = output.get_partial_shape()
         for name in output.get_names():
-            tensor = stated.get(name)
-            if tensor is None or tensor.shape is None:
-                continue
-            if shape.is_dynamic or tuple(shape.to_shape()) != tensor.shape:
+            if name in shapes and (found.is_dynamic or tuple(found.to_shape()) != shapes[name]):
                 raise ArtifactError(
-                    f"{path}: {name!r} has the shape {shape}, where the file states {list(tensor.shape)}. Export it again."
+                    f"{path}: {name!r} has the shape {found}, where the file states {list(shapes[name])}. "
+                    "Export it again."
                 )
 
 
