@@ -17,6 +17,7 @@ from tks_edge_runtime.manifest import (
     SCHEMA_VERSION,
     STEP,
     TARGETS,
+    EvaluationSpec,
     Manifest,
     Preprocessing,
     StateSpec,
@@ -29,6 +30,8 @@ _NO_TEXT = ("Cc", "Cs")
 """Control characters, and halves of a character: a terminal obeys the first and cannot be sent the second."""
 _LARGEST_RESIZE = 16
 """Times the longer side of the crop: what an image is resized to has to fit into memory."""
+
+_DTYPES = ("bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
 
 _STATE_DTYPES = {
     "float32": (0, 0),
@@ -108,18 +111,27 @@ def _check(manifest: Manifest) -> None:
     for accuracy in manifest.accuracies:
         if not 0 <= accuracy.correct <= accuracy.total or accuracy.total < 1:
             raise ValueError(f"the accuracy at T={accuracy.timesteps} is {accuracy.correct} of {accuracy.total}")
-    tensors: tuple[TensorSpec | StateSpec, ...] = (manifest.input, *manifest.outputs, *manifest.states)
-    for spec in tensors:
-        if not spec.shape or any(size < 1 for size in spec.shape):
-            raise ValueError(f"the shape of {spec.name!r} is {list(spec.shape)}")
+    _check_tensors((manifest.input, *manifest.outputs, *manifest.states))
     _check_states(manifest)
     _check_preprocessing(manifest.preprocessing, manifest.input)
     _check_file_name(manifest.golden_file)
     if manifest.evaluation is not None:
-        if manifest.evaluation.samples < 1:
-            raise ValueError(f"manifest.evaluation.samples is {manifest.evaluation.samples}")
-        if manifest.evaluation.file is not None:
-            _check_file_name(manifest.evaluation.file)
+        _check_evaluation(manifest.evaluation)
+
+
+def _check_evaluation(spec: EvaluationSpec) -> None:
+    if spec.samples < 1:
+        raise ValueError(f"manifest.evaluation.samples is {spec.samples}")
+    if spec.file is not None:
+        _check_file_name(spec.file)
+
+
+def _check_tensors(specs: tuple[TensorSpec | StateSpec, ...]) -> None:
+    for spec in specs:
+        if not spec.shape or any(size < 1 for size in spec.shape):
+            raise ValueError(f"the shape of {spec.name!r} is {list(spec.shape)}")
+        if isinstance(spec, TensorSpec):
+            _check_name(f"{spec.name}.dtype", spec.dtype, _DTYPES)
 
 
 def _check_name(field: str, got: str, allowed: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tks_edge_runtime.artifact import FRAMES, STEP, Artifact, Manifest
 from tks_edge_runtime.backends import BuildProgress, Engine, RunTimes, find_backend, find_device, open_engine
 from tks_edge_runtime.contract import InputCheck, check_ports
-from tks_edge_runtime.errors import ArtifactError, InputError
+from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.graph_check import check_graph
 from tks_edge_runtime.memory import room
 from tks_edge_runtime.stream import Stream

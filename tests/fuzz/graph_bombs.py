@@ -1,9 +1,8 @@
-"""Small files that ask for more memory than any machine has: each grows the logits of a whole graph by some operator."""
+"""Small files that ask for more memory than there is: each grows the logits of a whole graph by some operator."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from random import Random
 
 import numpy as np
 import onnx
@@ -144,6 +143,8 @@ def planted(model: ModelProto, bomb: Bomb, factor: int, *, declared: str) -> Non
         model.CopyFrom(shape_inference.infer_shapes(model))
     elif declared == "falsely":
         inferred = {info.name: info for info in shape_inference.infer_shapes(model).graph.value_info}
+        (stated,) = (port for port in graph.output if port.name == "logits")
+        graph.value_info.add(name="bomb.logits", type=stated.type)
         for node in graph.node[before:-1]:
             kind = inferred[node.output[0]].type.tensor_type if node.output[0] in inferred else None
             rank = len(kind.shape.dim) if kind is not None else 1
@@ -160,7 +161,6 @@ def _damage(bomb: Bomb) -> Damage:
 
     damage.__name__ = bomb.__name__
     return damage
-
 
 
 DAMAGES: tuple[Damage, ...] = tuple(map(_damage, BOMBS))

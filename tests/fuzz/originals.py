@@ -1,4 +1,4 @@
-"""What is damaged: real artifacts, exported from a small network with random weights, whole with both their archives."""
+"""What is damaged: real artifacts, exported from a small network with random weights, with both their archives."""
 
 from __future__ import annotations
 

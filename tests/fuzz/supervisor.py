@@ -18,9 +18,9 @@ from typing import IO, Any
 from tests.fuzz.worker import damage_of
 
 ROOT = Path(__file__).parent.parent.parent
-SECONDS = 10.0
+SECONDS = 30.0
 """A case that takes longer hangs. Most take some hundredths of a second."""
-MEGABYTES = 700.0
+MEGABYTES = 200.0
 """How much a case may let the process grow: a small graph, its library's buffers, and nothing like a bomb."""
 
 

@@ -104,7 +104,7 @@ def _image(folder: Path) -> Path:
 
 
 def _command(*arguments: str) -> None:
-    """Run a command of the runtime; what it prints for an error of ours is raised, anything else is an AssertionError."""
+    """Run a command of the runtime; an error of ours is raised, anything else is an AssertionError."""
     done = CliRunner().invoke(app, [*arguments, "--json"], env={"COLUMNS": "200"})
     if done.exit_code == 0:
         json.loads(done.stdout)
