@@ -1,8 +1,9 @@
-"""What graphs compute on the processor that runs this: for each, every tensor of integers or booleans, and the logits.
+"""What graphs compute on the processor that runs this; without the onnx package, as on a board.
 
-It runs where the runtime runs, without the onnx package, on graphs that `run.py` wrote with these tensors as outputs.
+Of each artifact: whether its self-test passes and how many samples it classifies correctly. Of the copy of it that
+`run.py` made, whose outputs are also all its tensors of integers and booleans: these, and the logits.
 
-    python record.py FOLDER OUTPUT.npz
+    python record.py ARTIFACTS COPIES OUTPUT.npz
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ import numpy.typing as npt
 
 from tks_edge_runtime.artifact import STEP, Artifact
 from tks_edge_runtime.backends import open_engine
+from tks_edge_runtime.session import load
 
 Array = npt.NDArray[Any]
 SAMPLES = 16
 
 
-def computed(path: Path, samples: Array) -> dict[str, Array]:
-    """The outputs of a graph for each sample, stacked; a step graph is run for its T from rest, and its steps stacked."""
-    manifest = Artifact.open(path).manifest
-    engine = open_engine(path, "onnxruntime", threads=1)
+def computed(artifact: Artifact, copy: Path) -> dict[str, Array]:
+    """The outputs of a copy for `SAMPLES` inputs, `[samples x steps, ...]`; a step graph runs for its T, from rest."""
+    manifest = artifact.manifest
+    inputs, _ = artifact.evaluation_set()
+    engine = open_engine(copy, "onnxruntime", threads=1)
     steps = manifest.timesteps if manifest.form == STEP else 1
     found: dict[str, list[Array]] = {port.name: [] for port in engine.outputs}
-    for sample in samples:
-        states = {s.input: np.full(s.shape, s.zero, s.dtype) for s in manifest.states}
+    for sample in inputs[:SAMPLES]:
+        states = {state.input: np.full(state.shape, state.zero, state.dtype) for state in manifest.states}
         for _ in range(steps):
             results = engine.run({manifest.input.name: sample[np.newaxis], **states})
             states = {state.input: results[state.output] for state in manifest.states}
@@ -38,13 +41,15 @@ def computed(path: Path, samples: Array) -> dict[str, Array]:
 
 
 def main() -> None:
-    """Record every graph of a folder."""
-    folder, output = Path(sys.argv[1]), Path(sys.argv[2])
+    """Record every artifact of a folder."""
+    artifacts, copies, output = map(Path, sys.argv[1:])
     recorded: dict[str, Array] = {}
-    for path in sorted(folder.glob("*.onnx")):
-        inputs, _ = Artifact.open(path).evaluation_set()
-        for name, value in computed(path, inputs[:SAMPLES]).items():
-            recorded[f"{path.stem}/{name}"] = value
+    for path in sorted(artifacts.glob("*.onnx")):
+        with load(path, threads=1) as session:
+            recorded[f"{path.stem}/self-test"] = np.array(session.self_test().passed)
+            recorded[f"{path.stem}/correct"] = np.array(session.evaluate().correct)
+            for name, value in computed(session.artifact, copies / path.name).items():
+                recorded[f"{path.stem}/outputs/{name}"] = value
     np.savez(output, **recorded)  # type: ignore[arg-type]
 
 
