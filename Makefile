@@ -3,13 +3,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-aarch64 test-jetpack6 cpp-headers check bench clean
 
 demo: .venv/installed
 	$(BIN)/tks-edge demo --output demo
 
 test: check
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadgroup tests
+
+# The runtime on a Jetson's processor, emulated; on Debian or Ubuntu.
+test-aarch64: .venv/installed
+	$(BIN)/python -m tests.aarch64.run
+
+# The runtime on a Jetson's Python 3.10, where there is one.
+test-jetpack6: .venv/installed
+	$(BIN)/python -m tests.jetpack6.run
+
+# What the test of the C++ example needs, beside g++; on Debian.
+cpp-headers:
+	examples/cpp/get_headers.sh
 
 check: .venv/installed
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tks_edge_runtime.archives import read_arrays
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.manifest import (
@@ -132,7 +133,9 @@ class Artifact:
         Raises:
             ArtifactError: the file beside the artifact is missing or damaged.
         """
-        arrays = _read_npz(self.path.with_name(self.manifest.golden_file), ("input", "logits"))
+        batch = self.manifest.batch.shape
+        shapes = {"input": batch, "logits": (batch[0], len(self.manifest.classes))}
+        arrays = read_arrays(self.path.with_name(self.manifest.golden_file), shapes)
         return arrays["input"], arrays["logits"]
 
     def evaluation_set(self) -> tuple[Array, Array]:
@@ -140,6 +143,7 @@ class Artifact:
 
         Raises:
             ArtifactError: there is none beside the artifact, or it is not the one the manifest names.
+            MissingError: there is too little memory for it.
         """
         spec = self.manifest.evaluation
         if spec is None or spec.file is None:
@@ -147,32 +151,14 @@ class Artifact:
                 f"{self.path} was exported without an evaluation set. Export it again without --no-eval-set."
             )
         path = self.path.with_name(spec.file)
-        arrays = _read_npz(path, ("inputs", "labels"))
-        if sha256_of(path) != spec.sha256:
+        if path.is_file() and sha256_of(path) != spec.sha256:
             raise ArtifactError(
-                f"{path} is not the evaluation set that {self.path.name} was exported with. Export again."
+                f"{path} is not the evaluation set that {self.path.name} was exported with. "
+                "Copy it again or export again."
             )
-        inputs, labels = arrays["inputs"], arrays["labels"]
-        if inputs.shape[1:] != self.manifest.batch.shape[1:] or len(inputs) != len(labels):
-            raise ArtifactError(
-                f"{path} holds inputs {list(inputs.shape)} for labels {list(labels.shape)}; "
-                f"{self.path.name} takes {list(self.manifest.batch.shape)}. Export again."
-            )
-        return inputs.astype(self.manifest.input.dtype, copy=False), labels
-
-
-def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
-    try:
-        import numpy as np  # here, so that the command line, which knows the manifest, starts without it
-
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names}
-    except FileNotFoundError as error:
-        raise ArtifactError(
-            f"{path} is missing. It belongs beside the artifact; copy it there or export again."
-        ) from error
-    except Exception as error:  # a damaged archive can raise anything in zipfile, the decompressors and NumPy
-        raise ArtifactError(f"{path} is damaged ({error}). Copy it again or export again.") from error
+        shapes = {"inputs": (spec.samples, *self.manifest.batch.shape[1:]), "labels": (spec.samples,)}
+        arrays = read_arrays(path, shapes)
+        return arrays["inputs"].astype(self.manifest.input.dtype, copy=False), arrays["labels"]
 
 
 def find_artifacts(folder: Path | str) -> list[Artifact]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 from tks_edge_runtime.documents import parse
 from tks_edge_runtime.errors import ArtifactError
@@ -14,6 +17,7 @@ from tks_edge_runtime.manifest import (
     SCHEMA_VERSION,
     STEP,
     TARGETS,
+    EvaluationSpec,
     Manifest,
     Preprocessing,
     StateSpec,
@@ -21,6 +25,13 @@ from tks_edge_runtime.manifest import (
 )
 
 _NEURONS = ("lif", "relu")
+
+_NO_TEXT = ("Cc", "Cs")
+"""Control characters, and halves of a character: a terminal obeys the first and cannot be sent the second."""
+_LARGEST_RESIZE = 16
+"""Times the longer side of the crop: what an image is resized to has to fit into memory."""
+
+_DTYPES = ("bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
 
 _STATE_DTYPES = {
     "float32": (0, 0),
@@ -39,7 +50,8 @@ def parse_manifest(text: str, source: Path | str) -> Manifest:
         ArtifactError: it is not JSON, is of a newer schema, or a field is missing or of the wrong type.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_finite)
+        _check_texts(document)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{source}: its manifest is not valid JSON ({error}). Export it again.") from error
     if not isinstance(document, dict) or not isinstance(document.get("schema_version"), int):
@@ -58,6 +70,34 @@ def parse_manifest(text: str, source: Path | str) -> Manifest:
     return manifest
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
+        raise ValueError(f"the key {twice[:80]!r} is there twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:80]} is no number")
+    return value
+
+
+def _check_texts(value: Any) -> None:
+    """Refuse texts that are none, and those that would do something to the terminal that shows them."""
+    if isinstance(value, str):
+        if any(unicodedata.category(character) in _NO_TEXT for character in value):
+            raise ValueError(f"the text {value[:80]!r} holds control characters")
+    elif isinstance(value, dict):
+        for item in (*value, *value.values()):
+            _check_texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_texts(item)
+
+
 def _check(manifest: Manifest) -> None:
     """Refuse values that have the right type and no sense: a board may be handed any file."""
     if not 1 <= manifest.timesteps <= MAX_TIMESTEPS:
@@ -71,15 +111,27 @@ def _check(manifest: Manifest) -> None:
     for accuracy in manifest.accuracies:
         if not 0 <= accuracy.correct <= accuracy.total or accuracy.total < 1:
             raise ValueError(f"the accuracy at T={accuracy.timesteps} is {accuracy.correct} of {accuracy.total}")
-    tensors: tuple[TensorSpec | StateSpec, ...] = (manifest.input, *manifest.outputs, *manifest.states)
-    for spec in tensors:
+    _check_tensors((manifest.input, *manifest.outputs, *manifest.states))
+    _check_states(manifest)
+    _check_preprocessing(manifest.preprocessing, manifest.input)
+    _check_file_name(manifest.golden_file)
+    if manifest.evaluation is not None:
+        _check_evaluation(manifest.evaluation)
+
+
+def _check_evaluation(spec: EvaluationSpec) -> None:
+    if spec.samples < 1:
+        raise ValueError(f"manifest.evaluation.samples is {spec.samples}")
+    if spec.file is not None:
+        _check_file_name(spec.file)
+
+
+def _check_tensors(specs: tuple[TensorSpec | StateSpec, ...]) -> None:
+    for spec in specs:
         if not spec.shape or any(size < 1 for size in spec.shape):
             raise ValueError(f"the shape of {spec.name!r} is {list(spec.shape)}")
-    _check_states(manifest)
-    _check_preprocessing(manifest.preprocessing)
-    _check_file_name(manifest.golden_file)
-    if manifest.evaluation is not None and manifest.evaluation.file is not None:
-        _check_file_name(manifest.evaluation.file)
+        if isinstance(spec, TensorSpec):
+            _check_name(f"{spec.name}.dtype", spec.dtype, _DTYPES)
 
 
 def _check_name(field: str, got: str, allowed: tuple[str, ...]) -> None:
@@ -104,11 +156,15 @@ def _check_states(manifest: Manifest) -> None:
             raise ValueError(f"the zero of the state {state.name!r} is {state.zero}, which is none of {state.dtype}")
 
 
-def _check_preprocessing(steps: Preprocessing | None) -> None:
+def _check_preprocessing(steps: Preprocessing | None, spec: TensorSpec) -> None:
     if steps is None:
         return
     if steps.mode not in ("L", "RGB") or min(*steps.crop, 1 if steps.resize is None else steps.resize) < 1:
         raise ValueError(f"manifest.preprocessing is {steps}")
+    if len(spec.shape) == 4 and steps.crop != spec.shape[2:]:
+        raise ValueError(f"manifest.preprocessing crops to {list(steps.crop)}, the input is {list(spec.shape)}")
+    if steps.resize is not None and steps.resize > _LARGEST_RESIZE * max(steps.crop):
+        raise ValueError(f"manifest.preprocessing resizes to {steps.resize}, and crops to {list(steps.crop)}")
 
 
 def _check_file_name(name: str) -> None:

@@ -198,7 +198,7 @@ def _model(weights: Array, batch: int, metadata: dict[str, str]) -> onnx.ModelPr
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     helper.set_model_props(model, metadata)
-    return model
+    return onnx.shape_inference.infer_shapes(model)
 
 
 def _manifest(name: str, timesteps: int, batch: int, samples: int) -> Manifest:

@@ -146,4 +146,4 @@ class _Writer:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
         helper.set_model_props(model, metadata)
         onnx.checker.check_model(model)
-        return model
+        return onnx.shape_inference.infer_shapes(model)

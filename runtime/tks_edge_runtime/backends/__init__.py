@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tks_edge_runtime.backends import onnxruntime, onnxruntime_devices, openvino, tensorrt
@@ -108,6 +109,7 @@ def open_engine(
     spinning: bool = True,
     cuda_graph: bool = False,
     on_build: BuildProgress | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Engine:
     """Open the graph at `path` with the backend of that name.
 
@@ -121,6 +123,7 @@ def open_engine(
             such setting decides for itself, and its engine says so.
         cuda_graph: whether the launches of a run are recorded once and replayed as one.
         on_build: told how far a build is, where the backend builds an engine before its first run.
+        shapes: what `check_graph` found; a graph in which the library finds another shape is refused.
 
     Raises:
         InputError: there is no such backend or device, `threads` is less than 1 or given for a device without threads,
@@ -140,5 +143,7 @@ def open_engine(
             f"Those that have: {', '.join(having) or 'none'}."
         )
     found.require(device)
-    options = EngineOptions(device, threads=threads, spinning=spinning, cuda_graph=cuda_graph, on_build=on_build)
+    options = EngineOptions(
+        device, threads=threads, spinning=spinning, cuda_graph=cuda_graph, on_build=on_build, shapes=shapes
+    )
     return found.open(Path(path), options)

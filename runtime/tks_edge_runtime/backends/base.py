@@ -81,6 +81,7 @@ class EngineOptions:
         spinning: whether idle threads wait actively.
         cuda_graph: whether the launches of a run are recorded once and replayed as one, on a backend that has them.
         on_build: told how far a build is, by a backend that builds an engine before its first run.
+        shapes: what the file states about its tensors, by name; a library that finds another shape refuses the graph.
     """
 
     device: str
@@ -88,6 +89,7 @@ class EngineOptions:
     spinning: bool = True
     cuda_graph: bool = False
     on_build: BuildProgress | None = None
+    shapes: Mapping[str, tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True)

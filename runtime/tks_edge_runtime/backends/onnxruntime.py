@@ -128,6 +128,7 @@ def _session(library: Any, path: Path, options: EngineOptions) -> Any:
     settings.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
     settings.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.log_severity_level = _NOTHING if on_gpu else _ONLY_ERRORS
+    settings.add_session_config_entry("session.strict_shape_type_inference", "1" if options.shapes else "0")
     settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
     if on_gpu:
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

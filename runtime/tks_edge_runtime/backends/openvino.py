@@ -137,8 +137,12 @@ class OpenVinoEngine:
         settings = dict(_OPTIONS) if threads is None else {**_OPTIONS, "INFERENCE_NUM_THREADS": str(threads)}
         try:
             reader = _reader(library)
-            self._compiled = compiled = core.compile_model(reader.convert(reader.load(str(path))), device, settings)
+            model = reader.convert(reader.load(str(path)))
+            _check_shapes(model, options.shapes or {}, path)
+            self._compiled = compiled = core.compile_model(model, device, settings)
             self._request = compiled.create_infer_request()
+        except ArtifactError:
+            raise
         except Exception as error:  # its exceptions have no root of their own
             raise ArtifactError(f"openvino cannot load {path}: {_reason(error)}. Copy or export it again.") from error
         self.inputs = tuple(_port(node, path) for node in compiled.inputs)
@@ -261,6 +265,18 @@ class _BoundStepper:
     def close(self) -> None:
         """Free the requests and the tensors."""
         del self._requests, self._inputs, self._outputs
+
+
+def _check_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Refuse a graph with other shapes than its file states."""
+    for output in (output for node in model.get_ordered_ops() for output in node.outputs()):
+        found = output.get_partial_shape()
+        for name in output.get_names():
+            if name in shapes and (found.is_dynamic or tuple(found.to_shape()) != shapes[name]):
+                raise ArtifactError(
+                    f"{path}: {name!r} has the shape {found}, where the file states {list(shapes[name])}. "
+                    "Export it again."
+                )
 
 
 def _port(node: Any, path: Path) -> Port:

@@ -203,8 +203,9 @@ def _over_timesteps(series: Sequence[Series], bar: Callable[[Row], tuple[float, 
         shift = (spiking.index(one) - (len(spiking) - 1) / 2) * 0.012 * (every[-1] - every[0])
         x = [timesteps + shift for timesteps, _ in values]
         y, low, high = (np.array(column) for column in zip(*(value for _, value in values), strict=True))
+        below, above = (y - low).tolist(), (high - y).tolist()  # Matplotlib 3.10 stumbles over arrays of one number
         axes.errorbar(
-            x, y, yerr=[y - low, high - y], linewidth=1.8, elinewidth=1.3,
+            x, y, yerr=[below, above], linewidth=1.8, elinewidth=1.3,
             color=one.colour, marker=one.marker, markersize=7, markeredgecolor=palette.SURFACE,
         )  # fmt: skip
         axes.plot([row.timesteps + shift for row in one.rows if row.unstable], doubtful, **CROSS)
