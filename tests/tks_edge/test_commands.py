@@ -105,7 +105,7 @@ def test_the_twin_has_a_name_of_its_own_and_one_pass(app: typer.Typer, in_folder
         (("eval",), 2, "no trained run"),
         (("eval", "nowhere"), 2, "is no folder"),
         (("eval", "nowhere", "--timesteps", "0"), 2, "allowed is 1 to 64"),
-        (("eval", "nowhere", "--timesteps", "one"), 2, "no number"),
+        (("eval", "nowhere", "--timesteps", "one"), 2, "neither a T nor a range"),
     ],
 )
 def test_wrong_use_is_one_clear_line(
