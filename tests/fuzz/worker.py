@@ -151,7 +151,8 @@ def run(originals: Path, folder: Path, seed: int, backend: str, index: int) -> O
     """Damage one artifact in `folder` and use it."""
     path = prepare(originals, folder, seed, index).path
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
-    before, start, fault, errors = _memory("VmRSS"), monotonic(), None, ()
+    before, start, fault = _memory("VmRSS"), monotonic(), None
+    errors: tuple[str, ...] = ()
     try:
         errors = use(path, backend)
         unclear = [error for error in errors if len(error.splitlines()) > 2 or len(error) > _LONGEST_MESSAGE]
