@@ -68,12 +68,12 @@ def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Array
         raise ValueError(f"{name} is compressed in another way than NumPy does")
     with archive.open(info) as file:
         # A header of a later version may be gigabytes long.
-        if np.lib.format.read_magic(file) != (1, 0):  # type: ignore[no-untyped-call]
+        if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError(f"{name} has a header of another version than NumPy writes")
-        found, _, dtype = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
+        found, _, dtype = np.lib.format.read_array_header_1_0(file)
     _check(name, found, dtype, shape)
     with archive.open(info) as file:
-        array: Any = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
+        array: Any = np.lib.format.read_array(file, allow_pickle=False)
         if file.read(1):
             raise ValueError(f"behind {name} there is more")
     if not np.isfinite(array).all():

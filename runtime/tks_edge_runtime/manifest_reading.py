@@ -28,6 +28,7 @@ _NEURONS = ("lif", "relu")
 
 _NO_TEXT = ("Cc", "Cs")
 """Control characters, and halves of a character: a terminal obeys the first and cannot be sent the second."""
+_LONGEST_REASON = 300
 _LARGEST_RESIZE = 16
 """Times the longer side of the crop: what an image is resized to has to fit into memory."""
 
@@ -66,7 +67,8 @@ def parse_manifest(text: str, source: Path | str) -> Manifest:
         manifest = parse(Manifest, document, "manifest", exact=False)
         _check(manifest)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{source}: {error}. The file is damaged or was edited; export it again.") from error
+        reason = str(error) if len(str(error)) <= _LONGEST_REASON else f"{str(error)[:_LONGEST_REASON]}..."
+        raise ArtifactError(f"{source}: {reason}. The file is damaged or was edited; export it again.") from error
     return manifest
 
 

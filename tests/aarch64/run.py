@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,11 @@ def exported() -> Path:
         whole = [folder for folder in trained if (ROOT / folder / "model.safetensors").is_file()]
         folder = whole[0] if whole else trained[-1]
         if not whole:
-            how = ("--dataset", "digits", "--epochs", "2", *options, "--output", folder)
+            how: Sequence[str | Path] = ("--dataset", "digits", "--epochs", "2", *options, "--output", folder)
             run(HERE, "-m", "tks_edge", "train", *how, path=packages)
         for network, *arguments in EXPORTS:
             if network == name:
-                wanted = (folder, *arguments, "--eval-samples", "100", "--output", artifacts)
+                wanted: Sequence[str | Path] = (folder, *arguments, "--eval-samples", "100", "--output", artifacts)
                 run(HERE, "-m", "tks_edge", "export", *wanted, path=packages, quiet=True)
     return artifacts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,7 +28,7 @@ class Writer:
         self.model.graph.initializer.append(numpy_helper.from_array(np.array(values, dtype), name))
         return name
 
-    def node(self, operator: str, inputs: Sequence[str], **attributes: object) -> str:
+    def node(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
         self._count += 1
         name = f"bomb.{self._count}"
         made: NodeProto = helper.make_node(operator, inputs, [name], **attributes)

@@ -18,6 +18,8 @@ from typing import IO, Any
 from tests.fuzz.worker import damage_of
 
 ROOT = Path(__file__).parent.parent.parent
+OnCase = Callable[[dict[str, Any]], None]
+
 SECONDS = 30.0
 """A case that takes longer hangs. Most take some hundredths of a second."""
 MEGABYTES = 200.0
@@ -63,8 +65,9 @@ def _lines(worker: subprocess.Popen[str]) -> queue.Queue[str | None]:
 
     def read() -> None:
         assert worker.stdout is not None
-        for line in worker.stdout:
-            lines.put(line)
+        with worker.stdout:
+            for line in worker.stdout:
+                lines.put(line)
         lines.put(None)
 
     threading.Thread(target=read, daemon=True).start()
@@ -91,54 +94,48 @@ def _judged(document: dict[str, Any]) -> str | None:
     return None
 
 
-def fuzz(
-    originals: Path,
-    *,
-    seed: int,
-    count: int,
-    backend: str,
-    first: int = 0,
-    step: int = 1,
-    on_case: Callable[[dict[str, Any]], None] = lambda _: None,
-) -> Result:
-    """Run the cases `first`, `first + step`, ... below `count`, in one worker after another.
+def _watch(arguments: list[str], first: int, count: int, on_case: OnCase) -> tuple[int, Failure | None]:
+    """Run one worker to its end: the case to go on with, and the failure of the one that it did not survive."""
+    with tempfile.TemporaryFile() as log:
+        worker = _start([*arguments, str(first), str(count)], log)
+        lines, running, behind = _lines(worker), first, first
+        try:
+            while (line := lines.get(timeout=2 * SECONDS)) is not None:
+                document = json.loads(line)
+                if "begins" in document:
+                    running = document["begins"]
+                else:
+                    behind = running + 1
+                    on_case(document)
+        except queue.Empty:
+            worker.kill()
+            return running + 1, Failure(running, damage_of(running).__name__, f"it hangs; {_ended(worker, log)}")
+        ended = _ended(worker, log)
+        return (count, None) if behind == count else (running + 1, Failure(running, damage_of(running).__name__, ended))
+
+
+def fuzz(originals: Path, *, seed: int, count: int, backend: str, on_case: OnCase = lambda _: None) -> Result:
+    """Run `count` cases, in one worker after another.
 
     Args:
         originals: what `write_originals` wrote.
         seed: what chance begins with; the same seed gives the same cases.
-        count: where the cases end.
+        count: how many cases.
         backend: what runs them.
-        first: the first case.
-        step: from one case to the next.
-        on_case: told the outcome of each case, as JSON has it.
+        on_case: told the outcome of each case that its worker survived, as JSON has it.
     """
     outcomes: list[dict[str, Any]] = []
     failures: list[Failure] = []
-    index = first
+
+    def told(outcome: dict[str, Any]) -> None:
+        outcomes.append(outcome)
+        on_case(outcome)
+        if wrong := _judged(outcome):
+            failures.append(Failure(outcome["index"], outcome["damage"], wrong))
+
+    index = 0
     while index < count:
-        with tempfile.TemporaryFile() as log:
-            worker = _start([str(originals), str(seed), backend, str(index), str(step), str(count)], log)
-            lines = _lines(worker)
-            running = index
-            try:
-                while (line := lines.get(timeout=SECONDS * 2)) is not None:
-                    document = json.loads(line)
-                    running = document.get("begins", running)
-                    if "damage" not in document:
-                        continue
-                    outcomes.append(document)
-                    on_case(document)
-                    index = running + step
-                    if wrong := _judged(document):
-                        failures.append(Failure(running, document["damage"], wrong))
-            except queue.Empty:
-                worker.kill()
-                failures.append(Failure(running, damage_of(running).__name__, f"it hangs; {_ended(worker, log)}"))
-                index = running + step
-            else:
-                if index < count:
-                    failures.append(Failure(running, damage_of(running).__name__, _ended(worker, log)))
-                    index = running + step
-            worker.wait()
+        index, failure = _watch([str(originals), str(seed), backend], index, count, told)
+        failures += [] if failure is None else [failure]
     refused = sum(bool(outcome["errors"]) for outcome in outcomes)
     return Result(refused, len(outcomes) - refused, tuple(failures))

@@ -1,9 +1,9 @@
 """A process that damages artifacts and uses them; what it does to itself ends with it.
 
-It takes the cases `first`, `first + step`, ... below `count` and prints two lines of JSON for each: `{"begins": index}`
+It takes the cases from `FIRST` on, below `COUNT`, and prints two lines of JSON for each: `{"begins": index}`
 before it touches the files, and an `Outcome` after.
 
-    python -m tests.fuzz.worker ORIGINALS SEED BACKEND FIRST STEP COUNT [KEEP]
+    python -m tests.fuzz.worker ORIGINALS SEED BACKEND FIRST COUNT
 """
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ def run(originals: Path, folder: Path, seed: int, backend: str, index: int) -> O
     """Damage one artifact in `folder` and use it."""
     path = prepare(originals, folder, seed, index).path
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
-    before, start, fault, errors = _memory("VmRSS"), monotonic(), None, ()
+    before, start, fault = _memory("VmRSS"), monotonic(), None
+    errors: tuple[str, ...] = ()
     try:
         errors = use(path, backend)
         unclear = [error for error in errors if len(error.splitlines()) > 2 or len(error) > _LONGEST_MESSAGE]
@@ -164,8 +165,8 @@ def run(originals: Path, folder: Path, seed: int, backend: str, index: int) -> O
 
 def main() -> None:
     """Take the cases of the command line, one after the other."""
-    originals, (seed, first, step, count) = Path(sys.argv[1]), (int(sys.argv[i]) for i in (2, 4, 5, 6))
-    backend, keep = sys.argv[3], Path(sys.argv[7]) if len(sys.argv) > 7 else None
+    originals, backend = Path(sys.argv[1]), sys.argv[3]
+    seed, first, count = (int(sys.argv[i]) for i in (2, 4, 5))
     find_backend(backend).require("cpu")
     limit = int(_memory("VmSize")) * 2**20 + ROOM
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -173,11 +174,10 @@ def main() -> None:
     # The libraries print to the descriptors themselves; what is said to the supervisor must stay apart from it.
     said = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    for index in range(first, count, step):
+    for index in range(first, count):
         said.write(json.dumps({"begins": index}) + "\n")
-        with tempfile.TemporaryDirectory(prefix="tks-edge-fuzz-") as scratch:
-            folder = Path(scratch) if keep is None else keep
-            outcome = run(originals, folder, seed, backend, index)
+        with tempfile.TemporaryDirectory(prefix="tks-edge-fuzz-") as folder:
+            outcome = run(originals, Path(folder), seed, backend, index)
         said.write(json.dumps(dataclasses.asdict(outcome)) + "\n")
 
 

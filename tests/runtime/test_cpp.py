@@ -67,8 +67,18 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cpp")
     for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
         (folder / name).symlink_to(library())
-    command = ["g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", SOURCE, "-isystem", str(headers())]
-    link = ["-L", folder, "-lonnxruntime", f"-Wl,-rpath,{folder}", "-o", folder / "classify"]
+    command: list[str | Path] = [
+        "g++",
+        "-std=c++17",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        SOURCE,
+        "-isystem",
+        str(headers()),
+    ]
+    link: list[str | Path] = ["-L", folder, "-lonnxruntime", f"-Wl,-rpath,{folder}", "-o", folder / "classify"]
     subprocess.run([*command, *link], check=True)
     return folder / "classify"
 

@@ -98,7 +98,9 @@ def no_data(model: ModelProto) -> None:
 
 
 def texts(model: ModelProto) -> None:
-    model.graph.initializer.append(helper.make_tensor("texts", TensorProto.STRING, [1], [b"x"]))
+    model.graph.initializer.append(
+        TensorProto(name="texts", data_type=TensorProto.STRING, dims=[1], string_data=[b"x"])
+    )
 
 
 def sparse(model: ModelProto) -> None:
