@@ -45,7 +45,7 @@ def in_precision(built: BuiltArtifact, precision: str, promised: str | None = No
     manifest = dataclasses.replace(built.manifest, precision=Precision(name, formats[name], formats[name], "float32"))
     helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
     path = built.path.with_name(f"small-{precision}.onnx")
-    onnx.save(model, path)
+    onnx.save(onnx.shape_inference.infer_shapes(model), path)
     golden = built.inputs[:1]
     with load(path, "onnxruntime") as session:
         np.savez(built.path.with_name(manifest.golden_file), input=golden, logits=session.run(golden))

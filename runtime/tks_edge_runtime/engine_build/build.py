@@ -21,6 +21,7 @@ from tks_edge_runtime.engine_build.origin import BuildOptions, Origin, origin_of
 from tks_edge_runtime.engine_build.requirements import require
 from tks_edge_runtime.engine_build.timing_cache import timing_cache_path
 from tks_edge_runtime.errors import ArtifactError, CheckError, InputError
+from tks_edge_runtime.graph_check import check_graph
 from tks_edge_runtime.onnx_metadata import read_metadata
 from tks_edge_runtime.session import Session
 
@@ -129,7 +130,9 @@ def _opened(path: Path) -> Artifact | None:
         )
     if path.suffix == ".onnx" and METADATA_KEY not in read_metadata(path):
         return None
-    return Artifact.open(path)
+    artifact = Artifact.open(path)
+    check_graph(path)
+    return artifact
 
 
 def _built(entry: Entry, *, reused: bool, why: tuple[str, ...] = ()) -> BuiltEngine:
