@@ -4,6 +4,9 @@ from __future__ import annotations
 
 LEFT_OUT = {
     "tests/runtime/test_openvino.py": "OpenVINO is no backend of a Jetson",
+    "tests/runtime/test_openvino_gpu.py": "OpenVINO is no backend of a Jetson",
+    "tests/runtime/test_tensorrt_bindings.py": "makes environments of its own",
+    "tests/runtime/device/test_nvml.py": "the library of discrete GPUs",
     "tests/runtime/report/test_browser.py": "a browser; the page is the same on every machine",
     "tests/runtime/report/test_build.py::test_a_graph_for_another_engine_that_fails_here_is_told_from_a_damaged_one": (
         "compares with OpenVINO"
@@ -11,9 +14,9 @@ LEFT_OUT = {
     "tests/runtime/test_backends.py::test_engines_of_all_backends_take_turns": "takes turns with OpenVINO",
     "tests/runtime/test_cli.py::test_doctor_says_what_is_there": "expects OpenVINO",
     "tests/runtime/test_cli.py::test_doctor_goes_on_with_a_backend_that_is_there": "expects OpenVINO",
-    "tests/runtime/test_doctor.py::test_a_machine_that_has_everything": "expects OpenVINO",
-    "tests/runtime/test_doctor.py::test_a_missing_backend_says_how_to_get_it": "expects OpenVINO",
-    "tests/runtime/test_doctor.py::test_a_library_that_training_lacks_is_named": "expects the libraries of training",
+    "tests/runtime/test_cli.py::test_one_backend_runs_a_folder_or_the_options_are_named": "chooses OpenVINO",
+    "tests/runtime/doctor/test_software.py::test_an_environment_that_has_everything": "expects OpenVINO",
+    "tests/runtime/doctor/test_software.py::test_a_library_that_training_lacks_is_named": "expects those of training",
 }
 """What does not run there, and why; and what has `openvino` in its name."""
 

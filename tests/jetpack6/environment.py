@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "build/jetpack6"
 PYTHON = FOLDER / "bin/python"
-REQUIREMENTS = ("onnxruntime==1.23.2", "onnx", "pytest", "hypothesis", "jsonschema")
+REQUIREMENTS = ("onnxruntime==1.23.2", "polygraphy", "nvidia-ml-py", "onnx", "pytest", "hypothesis", "jsonschema")
 """Beside what the runtime itself needs."""
 
 
