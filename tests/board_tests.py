@@ -5,6 +5,7 @@ from __future__ import annotations
 LEFT_OUT = {
     "tests/runtime/test_openvino.py": "OpenVINO is no backend of a Jetson",
     "tests/runtime/report/test_browser.py": "a browser; the page is the same on every machine",
+    "tests/runtime/test_cpp.py": "needs a compiler for the board",
     "tests/runtime/report/test_build.py::test_a_graph_for_another_engine_that_fails_here_is_told_from_a_damaged_one": (
         "compares with OpenVINO"
     ),
