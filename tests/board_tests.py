@@ -8,6 +8,7 @@ LEFT_OUT = {
     "tests/runtime/test_tensorrt_bindings.py": "makes environments of its own",
     "tests/runtime/device/test_nvml.py": "the library of discrete GPUs",
     "tests/runtime/report/test_browser.py": "a browser; the page is the same on every machine",
+    "tests/runtime/test_cpp.py": "needs a compiler for the board",
     "tests/runtime/report/test_build.py::test_a_graph_for_another_engine_that_fails_here_is_told_from_a_damaged_one": (
         "compares with OpenVINO"
     ),

@@ -4,12 +4,14 @@
 # The arm64 packages of Debian or Ubuntu are unpacked into a folder, not installed: apt is given a state of its own for
 # them. The wheels are those that pip would install on a Jetson, onnxruntime the newest that JetPack 6 can have.
 # What is there already is not fetched again.
+#
+#     tests/aarch64/prepare.sh [PYTHON WITH PIP]
 set -euo pipefail
 
 onnxruntime=1.23.2
 root=$(cd "$(dirname "$0")/../.." && pwd)
 folder=$root/build/aarch64
-python=${PYTHON:-$root/.venv/bin/python}
+python=${1:-$root/.venv/bin/python}
 done=$folder/prepared
 
 say() { echo "aarch64: $*"; }
@@ -18,7 +20,7 @@ stop() { say "$*" >&2; exit 3; }
 command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
   stop "apt-get and dpkg-deb are missing; this needs Debian or Ubuntu"
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || stop "this is $(uname -sm); the comparison is with Linux x86_64"
-[ -x "$python" ] || stop "$python is missing; run make check first, or set PYTHON"
+[ -x "$python" ] || stop "$python is missing; run make check first, or name another Python"
 
 wanted="$(. /etc/os-release && echo "$ID $VERSION_ID") onnxruntime $onnxruntime $(sha256sum <"$0" | cut -c1-16)"
 if [ -f "$done" ] && [ "$(cat "$done")" = "$wanted" ]; then

@@ -104,7 +104,8 @@ def computed_shape(writer: Writer, logits: str, factor: int) -> str:
 
 def many_at_once(writer: Writer, logits: str, factor: int) -> str:
     """None is too large, but all of them are needed at the end."""
-    kept = [writer.node("Tile", [logits, writer.constant(1, 1 << 22)]) for _ in range(max(1, min(factor >> 22, 2000)))]
+    count = max(1, min(factor >> 20, 2000))
+    kept = [writer.node("Tile", [logits, writer.constant(1, 1 << 20)]) for _ in range(count)]
     return writer.node("Sum", kept)
 
 

@@ -112,3 +112,7 @@ def test_wrong_use_ends_in_a_line_and_a_code(program: Path, build: Build, tmp_pa
 def test_it_has_forty_lines() -> None:
     lines = [line for line in SOURCE.read_text().splitlines() if line and not line.startswith("//")]
     assert len(lines) <= 40
+
+
+def test_the_text_shows_it_whole() -> None:
+    assert f"```cpp\n{SOURCE.read_text()}```" in (ROOT / "docs/jetson.md").read_text()
