@@ -16,7 +16,11 @@ fi
 rm -rf "$folder"
 mkdir -p "$folder"/apt/{state/lists/partial,cache/archives/partial}
 mirror=$(apt-cache policy | sed -n 's/^ *[0-9-]* \(http[^ ]*\/debian\) .*/\1/p' | head -1)
-echo "deb [signed-by=$keys] ${mirror:-http://deb.debian.org/debian} trixie main" >"$folder/apt/sources.list"
+if [ -z "$mirror" ]; then
+  echo "apt knows no mirror of Debian here; take the include folder of a release of ONNX Runtime" >&2
+  exit 3
+fi
+echo "deb [signed-by=$keys] $mirror trixie main" >"$folder/apt/sources.list"
 cat >"$folder/apt/apt.conf" <<CONF
 APT::Sandbox::User "$(id -un)";
 Acquire::Languages "none";

@@ -85,7 +85,8 @@ platforms=()
 for glibc in 17 24 26 27 28 31 34 35; do platforms+=(--platform "manylinux_2_${glibc}_aarch64"); done
 "$python" -m pip install --quiet --disable-pip-version-check --target "$folder/site" --only-binary=:all: \
   --python-version "${version#python}" --implementation cp "${platforms[@]}" --platform manylinux2014_aarch64 \
-  "onnxruntime==$onnxruntime" numpy pillow matplotlib jinja2 rich typer onnx pytest hypothesis jsonschema \
+  "onnxruntime==$onnxruntime" numpy pillow matplotlib jinja2 rich typer polygraphy nvidia-ml-py \
+  onnx pytest hypothesis jsonschema \
   >"$folder/pip.log" 2>&1 || stop "pip failed: $(tail -3 "$folder/pip.log")"
 
 # The name in argv[0] is what Python takes for its own: it is this script, so that what tests start is emulated as well.
