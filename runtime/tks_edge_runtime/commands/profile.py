@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+from tks_edge_runtime.commands.opening import opened
 from tks_edge_runtime.commands.options import (
     DEFAULT_BACKEND,
     DEFAULT_PRESET,
@@ -44,32 +45,19 @@ def profile(
     with running(as_json, debug) as out:
         import dataclasses
 
-        from tks_edge_runtime.artifact import Artifact, variant
+        from tks_edge_runtime.artifact import variant
         from tks_edge_runtime.backends import foreign_target
-        from tks_edge_runtime.backends.choice import choose
         from tks_edge_runtime.device import EnergyMeter, Sampler, facts
         from tks_edge_runtime.files import write_json
         from tks_edge_runtime.measure import input_batches, measure, method_text, preset_seconds
-        from tks_edge_runtime.session import load
 
         seconds = preset_seconds(preset)
-        chosen = choose(backend, [Artifact.open(artifact)], device=device, cuda_graph=cuda_graph)
-        if chosen.reason is not None:
-            out.say(str(chosen))
         with (
-            out.stages() as show,
-            load(
-                artifact,
-                chosen.backend,
-                device=chosen.device,
-                threads=threads,
-                cuda_graph=cuda_graph,
-                steps=steps,
-                on_build=show,
-            ) as session,
+            opened(out, artifact, backend, device=device, threads=threads, cuda_graph=cuda_graph, steps=steps) as using,
             Sampler() as sampler,
             EnergyMeter() as energy,
         ):
+            session, chosen, show = using.session, using.chosen, using.show
             measured = measure(
                 [session],
                 [input_batches(session)],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+from tks_edge_runtime.commands.opening import opened
 from tks_edge_runtime.commands.options import (
     DEFAULT_BACKEND,
     ArtifactArgument,
@@ -40,26 +41,12 @@ def run(
 
         import numpy as np
 
-        from tks_edge_runtime.artifact import Artifact
-        from tks_edge_runtime.backends.choice import choose
         from tks_edge_runtime.images import read_image
-        from tks_edge_runtime.session import load
 
-        chosen = choose(backend, [Artifact.open(artifact)], device=device, cuda_graph=cuda_graph)
-        if chosen.reason is not None:
-            out.say(str(chosen))
-        with (
-            out.stages() as show,
-            load(
-                artifact,
-                chosen.backend,
-                device=chosen.device,
-                threads=threads,
-                cuda_graph=cuda_graph,
-                steps=steps,
-                on_build=show,
-            ) as session,
-        ):
+        with opened(
+            out, artifact, backend, device=device, threads=threads, cuda_graph=cuda_graph, steps=steps
+        ) as using:
+            session, chosen = using.session, using.chosen
             manifest, timesteps = session.manifest, session.timesteps
             samples = np.stack([read_image(path, manifest.preprocessing, manifest.input) for path in images])
             predictions = session.predict(samples, min(top_k, len(manifest.classes)))

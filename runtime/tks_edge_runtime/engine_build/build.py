@@ -85,6 +85,8 @@ def build_engine(
     """
     path = Path(path)
     artifact = _opened(path)
+    if artifact is not None:
+        check_graph(path)
     if options.workspace_bytes is not None and options.workspace_bytes < LEAST_WORKSPACE:
         raise InputError(f"the workspace is {options.workspace_bytes} bytes; allowed are {LEAST_WORKSPACE} and more.")
     require()
@@ -130,9 +132,7 @@ def _opened(path: Path) -> Artifact | None:
         )
     if path.suffix == ".onnx" and METADATA_KEY not in read_metadata(path):
         return None
-    artifact = Artifact.open(path)
-    check_graph(path)
-    return artifact
+    return Artifact.open(path)
 
 
 def _built(entry: Entry, *, reused: bool, why: tuple[str, ...] = ()) -> BuiltEngine:
