@@ -39,6 +39,49 @@ class Evaluation:
         return [Accuracy(t, n, len(self.labels)) for t, n in zip(self.timesteps, correct, strict=True)]
 
 
+def evaluate_rebinned(
+    network: Network,
+    split: Split,
+    timesteps: Sequence[int],
+    *,
+    trained_at: int,
+    batch_size: int = 32,
+    workers: int = 0,
+    after_batch: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Run a network over recordings once for each T, each recording as a whole in T frames.
+
+    Args:
+        network: as in `evaluate`.
+        split: recordings.
+        timesteps: each T.
+        trained_at: T of the training: fewer frames hold more events each, which the network's input scale makes up for.
+        batch_size: as in `evaluate`.
+        workers: as in `evaluate`.
+        after_batch: as in `evaluate`.
+
+    Raises:
+        InputError: as in `evaluate`.
+    """
+    each = [
+        evaluate(
+            network.rebinned(check_timesteps(t) / trained_at),
+            split.rebinned(t),
+            [t],
+            batch_size=batch_size,
+            workers=workers,
+            after_batch=after_batch,
+        )
+        for t in timesteps
+    ]
+    return Evaluation(
+        tuple(timesteps),
+        torch.cat([evaluation.predictions for evaluation in each]),
+        each[0].labels,
+        max(zip(timesteps, each, strict=True), key=lambda pair: pair[0])[1].loss,
+    )
+
+
 def evaluate(
     network: Network,
     split: Split,
@@ -51,7 +94,7 @@ def evaluate(
     """Run a network in evaluation mode over a split, once, at the largest T.
 
     Step t of a network that starts at rest depends on the steps up to t alone, so the mean of the first t outputs of a
-    longer run is the result of a run at T = t.
+    longer run is the result of a run at T = t; of recordings, that run sees the first t frames.
 
     Args:
         network: the network, on any device; it is left in the mode (training or evaluation) it was in.
@@ -62,7 +105,8 @@ def evaluate(
         after_batch: called after each batch with the number of its samples.
 
     Raises:
-        InputError: a T is out of range, or not 1 for a network without state; an image cannot be read.
+        InputError: a T is out of range, beyond the frames, or not 1 for a network without state; a sample cannot be
+            read.
     """
     steps = tuple(check_timesteps(t) for t in timesteps)
     if not network.is_spiking and set(steps) != {1}:
@@ -75,7 +119,7 @@ def evaluate(
     try:
         with torch.inference_mode():
             for images, targets in evaluation_batches(split, batch_size, workers):
-                logits: Tensor = network(images.to(parameter.device), timesteps=max(steps)).cpu()
+                logits = _logits(network, images.to(parameter.device), max(steps)).cpu()
                 predictions.append(torch.stack([logits[:t].mean(0).argmax(-1) for t in steps]))
                 labels.append(targets)
                 loss += float(functional.cross_entropy(logits.mean(0), targets, reduction="sum"))
@@ -84,3 +128,14 @@ def evaluate(
     finally:
         network.train(was_training)
     return Evaluation(steps, torch.cat(predictions, dim=1), torch.cat(labels), loss / len(split))
+
+
+def _logits(network: Network, samples: Tensor, timesteps: int) -> Tensor:
+    """The logits `[T, B, K]` of still images `[B, C, H, W]`, or of the first T frames of `[B, T', C, H, W]`."""
+    if samples.ndim == 5 and timesteps > samples.shape[1]:
+        raise InputError(
+            f"timesteps is {timesteps}, and each recording was cut into {samples.shape[1]} frames. Use at most as many."
+        )
+    shown = samples if samples.ndim == 4 else samples[:, :timesteps].transpose(0, 1)
+    logits: Tensor = network(shown, timesteps=timesteps)
+    return logits

@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 
 from tks_edge.checkpoint import Run, RunConfig, load_run, read_best, write_best, write_metrics
+from tks_edge.data.augment import AUGMENTATIONS
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.loading import Batch, steps_per_epoch, training_batches
 from tks_edge.data.registry import open_dataset, reopen
@@ -102,7 +103,14 @@ def train(
     if recorded is not None and needs_no_state(path):
         return load_run(path)
     if recorded is None:
-        dataset = open_dataset(settings.dataset, data, image_size=settings.image_size, download=download)
+        dataset = open_dataset(
+            settings.dataset,
+            data,
+            image_size=settings.image_size,
+            timesteps=settings.timesteps,
+            frames=settings.frames,
+            download=download,
+        )
     else:
         dataset = reopen(recorded.dataset, data, download=download)
     torch.manual_seed(settings.seed)
@@ -201,7 +209,8 @@ class _Training:
         progress, settings = self.progress, self.settings
         self.watcher.began(self.network, self.dataset, self.total, self._done())
         batches = training_batches(
-            self.dataset,
+            self.dataset.train,
+            AUGMENTATIONS[settings.augment](self.dataset.image_size, self.dataset.mean),
             seed=settings.seed,
             batch_size=settings.batch_size,
             epochs=settings.epochs,
@@ -233,7 +242,10 @@ class _Training:
         for group in self.adamw.param_groups:
             group["lr"] = self.schedule(self._done())
         self.optimizer.zero_grad()
-        logits = self.model(images, timesteps=settings.timesteps)
+        if images.ndim == 5:  # frames, [B, T, ...]
+            logits = self.model(images.transpose(0, 1))
+        else:
+            logits = self.model(images, timesteps=settings.timesteps)
         loss = self.loss(logits, labels, progress.epoch / settings.epochs)
         value = self._finite(float(loss.detach()), "loss")
         self.fabric.backward(loss)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tks_edge_models.errors import ModelError
-from tks_edge_models.layers import hold
+from tks_edge_models.layers import PixelNormalize, hold
 from tks_edge_models.lif import LIF, LIFParameters
 
 MakeNeuron = Callable[[], nn.Module]
@@ -66,6 +66,22 @@ class Network(nn.Module):
             current = hold(current, timesteps)
         logits: Tensor = self.body(current)
         return logits
+
+    def rebinned(self, share: float) -> Network:
+        """This network, with the same weights, for recordings cut into `share` times as many frames.
+
+        A frame then holds `1 / share` times as many events; the copy's input is scaled by `share`, so that the neurons
+        see what they were trained on. `spec` says so: its `std` is divided by `share`.
+
+        Raises:
+            ModelError: the input is shifted by a mean as well, as still images are.
+        """
+        if any(self.spec["mean"]):
+            raise ModelError(f"the input has the mean {self.spec['mean']}; only counts of events are rescaled.")
+        std = [value / share for value in self.spec["std"]]
+        parts = Parts(stem=self.stem, body=self.body)
+        copy = Network({**self.spec, "std": std}, self.lif, PixelNormalize(self.spec["mean"], std), parts)
+        return copy.to(next(self.parameters()).device).train(self.training)
 
     def _check(self, pixels: Tensor, timesteps: int | None) -> None:
         channels, size = self.spec["in_channels"], self.spec["image_size"]

@@ -17,7 +17,7 @@ from tks_edge.trainer import train
 
 
 def _few(split: Split, samples: int) -> Split:
-    few = Split(split.images, [0] * len(split.images), split.indices[:samples])
+    few = Split(split.samples, [0] * len(split.samples), split.indices[:samples])
     few.labels = split.labels[:samples]
     return few
 

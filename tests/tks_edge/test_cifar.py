@@ -13,9 +13,15 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100
 
+from tks_edge.data.augment import AUGMENTATIONS
+from tks_edge.data.dataset import Dataset, Transform
 from tks_edge.data.loading import training_batches
 from tks_edge.data.registry import describe, open_dataset, reopen
 from tks_edge_runtime.errors import MissingError
+
+
+def augmentation(dataset: Dataset) -> Transform:
+    return AUGMENTATIONS["small-images"](dataset.image_size, dataset.mean)
 
 
 def write_cifar(root: Path, source: Any, monkeypatch: pytest.MonkeyPatch, per_class: int) -> None:
@@ -63,7 +69,7 @@ def test_cifar(
         image, label = split[3]
         # The first byte of each image is its label: it is the red value of the first pixel.
         assert (image.dtype, tuple(image.shape), int(image[0, 0, 0])) == (torch.uint8, (3, 32, 32), label)
-    (images, labels), *_ = training_batches(dataset, seed=0, batch_size=8, epochs=1)
+    (images, labels), *_ = training_batches(dataset.train, augmentation(dataset), seed=0, batch_size=8, epochs=1)
     assert (tuple(images.shape), images.dtype, labels.dtype) == ((8, 3, 32, 32), torch.uint8, torch.int64)
     assert describe(reopen(describe(dataset))) == describe(dataset)
 

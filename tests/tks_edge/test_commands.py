@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from tks_edge.checkpoint import CONFIG, LAST, MODEL
 from tks_edge.data import loading
 from tks_edge.data.dataset import Split
+from tks_edge.data.facts import DATASETS
 from tks_edge.losses import LOSSES
-from tks_edge.settings import DATASETS
 from tks_edge_models import MODELS, NEURONS
 from tks_edge_models.surrogate import SURROGATES
 from tks_edge_runtime.statistics import wilson

@@ -10,14 +10,20 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
+from tks_edge.data.augment import AUGMENTATIONS
+from tks_edge.data.dataset import Dataset, Transform
 from tks_edge.data.loading import evaluation_batches, training_batches
 from tks_edge.data.registry import describe, open_dataset, reopen
-from tks_edge_runtime.artifact import TensorSpec
+from tks_edge_runtime.artifact import Preprocessing, TensorSpec
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.images import read_image
 
 # From Python 3.12 on, forking a worker beside torch's threads warns; the loader's workers are made by torch.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+def augmentation(dataset: Dataset) -> Transform:
+    return AUGMENTATIONS["small-images"](dataset.image_size, dataset.mean)
 
 
 def write_images(folder: Path, count: int, colour: int = 0, size: tuple[int, int] = (40, 30)) -> None:
@@ -59,7 +65,7 @@ def test_without_a_test_folder_validation_is_held_out_of_training(tmp_path: Path
         write_images(tmp_path / "val" / name, 3)
     dataset = open_dataset("folder", tmp_path)
     assert dataset.classes == ("cat", "dog")
-    names = {part: {split.images.name(index) for index in split.indices} for part, split in dataset.splits().items()}
+    names = {part: {split.samples.name(index) for index in split.indices} for part, split in dataset.splits().items()}
     assert [len(names[part]) for part in ("train", "validation", "test")] == [18, 2, 6]
     assert {name.partition("/")[0] for name in names["test"]} == {"val"}
     assert {name.partition("/")[0] for name in names["train"] | names["validation"]} == {"train"}
@@ -127,8 +133,8 @@ def test_training_and_the_runtime_see_the_same_pixels(kind: str, image_size: int
     spec = TensorSpec("input", (1, 3, image_size, image_size), "uint8", "NCHW", "pixels")
     compared = 0
     for index in dataset.test.indices:
-        path = tmp_path / dataset.test.images.name(index)
-        seen = dataset.test.images.prepared(index)
+        path = tmp_path / dataset.test.samples.name(index)
+        seen = dataset.test.samples.prepared(index)
         assert np.array_equal(seen.numpy(), read_image(path, dataset.preprocessing, spec))
         if path.name.startswith("z"):
             compared += 1
@@ -140,7 +146,7 @@ def test_training_sees_images_upright(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         write_images(tmp_path / name, 19)
         write_turned_jpeg(tmp_path / name / "turned", Image.new("RGB", (50, 20)))
-    images = open_dataset("folder", tmp_path).train.images
+    images = open_dataset("folder", tmp_path).train.samples
     shapes = {tuple(images.original(i).shape) for i in range(len(images)) if images.name(i).endswith("turned.jpg")}
     assert shapes == {(3, 50, 20)}
 
@@ -152,9 +158,9 @@ def test_images_of_any_size_and_mode_come_out_alike(tmp_path: Path) -> None:
         Image.new("L", (7, 9), 100).save(tmp_path / "test" / name / "grey.png")
         Image.new("RGBA", (64, 64), (1, 2, 3, 4)).save(tmp_path / "test" / name / "clear.png")
     dataset = open_dataset("folder", tmp_path, image_size=128)
-    assert dataset.preprocessing.resize == 146
+    assert dataset.preprocessing == Preprocessing(mode="RGB", resize=146, crop=(128, 128))
     assert {tuple(dataset.test[i][0].shape) for i in range(len(dataset.test))} == {(3, 128, 128)}
-    (images, _), *_ = training_batches(dataset, seed=0, batch_size=4, epochs=1)
+    (images, _), *_ = training_batches(dataset.train, augmentation(dataset), seed=0, batch_size=4, epochs=1)
     assert tuple(images.shape) == (4, 3, 128, 128)
 
 
@@ -205,10 +211,10 @@ def test_an_unreadable_image_is_named(workers: int, content: bytes | None, tmp_p
     for name in ("cat", "dog"):
         write_images(tmp_path / name, 20)
     dataset = open_dataset("folder", tmp_path)
-    victim = tmp_path / dataset.train.images.name(dataset.train.indices[5])
+    victim = tmp_path / dataset.train.samples.name(dataset.train.indices[5])
     victim.write_bytes(victim.read_bytes()[:-30] if content is None else content)
     for batches in (
-        training_batches(dataset, seed=0, batch_size=7, epochs=1, workers=workers),
+        training_batches(dataset.train, augmentation(dataset), seed=0, batch_size=7, epochs=1, workers=workers),
         evaluation_batches(dataset.train, 8, workers),
     ):
         with pytest.raises(InputError) as error:

@@ -7,15 +7,22 @@ from typing import Any
 import pytest
 import torch
 
-from tks_edge.data.dataset import Dataset
+from tks_edge.data.augment import AUGMENTATIONS
+from tks_edge.data.dataset import Dataset, Transform
 from tks_edge.data.loading import evaluation_batches, steps_per_epoch, training_batches
 
 # From Python 3.12 on, forking a worker beside torch's threads warns; the loader's workers are made by torch.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
+def augmentation(dataset: Dataset) -> Transform:
+    return AUGMENTATIONS["jitter"](dataset.image_size, dataset.mean)
+
+
 def loaded(dataset: Dataset, **options: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return list(training_batches(dataset, **{"seed": 3, "batch_size": 20, "epochs": 2} | options))
+    return list(
+        training_batches(dataset.train, augmentation(dataset), **{"seed": 3, "batch_size": 20, "epochs": 2} | options)
+    )
 
 
 def same(a: list[tuple[torch.Tensor, torch.Tensor]], b: list[tuple[torch.Tensor, torch.Tensor]]) -> bool:

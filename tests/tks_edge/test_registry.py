@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tks_edge.data.dataset import Dataset
+from tks_edge.data.facts import DATASETS
 from tks_edge.data.registry import describe, open_dataset
-from tks_edge.settings import DATASETS
 from tks_edge_runtime.errors import InputError, MissingError
 
 

@@ -159,7 +159,7 @@ def test_an_unreadable_image_does_not_block_the_same_training(tmp_path: Path) ->
             Image.new("RGB", (32, 32), (i, 0, 0)).save(tmp_path / "data" / name / f"{i:02}.png")
     settings = short(dataset="folder", model="tiny", epochs=1, batch_size=28)
     split = open_dataset("folder", tmp_path / "data").train
-    victim = tmp_path / "data" / split.images.name(split.indices[5])
+    victim = tmp_path / "data" / split.samples.name(split.indices[5])
     good = victim.read_bytes()
     victim.write_bytes(good[:20])
     for _ in range(2):

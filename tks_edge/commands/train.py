@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 
 def train(
+    recipe: options.Recipe = None,
     dataset: options.Dataset = None,
     data: options.Data = None,
     download: options.Download = False,
     image_size: options.ImageSize = None,
+    augment: options.Augment = None,
+    cut: options.Cut = None,
+    frames: options.Frames = None,
     model: options.Model = None,
     neuron: options.Neuron = None,
     timesteps: options.Timesteps = None,
@@ -56,9 +60,13 @@ def train(
     Without options: tiny on digits, at T=8, with TKS.
     """
     lif = {"tau": tau, "threshold": threshold, "reset": reset, "surrogate": surrogate}
+    cutting = {"cut": cut, "fewer": frames}
     given = {
+        "recipe": recipe,
         "dataset": dataset,
         "image_size": image_size,
+        "augment": augment,
+        "frames": {name: value for name, value in cutting.items() if value is not None} or None,
         "model": model,
         "neuron": neuron,
         "lif": {name: value for name, value in lif.items() if value is not None} or None,
@@ -161,7 +169,7 @@ class _Shown:
         parameters = sum(parameter.numel() for parameter in network.parameters())
         how = f"{settings.neuron}, T={settings.timesteps}" if network.is_spiking else "relu, one pass"
         self._out.console.print(
-            f"{settings.model} ({how}, {parameters:,} parameters) on {dataset.name}: {len(dataset.train):,} images to "
+            f"{settings.model} ({how}, {parameters:,} parameters) on {dataset.name}: {len(dataset.train):,} samples to "
             f"train on, {len(dataset.validation):,} to validate with; loss {settings.loss}, seed {settings.seed}",
             highlight=False,
             soft_wrap=True,

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tks_edge.settings import RECIPES, RESETS
-
-_DIGITS, _CIFAR = RECIPES["digits"], RECIPES["cifar10"]
+from tks_edge.data.facts import DATASETS, FACTS
+from tks_edge.recipes import RECIPES
+from tks_edge.settings import RESETS
+from tks_edge.settings.frames import CUTS, FEWER
 
 
 def _option(panel: str, text: str, *names: str) -> Any:
@@ -17,13 +18,42 @@ def _option(panel: str, text: str, *names: str) -> Any:
 
 
 _TASK = "What is trained"
-Dataset = Annotated[str | None, _option(_TASK, f"{', '.join(RECIPES)} (default: digits).")]
-Data = Annotated[Path | None, _option(_TASK, "The folder of the data set; for CIFAR data/ is the default.")]
-Download = Annotated[bool, _option(_TASK, "Fetch CIFAR where it is not there.", "--download")]
-ImageSize = Annotated[int | None, _option(_TASK, "Of --dataset folder, pixels a side (default: 32).")]
+_FETCHED = ", ".join(name for name, facts in FACTS.items() if facts.downloads)
+_RESIZABLE = ", ".join(name for name, facts in FACTS.items() if facts.resizable)
+Recipe = Annotated[
+    str | None,
+    _option(
+        _TASK,
+        f"What everything that is not given here is taken from: {', '.join(RECIPES)}, or a TOML file of your own "
+        "(default: that of the data set; see tks-edge recipes).",
+    ),
+]
+Dataset = Annotated[str | None, _option(_TASK, f"{', '.join(DATASETS)} (default: the recipe's; digits without one).")]
+Data = Annotated[Path | None, _option(_TASK, "The folder of the data set (default: data/, but none for your own).")]
+Download = Annotated[bool, _option(_TASK, f"Fetch what is not there, of {_FETCHED}.", "--download")]
+ImageSize = Annotated[int | None, _option(_TASK, f"Pixels a side, of {_RESIZABLE} (default: by data set).")]
+Augment = Annotated[
+    str | None,
+    _option(
+        _TASK,
+        "none, jitter, small-images, large-images, events, events-upright (default: by recipe).",
+    ),
+]
+Cut = Annotated[
+    str | None,
+    _option(_TASK, f"What each frame of a recording gets an equal share of: {' or '.join(CUTS)} (default: time)."),
+]
+Frames = Annotated[
+    str | None,
+    _option(
+        _TASK,
+        f"What fewer than T frames are of a recording: {FEWER[0]}, the first ones, or {FEWER[1]}, all of it in fewer "
+        "(default: first).",
+    ),
+]
 Model = Annotated[
     str | None,
-    _option(_TASK, "tiny, sew_resnet18, sew_resnet34, resnet19, vggsnn (default: by data set; tiny for digits)."),
+    _option(_TASK, "tiny, sew_resnet18, sew_resnet34, resnet19, vggsnn (default: by recipe; tiny for digits)."),
 ]
 Neuron = Annotated[
     str | None,
@@ -48,19 +78,17 @@ Reset = Annotated[str | None, _option(_NEURON, f"{' (to 0) or '.join(RESETS)} (b
 Surrogate = Annotated[str | None, _option(_NEURON, "quadratic, atan, sigmoid, triangle (default: quadratic).")]
 
 _HOW = "How it is trained"
-Epochs = Annotated[int | None, _option(_HOW, f"Passes (default: by data set; {_DIGITS.epochs} for digits).")]
+Epochs = Annotated[int | None, _option(_HOW, "Passes (default: by recipe; 15 for digits).")]
 WarmupEpochs = Annotated[
     int | None, _option(_HOW, "Epochs of them in which the learning rate rises (default: a tenth, at most 5).")
 ]
-BatchSize = Annotated[
-    int | None, _option(_HOW, f"Images a step (default: by data set; {_DIGITS.batch_size} for digits).")
-]
+BatchSize = Annotated[int | None, _option(_HOW, "Samples a step (default: by recipe; 32 for digits).")]
 LearningRate = Annotated[
     float | None,
     _option(
         _HOW,
-        f"Of AdamW, the highest (default: {_CIFAR.lr_per_1024} x batch size / 1024; "
-        f"for digits {_DIGITS.lr_per_1024} x).",
+        "Of AdamW, the highest (default: by recipe, growing with the batch size: 0.005 x batch size / 1024, for digits "
+        "0.1 x).",
     ),
 ]
 WeightDecay = Annotated[float | None, _option(_HOW, "Of AdamW (default: 0.01).")]

@@ -1,14 +1,20 @@
-"""Augmentations of training images, uint8 `[C, H, W]` in and out; their randomness is torch's global generator."""
+"""Augmentations of training samples; their randomness is torch's global generator.
+
+Each takes a still image, uint8 `[C, H, W]`, or the frames of a recording, uint8 `[T, C, H, W]`, all treated alike, and
+gives one of the network's size.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
+
+from tks_edge.data.dataset import Transform
 
 _BILINEAR = v2.InterpolationMode.BILINEAR
 
@@ -66,6 +72,8 @@ class RandAugment:
 class SmallImages:
     """The TKS authors' augmentation of CIFAR: padded random crop, flip, RandAugment, random erasing.
 
+    An image of another size is first resized and cropped as evaluation does it.
+
     A quarter of the images lose a rectangle. It gets the mean colour, which is 0 after the normalisation inside the
     network: the same as erasing to 0 there.
 
@@ -75,6 +83,7 @@ class SmallImages:
     """
 
     def __init__(self, size: int, mean: Sequence[float]) -> None:
+        self._size = size
         colour = [round(255.0 * value) for value in mean]
         self._transform = v2.Compose(
             [
@@ -87,7 +96,7 @@ class SmallImages:
 
     def __call__(self, image: Tensor) -> Tensor:
         """An augmented copy of `image`."""
-        augmented: Tensor = self._transform(image)
+        augmented: Tensor = self._transform(_fitted(image, self._size))
         return augmented
 
 
@@ -103,3 +112,43 @@ class LargeImages:
         """An augmented copy of `image`."""
         augmented: Tensor = self._transform(image)
         return augmented
+
+
+class Events:
+    """The TKS authors' augmentation of DVS-CIFAR10, on all frames alike: padded random crop, flip, rotation.
+
+    The rotation is by up to 15 degrees either way.
+
+    Args:
+        size: height and width of a frame in pixels; the padding is a twelfth of it (4 at 48).
+        upright: leave out flip and rotation, where they would make another class of it (a digit, a letter).
+    """
+
+    def __init__(self, size: int, *, upright: bool = False) -> None:
+        crop = v2.RandomCrop(size, padding=math.ceil(size / 12))
+        # Nearest: an event is counted in one pixel, and counts stay whole.
+        turn = v2.RandomRotation(15.0, interpolation=v2.InterpolationMode.NEAREST)
+        self._transform = v2.Compose([crop] if upright else [crop, v2.RandomHorizontalFlip(), turn])
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """An augmented copy of `frames`."""
+        augmented: Tensor = self._transform(frames)
+        return augmented
+
+
+def _fitted(image: Tensor, size: int) -> Tensor:
+    if image.shape[-2:] == (size, size):
+        return image
+    fitted: Tensor = tv.center_crop(tv.resize(image, [size], antialias=True), [size, size])
+    return fitted
+
+
+AUGMENTATIONS: dict[str, Callable[[int, Sequence[float]], Transform]] = {
+    "none": lambda size, _mean: lambda sample: _fitted(sample, size),
+    "jitter": lambda _size, _mean: Jitter(),
+    "small-images": SmallImages,
+    "large-images": lambda size, _mean: LargeImages(size),
+    "events": lambda size, _mean: Events(size),
+    "events-upright": lambda size, _mean: Events(size, upright=True),
+}
+"""Each by its name: from the height and width of an input and the mean colour to the augmentation."""

@@ -15,8 +15,8 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from tks_edge.data.arrays import ArrayImages, channel_statistics
-from tks_edge.data.augment import SmallImages
 from tks_edge.data.dataset import Dataset, Split
+from tks_edge.data.request import Request
 from tks_edge.data.splits import SPLIT_SEED, stratified
 from tks_edge_runtime.artifact import Preprocessing
 from tks_edge_runtime.errors import MissingError
@@ -27,7 +27,7 @@ _VALIDATION_SHARE = 10
 _SETS = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
-def open_cifar(name: str, root: Path, *, download: bool) -> Dataset:
+def open_cifar(request: Request) -> Dataset:
     """Open CIFAR: uint8 `[3, 32, 32]`; a tenth of the official training set validates, the official test set tests.
 
     The files of CIFAR are Python pickles, the only ones that are ever read: torchvision loads them after their MD5 sums
@@ -36,7 +36,8 @@ def open_cifar(name: str, root: Path, *, download: bool) -> Dataset:
     Raises:
         MissingError: the files are not at `root`, or are not the published ones, or could not be downloaded.
     """
-    pixels, labels, classes = _read(name, root, train=True, download=download)
+    name, root = request.name, request.root
+    pixels, labels, classes = _read(name, root, train=True, download=request.download)
     test_pixels, test_labels, _ = _read(name, root, train=False, download=False)
     images = ArrayImages(pixels, "train")
     held_out = len(images) // _VALIDATION_SHARE
@@ -56,7 +57,6 @@ def open_cifar(name: str, root: Path, *, download: bool) -> Dataset:
         mean=mean,
         std=std,
         preprocessing=Preprocessing(mode="RGB", resize=None, crop=(_SIZE, _SIZE)),
-        augment=SmallImages(_SIZE, mean),
         split_seed=SPLIT_SEED,
     )
 

@@ -1,11 +1,11 @@
-"""What every data set gives: three splits of labelled images, their augmentation, and a record of what was drawn."""
+"""What every data set gives: three splits of labelled samples, and a record of what was drawn."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,49 +16,58 @@ from tks_edge_runtime.artifact import Preprocessing
 
 
 class Transform(Protocol):
-    """Makes an image from an image: uint8 `[C, H, W]` to uint8 `[C, H, W]`."""
+    """Makes a sample from a sample: uint8 `[C, H, W]` to uint8 `[C, H, W]`, or all frames `[T, C, H, W]` alike."""
 
-    def __call__(self, image: Tensor, /) -> Tensor:
-        """The image that is made of `image`."""
+    def __call__(self, sample: Tensor, /) -> Tensor:
+        """The sample that is made of `sample`."""
         ...
 
 
-class Images(Protocol):
-    """Where the images of a split come from."""
+class Samples(Protocol):
+    """Where the samples of a split come from: still images `[C, H, W]`, or recordings as frames `[T, C, H, W]`."""
 
     def __len__(self) -> int: ...
 
     def original(self, index: int, /) -> Tensor:
-        """Image `index` as it is stored, uint8 `[C, H, W]`."""
+        """Sample `index` as an augmentation gets it, uint8; images in their own size."""
         ...
 
     def prepared(self, index: int, /) -> Tensor:
-        """Image `index` as it is evaluated: uint8 `[C, H, W]` of the data set's size."""
+        """Sample `index` as it is evaluated: uint8, of the data set's size."""
         ...
 
     def name(self, index: int, /) -> str:
-        """What image `index` is called in the record of a split, the same on every machine."""
+        """What sample `index` is called in the record of a split, the same on every machine."""
+        ...
+
+
+@runtime_checkable
+class Recordings(Samples, Protocol):
+    """Samples that were cut from recordings, and can be cut anew."""
+
+    def rebinned(self, timesteps: int, /) -> Recordings:
+        """The same recordings, each as a whole in this many frames."""
         ...
 
 
 class Split(TorchDataset[tuple[Tensor, int]]):
-    """A labelled part of a data set: `split[i]` is the i-th image, uint8 `[C, H, W]`, and its class.
+    """A labelled part of a data set: `split[i]` is the i-th sample, uint8 `[C, H, W]` or `[T, C, H, W]`, and its class.
 
     Args:
-        images: where the images come from.
-        labels: the class of each of these images, by its index.
+        samples: where the samples come from.
+        labels: the class of each of these samples, by its index.
         indices: which of them this split holds, in this order.
         folder: the folder of the data set that it was taken from, where the data set came divided.
     """
 
     def __init__(
         self,
-        images: Images,
+        samples: Samples,
         labels: Mapping[int, int] | Sequence[int],
         indices: Sequence[int],
         folder: str | None = None,
     ) -> None:
-        self.images = images
+        self.samples = samples
         self.folder = folder
         self.indices = tuple(indices)
         self.labels = tuple(int(labels[index]) for index in self.indices)
@@ -67,26 +76,39 @@ class Split(TorchDataset[tuple[Tensor, int]]):
         return len(self.indices)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.images.prepared(self.indices[index]), self.labels[index]
+        return self.samples.prepared(self.indices[index]), self.labels[index]
 
     def evenly_spaced(self, count: int) -> Split:
         """At most `count` samples of this split, evenly spaced, so that sorted classes all have their share."""
         positions = np.linspace(0, len(self) - 1, min(count, len(self)), dtype=int)
         labels = dict(zip(self.indices, self.labels, strict=True))
-        return Split(self.images, labels, [self.indices[position] for position in positions], self.folder)
+        return Split(self.samples, labels, [self.indices[position] for position in positions], self.folder)
 
     def original(self, index: int) -> Tensor:
-        """The i-th image as it is stored, for an augmentation to work on."""
-        return self.images.original(self.indices[index])
+        """The i-th sample as an augmentation gets it."""
+        return self.samples.original(self.indices[index])
+
+    def rebinned(self, timesteps: int) -> Split:
+        """The same recordings, each as a whole in this many frames.
+
+        Raises:
+            TypeError: these are no recordings.
+        """
+        if not isinstance(self.samples, Recordings):
+            raise TypeError("still images have no frames")
+        labels = dict(zip(self.indices, self.labels, strict=True))
+        return Split(self.samples.rebinned(timesteps), labels, self.indices, self.folder)
 
     def stacked(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-        """Every image, uint8 `[M, C, H, W]`, and every class, int64 `[M]`."""
-        images = np.stack([self[position][0].numpy() for position in range(len(self))])
-        return images, np.asarray(self.labels, dtype=np.int64)
+        """Every sample, uint8 `[M, C, H, W]` or `[M, T, C, H, W]`, and every class, int64 `[M]`."""
+        samples = np.stack([self[position][0].numpy() for position in range(len(self))])
+        return samples, np.asarray(self.labels, dtype=np.int64)
 
     def record(self) -> dict[str, Any]:
         """Which samples these are: how many, the SHA-256 of their names and classes in order, and from which folder."""
-        lines = (f"{self.images.name(index)} {label}\n" for index, label in zip(self.indices, self.labels, strict=True))
+        lines = (
+            f"{self.samples.name(index)} {label}\n" for index, label in zip(self.indices, self.labels, strict=True)
+        )
         record = {"samples": len(self), "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
         return record | ({"folder": self.folder} if self.folder is not None else {})
 
@@ -102,13 +124,14 @@ class Dataset:
         validation: what chooses the checkpoint.
         test: what is only ever reported.
         classes: the name of each class.
-        in_channels: 1 or 3.
+        in_channels: 1 or 3; 2 for the polarities of events.
         image_size: height and width in pixels.
         mean: per channel, in units of the full pixel range (0..1).
         std: per channel, likewise.
-        preprocessing: how an image file becomes an input.
-        augment: what training does to each original image; its result has the size of an input.
+        preprocessing: how an image file becomes an input; None for recordings.
         split_seed: what the splits were drawn with.
+        timesteps: how many frames each recording was cut into; None for still images.
+        cut: what its frames share evenly, one of `settings.frames.CUTS`; None for still images.
     """
 
     name: str
@@ -121,9 +144,10 @@ class Dataset:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    preprocessing: Preprocessing
-    augment: Transform
+    preprocessing: Preprocessing | None
     split_seed: int
+    timesteps: int | None = None
+    cut: str | None = None
 
     def splits(self) -> dict[str, Split]:
         """The three splits by name."""

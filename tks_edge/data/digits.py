@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from tks_edge.data.arrays import ArrayImages, channel_statistics
-from tks_edge.data.augment import Jitter
 from tks_edge.data.dataset import Dataset, Split
 from tks_edge.data.splits import SPLIT_SEED, stratified
 from tks_edge_runtime.artifact import Preprocessing
@@ -44,7 +43,6 @@ def open_digits() -> Dataset:
         mean=mean,
         std=std,
         preprocessing=Preprocessing(mode="L", resize=None, crop=(_SIZE, _SIZE)),
-        augment=Jitter(),
         split_seed=SPLIT_SEED,
     )
 

@@ -9,8 +9,9 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as tv
 
-from tks_edge.data.augment import LargeImages, SmallImages
-from tks_edge.data.dataset import Dataset, Split, Transform
+from tks_edge.data.dataset import Dataset, Split
+from tks_edge.data.facts import LARGE
+from tks_edge.data.request import Request
 from tks_edge.data.splits import SPLIT_SEED, stratified
 from tks_edge_runtime.artifact import Preprocessing
 from tks_edge_runtime.errors import InputError
@@ -18,8 +19,6 @@ from tks_edge_runtime.images import fit, open_image
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Those of ImageNet, as torchvision uses them: photographs of anything are near them."""
-_LARGE = 128
-"""From this many pixels a side, images are treated as ImageNet's are."""
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1
 _PARTS = ("train", "val", "test")
 
@@ -51,40 +50,28 @@ class FileImages:
         return self._paths[index].relative_to(self._root).as_posix()
 
 
-class _Small:
-    """The augmentation of small images, after what evaluation does to bring an image of any size to theirs."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._augment = SmallImages(size, _MEAN)
-
-    def __call__(self, image: Tensor) -> Tensor:
-        resized = tv.center_crop(tv.resize(image, [self._size], antialias=True), [self._size, self._size])
-        return self._augment(resized)
-
-
-def open_folder(root: Path, *, image_size: int) -> Dataset:
-    """Open a folder of images as RGB, uint8 `[3, S, S]` with S = `image_size` pixels.
+def open_folder(request: Request) -> Dataset:
+    """Open a folder of images as RGB, uint8 `[3, S, S]` with S = `request.image_size` pixels.
 
     Up to 127 pixels the shorter side is resized to S; from 128 to 256/224 of S, as is usual at ImageNet's size. The
     centre is then cropped.
 
-    `root` holds the classes, of which a fixed stratified fifth is held out for the test and a tenth for validation; or
-    `train/` and `test/`, and validation is `val/` or a tenth of `train/`; or, as ImageNet does, `train/` and `val/`:
-    then `val/` is the test split, and validation a tenth of `train/`.
+    `request.root` holds the classes, of which a fixed stratified fifth is held out for the test and a tenth for
+    validation; or `train/` and `test/`, and validation is `val/` or a tenth of `train/`; or, as ImageNet does, `train/`
+    and `val/`: then `val/` is the test split, and validation a tenth of `train/`.
 
     Raises:
         InputError: no folder, no class, a single or an empty class, too few images to split, or a part is missing.
     """
+    root, image_size = request.root, request.image_size
     if not root.is_dir():
         raise InputError(
             f"{root} is not a folder. Give --data a folder that holds one folder of images for each class."
         )
-    large = image_size >= _LARGE
+    large = image_size >= LARGE
     resize = round(image_size * 256 / 224) if large else image_size
     preprocessing = Preprocessing(mode="RGB", resize=resize, crop=(image_size, image_size))
     train, validation, test, classes = _splits(root, preprocessing)
-    augment: Transform = LargeImages(image_size) if large else _Small(image_size)
     return Dataset(
         name="folder",
         root=str(root.resolve()),
@@ -97,7 +84,6 @@ def open_folder(root: Path, *, image_size: int) -> Dataset:
         mean=_MEAN,
         std=_STD,
         preprocessing=preprocessing,
-        augment=augment,
         split_seed=SPLIT_SEED,
     )
 

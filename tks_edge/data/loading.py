@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from tks_edge.data.dataset import Dataset, Split
+from tks_edge.data.dataset import Split, Transform
 from tks_edge_runtime.errors import InputError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
-"""Images, uint8 `[B, C, H, W]`, and labels, int64 `[B]`."""
+"""Samples, uint8 `[B, C, H, W]` or `[B, T, C, H, W]`, and labels, int64 `[B]`."""
 _Sample: TypeAlias = tuple[Tensor, int] | InputError
 _Key: TypeAlias = tuple[int, int]
 """An epoch and an index into the training split."""
@@ -29,7 +29,14 @@ def steps_per_epoch(samples: int, batch_size: int) -> int:
 
 
 def training_batches(
-    dataset: Dataset, *, seed: int, batch_size: int, epochs: int, start: tuple[int, int] = (0, 0), workers: int = 0
+    split: Split,
+    augment: Transform,
+    *,
+    seed: int,
+    batch_size: int,
+    epochs: int,
+    start: tuple[int, int] = (0, 0),
+    workers: int = 0,
 ) -> Iterator[Batch]:
     """Augmented batches of the training split, from step `start[1]` of epoch `start[0]` to the end of the last epoch.
 
@@ -37,10 +44,10 @@ def training_batches(
     epoch, sample).
 
     Raises:
-        InputError: an image cannot be read.
+        InputError: a sample cannot be read.
     """
-    order = _Order(len(dataset.train), seed, batch_size, epochs, start)
-    return _load(_Augmented(dataset, seed), order, workers)
+    order = _Order(len(split), seed, batch_size, epochs, start)
+    return _load(_Augmented(split, augment, seed), order, workers)
 
 
 def evaluation_batches(split: Split, batch_size: int, workers: int = 0) -> Iterator[Batch]:
@@ -77,20 +84,20 @@ class _Order:
 class _Augmented(TorchDataset[_Sample]):
     """The training split, augmented; indexed by epoch and sample."""
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
-        self._dataset = dataset
+    def __init__(self, split: Split, augment: Transform, seed: int) -> None:
+        self._split = split
+        self._augment = augment
         self._seed = seed
 
     def __getitem__(self, key: _Key) -> _Sample:
         epoch, index = key
-        split = self._dataset.train
         try:
-            original = split.original(index)
+            original = self._split.original(index)
         except InputError as error:
             return error
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(_derived(self._seed, epoch, index))
-            return self._dataset.augment(original), split.labels[index]
+            return self._augment(original), self._split.labels[index]
 
 
 class _Plain(TorchDataset[_Sample]):

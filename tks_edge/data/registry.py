@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 from tks_edge.data.cifar import open_cifar
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.digits import open_digits
+from tks_edge.data.facts import DATASETS, FACTS
 from tks_edge.data.folder import open_folder
-from tks_edge.settings import DATASETS
+from tks_edge.data.request import Request
+from tks_edge.settings.frames import FrameSettings
 from tks_edge_runtime.errors import InputError, unknown
 
 _DEFAULT_ROOT = Path("data")
@@ -25,40 +28,64 @@ _NEEDED: dict[str, type | tuple[type, ...]] = {
 """What `reopen` reads of a record."""
 
 
+_OPENERS: dict[str, Callable[[Request], Dataset]] = {
+    "digits": lambda _: open_digits(),
+    "cifar10": open_cifar,
+    "cifar100": open_cifar,
+    "folder": open_folder,
+}
+
+
 def open_dataset(
-    name: str, root: Path | str | None = None, *, image_size: int | None = None, download: bool = False
+    name: str,
+    root: Path | str | None = None,
+    *,
+    image_size: int | None = None,
+    timesteps: int = 1,
+    frames: FrameSettings | None = None,
+    download: bool = False,
 ) -> Dataset:
     """Open a data set with its fixed splits.
 
     Args:
-        name: one of `settings.DATASETS`.
-        root: the folder that holds it; `data` for CIFAR when not given, and none for an embedded set.
-        image_size: height and width to bring the images of a folder to, in pixels; 32 when not given.
-        download: fetch CIFAR when it is not there.
+        name: one of `facts.DATASETS`.
+        root: the folder that holds it; `data` when not given, and none for an embedded set.
+        image_size: height and width of an input, in pixels, where it can be chosen; the data set's own when not given.
+        timesteps: how many frames recordings are cut into.
+        frames: how they are cut; `FrameSettings()` when not given.
+        download: fetch what is not there, where the data set's own site allows it.
 
     Raises:
         InputError: an unknown name, an option that the set does not have, or a folder that is no data set.
-        MissingError: CIFAR is not there.
+        MissingError: it is not there.
     """
     if name not in DATASETS:
         raise unknown("dataset", name, DATASETS)
-    if download and not name.startswith("cifar"):
-        raise InputError(f"--download fetches cifar10 and cifar100; {name} has nothing to download. Leave it out.")
-    if image_size is not None and name != "folder":
-        raise InputError(f"the images of {name} have a size of their own. Leave the image size out.")
-    if name == "digits":
-        if root is not None:
-            raise InputError(f"digits is embedded and is read from no folder, got {root}. Leave --data out.")
-        return open_digits()
-    if name == "folder":
-        if root is None:
-            raise InputError("--dataset folder needs --data, a folder that holds one folder of images for each class.")
-        return open_folder(Path(root), image_size=image_size if image_size is not None else 32)
-    return open_cifar(name, Path(root) if root is not None else _DEFAULT_ROOT, download=download)
+    facts = FACTS[name]
+    if download and not facts.downloads:
+        fetched = ", ".join(other for other, its in FACTS.items() if its.downloads)
+        raise InputError(f"--download fetches {fetched}; {name} is not fetched. Leave it out.")
+    if image_size is not None and not facts.resizable:
+        raise InputError(f"the samples of {name} have a size of their own. Leave the image size out.")
+    if facts.embedded and root is not None:
+        raise InputError(f"{name} is embedded and is read from no folder, got {root}. Leave --data out.")
+    if facts.own and root is None:
+        raise InputError(f"--dataset {name} needs --data, a folder that holds one folder of samples for each class.")
+    return _OPENERS[name](
+        Request(
+            name=name,
+            root=Path(root) if root is not None else _DEFAULT_ROOT,
+            image_size=image_size if image_size is not None else facts.image_size,
+            timesteps=timesteps,
+            frames=frames if frames is not None else FrameSettings(),
+            download=download,
+        )
+    )
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """The record of a data set that a run keeps, JSON-able: enough to open it again and to see that it is the same."""
+    steps = dataset.preprocessing
     return {
         "name": dataset.name,
         "root": dataset.root,
@@ -67,7 +94,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "image_size": dataset.image_size,
         "mean": list(dataset.mean),
         "std": list(dataset.std),
-        "preprocessing": dataclasses.asdict(dataset.preprocessing) | {"crop": list(dataset.preprocessing.crop)},
+        "timesteps": dataset.timesteps,
+        "cut": dataset.cut,
+        "preprocessing": None if steps is None else dataclasses.asdict(steps) | {"crop": list(steps.crop)},
         "splits": {"seed": dataset.split_seed} | {name: split.record() for name, split in dataset.splits().items()},
     }
 
@@ -85,15 +114,22 @@ def reopen(record: dict[str, Any], root: Path | str | None = None, *, download: 
     Args:
         record: what `describe` gave.
         root: where the data lies now, if it was moved.
-        download: fetch CIFAR when it is not there.
+        download: fetch what is not there.
 
     Raises:
         InputError: it is not the same data any more.
         MissingError: it is not there.
     """
     name = record["name"]
-    image_size = record["image_size"] if name == "folder" else None
-    dataset = open_dataset(name, root if root is not None else record["root"], image_size=image_size, download=download)
+    resizable = name in FACTS and FACTS[name].resizable
+    dataset = open_dataset(
+        name,
+        root if root is not None else record["root"],
+        image_size=record["image_size"] if resizable else None,
+        timesteps=record.get("timesteps") or 1,
+        frames=FrameSettings(cut=record["cut"]) if record.get("cut") else None,
+        download=download,
+    )
     found = describe(dataset)
     changed = [part for part in ("classes", "splits") if found[part] != record[part]]
     if changed:

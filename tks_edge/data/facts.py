@@ -1,0 +1,38 @@
+"""What is known of each data set before it is opened. Importing it does not import torch: the command line does so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LARGE = 128
+"""From this many pixels a side, images are treated as ImageNet's are."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the options of a training need to know of a data set.
+
+    Attributes:
+        events: whether its samples are recordings of an event camera, cut into frames, rather than still images.
+        image_size: height and width of an input in pixels, where nothing else is asked for.
+        resizable: whether another size can be asked for.
+        embedded: whether it is read from no folder.
+        downloads: whether it can be fetched from its own site.
+        own: whether it is the user's own folder, which has no default place.
+    """
+
+    events: bool = False
+    image_size: int = 32
+    resizable: bool = False
+    embedded: bool = False
+    downloads: bool = False
+    own: bool = False
+
+
+FACTS = {
+    "digits": Facts(image_size=16, embedded=True),
+    "cifar10": Facts(downloads=True),
+    "cifar100": Facts(downloads=True),
+    "folder": Facts(resizable=True, own=True),
+}
+DATASETS = tuple(FACTS)

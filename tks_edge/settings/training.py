@@ -1,0 +1,117 @@
+"""Everything that decides the weights of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from tks_edge.data.facts import FACTS
+from tks_edge.settings.frames import FrameSettings
+from tks_edge.settings.neuron import NeuronSettings
+from tks_edge.settings.ranges import check_range
+from tks_edge.timesteps import check_timesteps
+from tks_edge_runtime.documents import parse
+from tks_edge_runtime.errors import unknown
+
+_MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides the weights of a run; `resolve` fills in what was not given.
+
+    Attributes:
+        recipe: name of the recipe that settled what was not asked for.
+        dataset: name of the data set.
+        image_size: height and width of an input, in pixels; None where the set fixes it.
+        augment: name of what is done to training samples.
+        frames: how recordings become frames; None for still images.
+        model: name of the network.
+        neuron: "lif", or "relu" for the twin.
+        lif: the neuron's constants; None in the twin.
+        timesteps: T; 1 in the twin.
+        loss: name of the loss.
+        loss_options: every option of the loss.
+        epochs: passes over the training split.
+        warmup_epochs: epochs of them in which the learning rate rises.
+        batch_size: samples a step.
+        lr: peak learning rate.
+        weight_decay: of AdamW, on every parameter.
+        clip_norm: the largest norm of a step's gradient; None: not clipped.
+        seed: of the weights, the order of the samples and their augmentation.
+        threads: of the CPU; sums are split between them, so the last bits of the weights depend on it. None: as many as
+            torch takes by itself.
+    """
+
+    recipe: str
+    dataset: str
+    image_size: int | None
+    augment: str
+    frames: FrameSettings | None
+    model: str
+    neuron: str
+    lif: NeuronSettings | None
+    timesteps: int
+    loss: str
+    loss_options: dict[str, float | str | bool]
+    epochs: int
+    warmup_epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    clip_norm: float | None
+    seed: int
+    threads: int | None
+
+    def __post_init__(self) -> None:
+        from tks_edge.data.augment import AUGMENTATIONS  # needs torch
+        from tks_edge_models import NEURONS
+
+        if self.augment not in AUGMENTATIONS:
+            raise unknown("augmentation", self.augment, AUGMENTATIONS)
+        if self.dataset not in FACTS:
+            raise unknown("dataset", self.dataset, FACTS)
+        if self.neuron not in NEURONS:
+            raise unknown("neuron", self.neuron, NEURONS)
+        check_timesteps(self.timesteps)
+        check_range("epochs", self.epochs, 1)
+        check_range("warmup_epochs", self.warmup_epochs, 0, self.epochs - 1)
+        check_range("batch_size", self.batch_size, 1)
+        check_range("lr", self.lr, 0.0, above=True)
+        check_range("weight_decay", self.weight_decay, 0.0)
+        check_range("clip_norm", self.clip_norm, 0.0, above=True)
+        check_range("seed", self.seed, 0, _MAX_SEED)
+        check_range("threads", self.threads, 1)
+        check_range("image_size", self.image_size, 8, 1024)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as a JSON object."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> TrainSettings:
+        """The settings that `to_json` wrote.
+
+        Raises:
+            InputError: a value is not allowed.
+            TypeError: a field is missing, unknown or of another type.
+        """
+        return parse(cls, document, "train")
+
+    def differences(self, other: TrainSettings) -> list[str]:
+        """What `other` has different, as "epochs is 15, not 20"."""
+        mine, theirs = _flat(self.to_json()), _flat(other.to_json())
+        return [
+            f"{name} is {mine.get(name)}, not {theirs.get(name)}"
+            for name in mine | theirs
+            if mine.get(name) != theirs.get(name)
+        ]
+
+
+def _flat(document: dict[str, Any]) -> dict[str, Any]:
+    """One level of nesting written into the names: `lif.tau`."""
+    flat: dict[str, Any] = {}
+    for name, value in document.items():
+        flat |= {f"{name}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
