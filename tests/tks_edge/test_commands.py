@@ -227,10 +227,10 @@ from tks_edge.cli import app
 
 full = open_digits()
 def few(split, n):
-    labels = [0] * len(split.images)
+    labels = [0] * len(split.samples)
     for index, label in zip(split.indices, split.labels):
         labels[index] = label
-    return Split(split.images, labels, split.indices[:n])
+    return Split(split.samples, labels, split.indices[:n])
 small = dataclasses.replace(full, train=few(full.train, 48), validation=few(full.validation, 20))
 registry.open_digits = lambda: small
 app(prog_name="tks-edge")

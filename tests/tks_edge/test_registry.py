@@ -30,7 +30,7 @@ def test_every_name_is_known_to_the_registry(name: str, in_folder: Path) -> None
     [
         ("digit", {}, "unknown dataset 'digit'. Did you mean 'digits'?"),
         ("digits", {"root": "data"}, "Leave --data out"),
-        ("digits", {"download": True}, "nothing to download"),
+        ("digits", {"download": True}, "digits is not fetched"),
         ("cifar10", {"image_size": 64}, "size of their own"),
         ("folder", {}, "needs --data"),
         ("folder", {"root": "nowhere"}, "nowhere is not a folder"),

@@ -64,7 +64,7 @@ def test_settings_survive_json() -> None:
         ({"neuron": "relu", "lif": {"tau": 3.0}}, "has no tau"),
         ({"timesteps": 0}, "timesteps is 0; allowed is 1 to 64"),
         ({"timesteps": 1000}, "timesteps is 1000; allowed is 1 to 64"),
-        ({"image_size": 64}, "the images of digits have a size of their own"),
+        ({"image_size": 64}, "the samples of digits have a size of their own"),
         ({"dataset": "folder", "image_size": 4}, "image_size is 4; allowed is at least 8 and at most 1024"),
         ({"epochs": 0}, "epochs is 0; allowed is at least 1"),
         ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs is 3; allowed is at least 0 and at most 2"),
