@@ -3,62 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tks_edge.checkpoint import Run
-from tks_edge.evaluate import evaluate
+from tks_edge.data.dataset import Dataset, Split
+from tks_edge.evaluate import Evaluation, evaluate, evaluate_rebinned
+from tks_edge.views import View
 from tks_edge_export import Samples, Source
+from tks_edge_runtime.artifact import Accuracy
 from tks_edge_runtime.errors import InputError
 
 
-def source_of(
-    run: Run,
-    timesteps: Sequence[int],
-    *,
-    samples: int,
-    calibration: int,
-    name: str | None = None,
-    data: Path | None = None,
-    device: str = "cpu",
-    after_batch: Callable[[int], None] | None = None,
-) -> Source:
-    """Make a run ready to export.
+@dataclass(frozen=True)
+class Wanted:
+    """What of a run is made ready to export.
 
-    Args:
-        run: the trained network; it is moved to the CPU.
-        timesteps: each T that it will be unrolled at; the accuracy is taken at these and at T of the training.
+    Attributes:
         samples: how many test samples to take at most, evenly spaced over the split.
         calibration: how many training samples to take at most, evenly spaced, for int8 to look at.
         name: what the artifacts are called after; the run's own name when not given.
         data: where the data set lies, if it was moved.
         device: where the accuracy is computed, a name that torch knows.
-        after_batch: called with the number of samples of each batch evaluated.
     """
-    name = name if name is not None else run.name
+
+    samples: int
+    calibration: int
+    name: str | None = None
+    data: Path | None = None
+    device: str = "cpu"
+
+
+def sources_of(
+    run: Run, views: Sequence[View], wanted: Wanted, after_batch: Callable[[int], None] | None = None
+) -> list[tuple[tuple[int, ...], Source]]:
+    """Make a run ready to export: a source, and the T that it is for.
+
+    Still images are the same at every T, and one source serves them all; recordings are shown in other frames at each.
+
+    Args:
+        run: the trained network; it is moved to the CPU.
+        views: the samples at each T that it will be unrolled at; the accuracy is taken at these and at the trained T.
+        wanted: how much of it.
+        after_batch: called with the number of samples of each batch evaluated.
+
+    Raises:
+        InputError: a name that cannot be a file's, or data that cannot be read.
+        MissingError: the data set is not there.
+    """
+    name = wanted.name if wanted.name is not None else run.name
     if not name or Path(name).name != name:
         raise InputError(f"artifacts cannot be called {name!r}; give a plain name without slashes.")
-    dataset = run.dataset(data)
-    split = dataset.test.evenly_spaced(samples)
-    trained_at = run.config.train.timesteps if run.network.is_spiking else 1
-    network = run.network.to(device)
-    evaluation = evaluate(
-        network,
-        split,
-        sorted({*timesteps, trained_at}),
-        batch_size=run.config.train.batch_size,
-        after_batch=after_batch,
-    )
-    network.cpu()
-    inputs, labels = split.stacked()
-    seen, _ = dataset.train.evenly_spaced(calibration).stacked()
+    dataset = run.dataset(wanted.data)
+    split = dataset.test.evenly_spaced(wanted.samples)
+    run.network.to(wanted.device)
+    evaluation = _evaluated(run, split, views, after_batch)
+    run.network.cpu()
+    accuracies = tuple(evaluation.accuracies())
+    if views[0].frames is None:
+        together = tuple(view.timesteps for view in views)
+        return [(together, _source(run, views[0], name, dataset, split, wanted.calibration, accuracies))]
+    return [
+        ((view.timesteps,), _source(run, view, _called(name, view), dataset, split, wanted.calibration, accuracies))
+        for view in views
+    ]
+
+
+def _called(name: str, view: View) -> str:
+    """Frames of the whole recording make another network of it than the first frames, with a name of its own."""
+    return f"{name}-rebin" if view.is_rebinned else name
+
+
+def _evaluated(run: Run, split: Split, views: Sequence[View], after_batch: Callable[[int], None] | None) -> Evaluation:
+    trained_at = run.config.train.timesteps
+    steps = sorted({view.timesteps for view in views} | {trained_at})
+    batch_size = run.config.train.batch_size
+    if any(view.is_rebinned for view in views):
+        return evaluate_rebinned(
+            run.network, split, steps, trained_at=trained_at, batch_size=batch_size, after_batch=after_batch
+        )
+    return evaluate(run.network, split, steps, batch_size=batch_size, after_batch=after_batch)
+
+
+def _source(
+    run: Run, view: View, name: str, dataset: Dataset, split: Split, calibration: int, accuracies: tuple[Accuracy, ...]
+) -> Source:
+    inputs, labels = view.stacked(split)
+    seen, _ = view.stacked(dataset.train.evenly_spaced(calibration))
+    recordings = None if view.frames is None else split.record()["sha256"]
     return Source(
         name=name,
-        network=network,
-        train_timesteps=trained_at,
+        network=view.network(run.network),
+        train_timesteps=run.config.train.timesteps,
         classes=dataset.classes,
         preprocessing=dataset.preprocessing,
         weights_sha256=run.weights_sha256(),
-        samples=Samples(dataset.name, "test", inputs, labels),
-        accuracies=tuple(evaluation.accuracies()),
+        samples=Samples(dataset.name, "test", inputs, labels, recordings),
+        accuracies=accuracies,
         calibration=seen,
+        frames=view.frames,
     )

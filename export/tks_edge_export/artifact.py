@@ -53,7 +53,7 @@ def record_evaluation_set(samples: Samples, folder: Path, *, write: bool = True)
             with replacing(folder / file) as temporary:
                 np.savez_compressed(temporary, inputs=samples.inputs, labels=samples.labels)
         digest = sha256_of(folder / file)
-    return EvaluationSpec(samples.dataset, samples.split, len(samples.labels), digest, file)
+    return EvaluationSpec(samples.dataset, samples.split, len(samples.labels), digest, file, samples.recordings)
 
 
 def _holds(path: Path, samples: Samples) -> bool:

@@ -63,13 +63,14 @@ def manifest_of(
         encoding="frames" if options.frames else "direct",
         readout="mean",
         precision=_precision(options, compiled.kept_float),
-        input=_tensor_spec(graph.inputs[0], _layout(graph.inputs[0], options), "raw pixels, 0 to 255"),
+        input=_tensor_spec(graph.inputs[0], _layout(graph.inputs[0], options), _input_meaning(source)),
         outputs=tuple(
             _tensor_spec(value, *_meaning(str(value.name), options))
             for value in graph.outputs
             if value.name not in ports
         ),
         preprocessing=source.preprocessing,
+        frames=source.frames,
         classes=source.classes,
         accuracies=source.accuracies,
         evaluation=evaluation,
@@ -164,6 +165,10 @@ def _layout(value: ir.Value, options: Options) -> str:
     rank = len(static_shape(value) or ())
     time = "T" if options.frames and options.form == "static" else ""
     return {4: "NCHW", 3: "NCL", 2: "NC"}.get(rank - len(time), "N...").replace("N", f"N{time}", 1)
+
+
+def _input_meaning(source: Source) -> str:
+    return "raw pixels, 0 to 255" if source.frames is None else "events in each pixel, one channel a polarity"
 
 
 def _meaning(name: str, options: Options) -> tuple[str, str]:

@@ -14,19 +14,23 @@ from torch import nn
 
 from tks_edge_export.errors import ExportError
 from tks_edge_models import LIF, Network
-from tks_edge_runtime.artifact import Accuracy, NetworkSpec, NeuronSpec, Preprocessing
+from tks_edge_runtime.artifact import Accuracy, FrameSpec, NetworkSpec, NeuronSpec, Preprocessing
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled samples of a split, raw: `inputs` `[M, ...]` (images: uint8 `[M, C, H, W]`), `labels` int64 `[M]`."""
+    """Labelled samples of a split, raw: `inputs` `[M, ...]` (images: uint8 `[M, C, H, W]`), `labels` int64 `[M]`.
+
+    `recordings` identifies what frames were cut from, which are other inputs at every T; None for still images.
+    """
 
     dataset: str
     split: str
     inputs: Array
     labels: Array
+    recordings: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Source:
         samples: what the accuracies were taken on; the golden pair and the comparison are drawn from them.
         accuracies: of the network in PyTorch, over the whole of `samples`.
         calibration: inputs, like those of `samples`, that int8 may look at; not the samples that accuracy is taken on.
+        frames: how recordings become the inputs; None where they are not frames, or were made elsewhere.
     """
 
     name: str
@@ -54,6 +59,7 @@ class Source:
     samples: Samples
     accuracies: tuple[Accuracy, ...]
     calibration: Array | None = None
+    frames: FrameSpec | None = None
 
     def batches(self, size: int, dtype: str) -> Iterable[Array] | None:
         """The calibration inputs in batches of `size`, or None where there are none."""

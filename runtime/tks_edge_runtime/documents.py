@@ -18,7 +18,8 @@ def parse(kind: type[_Kind], document: Any, where: str, *, exact: bool = True) -
         kind: a dataclass of plain values, tuples, lists, dictionaries and other dataclasses.
         document: what `json.loads` gave.
         where: what an error calls it; fields are named below it.
-        exact: whether a field that `kind` does not have is refused, rather than passed over.
+        exact: whether a field that `kind` does not have is refused, rather than passed over; and one that it has and
+            that is missing, rather than left at its default. Without it, files of older and newer versions are read.
 
     Raises:
         TypeError: it is no object, a field is missing or unknown, or a value is of another type.
@@ -26,11 +27,18 @@ def parse(kind: type[_Kind], document: Any, where: str, *, exact: bool = True) -
     if not isinstance(document, dict):
         raise TypeError(f"{where} is {type(document).__name__}, not an object")
     hints = get_type_hints(kind)
-    if missing := sorted(hints.keys() - document.keys()):
+    missing = sorted(field.name for field in dataclasses.fields(cast(Any, kind)) if _is_missing(field, document, exact))
+    if missing:
         raise TypeError(f"{where} lacks {', '.join(missing)}")
     if exact and (unknown := sorted(document.keys() - hints.keys())):
         raise TypeError(f"{where} has an unknown field, {unknown[0]}")
-    return kind(**{name: _value(hint, document[name], f"{where}.{name}", exact) for name, hint in hints.items()})
+    present = {name: hint for name, hint in hints.items() if name in document}
+    return kind(**{name: _value(hint, document[name], f"{where}.{name}", exact) for name, hint in present.items()})
+
+
+def _is_missing(field: dataclasses.Field[Any], document: dict[str, Any], exact: bool) -> bool:
+    has_default = not (field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING)
+    return field.name not in document and (exact or not has_default)
 
 
 def _value(hint: Any, value: Any, where: str, exact: bool) -> Any:

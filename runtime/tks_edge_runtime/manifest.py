@@ -102,6 +102,18 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
+class FrameSpec:
+    """How a recording of an event camera becomes frames: counts of events, one channel a polarity.
+
+    The whole recording is cut into `timesteps` frames of the same share of its "time" or its "events", as `cut` says; a
+    graph of a smaller T takes the first of them.
+    """
+
+    cut: str
+    timesteps: int
+
+
+@dataclass(frozen=True)
 class Accuracy:
     """Top-1 accuracy of the trained network at one T, as counts, on the evaluation set's split."""
 
@@ -112,13 +124,23 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class EvaluationSpec:
-    """The set that `accuracies` were taken on; `file` is None where it was not written beside the artifact."""
+    """The set that `accuracies` were taken on; `file` is None where it was not written beside the artifact.
+
+    `sha256` is of what the network is given. `recordings` identifies what that was cut from, where frames differ with
+    T; None for still images.
+    """
 
     dataset: str
     split: str
     samples: int
     sha256: str
     file: str | None
+    recordings: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What two artifacts have in common whose accuracies were taken on the same samples."""
+        return self.sha256 if self.recordings is None else self.recordings
 
 
 @dataclass(frozen=True)
@@ -182,6 +204,7 @@ class Manifest:
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
     preprocessing: Preprocessing | None
+    frames: FrameSpec | None = None
     classes: tuple[str, ...]
     accuracies: tuple[Accuracy, ...]
     evaluation: EvaluationSpec | None

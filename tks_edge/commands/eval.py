@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from tks_edge.commands.options import DataOption, RunArgument, TimestepsOption
+from tks_edge.commands.options import DataOption, FramesOption, RunArgument, TimestepsOption
 from tks_edge.settings import RUNS
+from tks_edge.settings.frames import FIRST, REBIN
 from tks_edge.timesteps import parse_timesteps, powers_of_two
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
+
+if TYPE_CHECKING:
+    from tks_edge.checkpoint import Run
+    from tks_edge_runtime.artifact import Accuracy
 
 
 def evaluate(
     run: RunArgument = None,
     timesteps: TimestepsOption = None,
+    frames: FramesOption = None,
     data: DataOption = None,
     batch_size: Annotated[
         int | None,
@@ -32,48 +40,35 @@ def evaluate(
         from tks_edge.checkpoint import latest_run, load_run
         from tks_edge.device import choose_device
         from tks_edge.evaluate import evaluate as measure
-        from tks_edge_runtime.statistics import wilson
+        from tks_edge.evaluate import evaluate_rebinned as measure_rebinned
 
         if run is None:
             run = latest_run(RUNS)
             out.console.print(f"evaluating {run}, the newest run", highlight=False)
         chosen = choose_device(device)
         trained = load_run(run)
-        network = trained.network.to(chosen)
+        trained.network.to(chosen)
         trained_at = trained.config.train.timesteps
         steps = steps if steps is not None else powers_of_two(trained_at)
+        ways = _ways(trained, steps, frames)
         dataset = trained.dataset(data)
+        passes = sum(len(steps) if way == REBIN else 1 for way in ways)
+        rows: list[dict[str, Any]] = []
         with out.progress() as bar:
-            task = bar.add_task("evaluating", total=len(dataset.test))
-            result = measure(
-                network,
-                dataset.test,
-                steps,
-                batch_size=batch_size if batch_size is not None else trained.config.train.batch_size,
-                workers=workers,
-                after_batch=lambda samples: bar.advance(task, samples),
-            )
+            task = bar.add_task("evaluating", total=len(dataset.test) * passes)
+            for way in ways:
+                measured = measure if way != REBIN else functools.partial(measure_rebinned, trained_at=trained_at)
+                result = measured(
+                    trained.network,
+                    dataset.test,
+                    steps,
+                    batch_size=batch_size if batch_size is not None else trained.config.train.batch_size,
+                    workers=workers,
+                    after_batch=lambda samples: bar.advance(task, samples),
+                )
+                rows += [_row(entry, way) for entry in result.accuracies()]
         split = f"the test split of {dataset.name}" + (f" ({dataset.test.folder}/)" if dataset.test.folder else "")
-        table = Table(title=f"{trained.name} on {split}", title_justify="left")
-        for column in ("T", "accuracy", "95 % interval", "correct"):
-            table.add_column(column, justify="right")
-        rows = []
-        for entry in result.accuracies():
-            low, high = wilson(entry.correct, entry.total)
-            share = entry.correct / entry.total
-            table.add_row(
-                str(entry.timesteps), f"{share:.2%}", f"{low:.2%} to {high:.2%}", f"{entry.correct}/{entry.total}"
-            )
-            rows.append(
-                {
-                    "timesteps": entry.timesteps,
-                    "correct": entry.correct,
-                    "total": entry.total,
-                    "accuracy": share,
-                    "interval": [low, high],
-                }
-            )
-        out.console.print(table)
+        out.console.print(_table(f"{trained.name} on {split}", rows))
         out.document(
             {
                 "run": str(run),
@@ -85,3 +80,45 @@ def evaluate(
             }
         )
         out.next("export", str(run), "--timesteps", ",".join(map(str, steps)))
+
+
+def _ways(run: Run, steps: Sequence[int], asked: str | None) -> tuple[str | None, ...]:
+    """How recordings are shown, one after the other: as asked, or both ways where they can differ."""
+    from tks_edge.views import views
+
+    still = run.config.train.frames is None
+    ways = (None,) if still else (FIRST, REBIN) if run.network.is_spiking else (FIRST,)
+    ways = ways if asked is None else (asked,)
+    for way in ways:
+        views(run, steps, way)  # refuses what cannot be shown
+    return ways
+
+
+def _row(entry: Accuracy, way: str | None) -> dict[str, Any]:
+    from tks_edge_runtime.statistics import wilson
+
+    return {
+        "timesteps": entry.timesteps,
+        "frames": way,
+        "correct": entry.correct,
+        "total": entry.total,
+        "accuracy": entry.correct / entry.total,
+        "interval": list(wilson(entry.correct, entry.total)),
+    }
+
+
+def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    of_frames = any(row["frames"] is not None for row in rows)
+    for column in ("T", *(["frames"] if of_frames else []), "accuracy", "95 % interval", "correct"):
+        table.add_column(column, justify="left" if column == "frames" else "right")
+    for row in rows:
+        low, high = row["interval"]
+        table.add_row(
+            str(row["timesteps"]),
+            *([row["frames"]] if of_frames else []),
+            f"{row['accuracy']:.2%}",
+            f"{low:.2%} to {high:.2%}",
+            f"{row['correct']}/{row['total']}",
+        )
+    return table

@@ -11,7 +11,7 @@ from tks_edge.commands.export_format import Format
 from tks_edge.commands.export_graphs import Writing, write_graphs
 from tks_edge.commands.export_options import Asked
 from tks_edge.commands.export_programs import write_programs
-from tks_edge.commands.options import DataOption, RunArgument, TimestepsOption
+from tks_edge.commands.options import DataOption, FramesOption, RunArgument, TimestepsOption
 from tks_edge.lists import parse_names
 from tks_edge.settings import RUNS
 from tks_edge.timesteps import parse_timesteps, powers_of_two
@@ -77,6 +77,7 @@ def export(
         typer.Option(help="Write those samples beside the artifacts, so that a board can measure its accuracy."),
     ] = True,
     name: Annotated[str | None, typer.Option(help="What to call the artifacts. (default: the run's name)")] = None,
+    frames: FramesOption = None,
     data: DataOption = None,
     device: Annotated[str, typer.Option(help="Where the accuracy is computed: auto, cpu, cuda.")] = "auto",
     as_json: JsonFlag = False,
@@ -86,9 +87,10 @@ def export(
     with running(as_json, debug) as out:
         steps = parse_timesteps(timesteps) if timesteps is not None else None
         wanted_format = Format(format_, require_engine, low_memory)
-        from tks_edge.artifacts import source_of
+        from tks_edge.artifacts import Wanted, sources_of
         from tks_edge.checkpoint import latest_run, load_run
         from tks_edge.device import choose_device
+        from tks_edge.views import views
         from tks_edge_export import FORMS, PRECISIONS
 
         asked = Asked(
@@ -109,26 +111,24 @@ def export(
             out.console.print(f"exporting {run}, the newest run that can be", highlight=False)
         trained = load_run(run)
         steps = _steps(trained, steps)
-        graphs = asked.graphs(trained, steps)
+        shown = views(trained, steps, frames)
+        graphs = asked.graphs(trained, shown)
+        wanted_format.check_samples(trained)
         gpu = wanted_format.gpu()
         with out.progress() as bar:
             task = bar.add_task("accuracy in PyTorch", total=None)
-            source = source_of(
-                trained,
-                steps,
-                samples=eval_samples,
-                calibration=asked.calibration,
-                name=name,
-                data=data,
-                device=choose_device(device),
-                after_batch=lambda samples: bar.advance(task, samples),
-            )
+            wanted = Wanted(eval_samples, asked.calibration, name, data, choose_device(device))
+            sources = sources_of(trained, shown, wanted, lambda samples: bar.advance(task, samples))
         how = Writing(output, batch_size, input_dtype, verify_samples, eval_set)
         engines = wanted_format.engines()
-        if gpu is not None:
-            written = write_programs(source, steps, gpu, how, out)
-        else:
-            written = write_graphs(source, graphs, engines, how, out)
+        written = []
+        for served, source in sources:
+            if gpu is not None:
+                written += write_programs(source, served, gpu, how, out)
+            else:
+                of_it = [options for options in graphs if options.timesteps in served]
+                written += write_graphs(source, of_it, engines, how, out)
+        if gpu is None:
             asked.check_calibration(written, out)
         out.document({"run": str(run), "output": str(output), "artifacts": written})
         if engines is not None:

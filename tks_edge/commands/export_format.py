@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tks_edge_runtime.errors import InputError, unknown
 
 if TYPE_CHECKING:
+    from tks_edge.checkpoint import Run
     from tks_edge.commands.export_engine import Engines
     from tks_edge.commands.export_options import Asked
     from tks_edge_export.torch_tensorrt import Gpu
@@ -80,6 +81,14 @@ class Format:
                     f"{option} changes nothing: it is of ONNX graphs, and --format torch-trt writes none. Leave it "
                     "out, or use --format trt."
                 )
+
+    def check_samples(self, run: Run) -> None:
+        """Refuse a run whose network a torch-exported program cannot hold; InputError."""
+        if self.name == TORCH_TRT and run.config.train.frames is not None:
+            raise InputError(
+                f"{run.path} was trained on frames, and --format torch-trt compiles networks for still images. Use "
+                "--format trt."
+            )
 
     def engines(self) -> Engines | None:
         """What builds the engines of graphs; None where none are asked for."""

@@ -46,7 +46,9 @@ def write_graphs(
     """
     from tks_edge_export import Exporter, record_evaluation_set
 
-    exporter = Exporter(source, batch_size=how.batch_size, input_dtype=how.input_dtype)
+    exporter = Exporter(
+        source, batch_size=how.batch_size, input_dtype=how.input_dtype, frames=source.frames is not None
+    )
     evaluation = record_evaluation_set(source.samples, how.folder, write=how.evaluation_set)
     rows = []
     for options in graphs:

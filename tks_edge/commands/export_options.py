@@ -10,6 +10,7 @@ from tks_edge_runtime.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
+    from tks_edge.views import View
     from tks_edge_export import Options
     from tks_edge_runtime.command import Output
 
@@ -54,7 +55,7 @@ class Asked:
         """How many training samples int8 may look at."""
         return _CALIBRATION_SAMPLES if self.calibration_samples is None else self.calibration_samples
 
-    def graphs(self, run: Run, timesteps: tuple[int, ...]) -> list[Options]:
+    def graphs(self, run: Run, views: Sequence[View]) -> list[Options]:
         """Every graph to write, checked as far as it can be before anything is computed.
 
         A static graph for each T; one step graph, which serves every T up to the largest.
@@ -66,6 +67,12 @@ class Asked:
         from tks_edge_export.passes import FOR_ONNXRUNTIME, check_skipped
 
         self._check_network(run)
+        timesteps = tuple(view.timesteps for view in views)
+        if "step" in self.forms and len(views) > 1 and any(view.is_rebinned for view in views):
+            raise InputError(
+                f"a step graph of whole recordings serves one T, since fewer frames hold more events each, got "
+                f"{', '.join(map(str, timesteps))}. Give one --timesteps, or --frames first."
+            )
         wanted = list(self._wanted(timesteps))
         for options in wanted:
             check_skipped(options)

@@ -12,4 +12,11 @@ TimestepsOption = Annotated[
     str | None,
     typer.Option(help="Such as 1,2,4,8 or 1-8. (default: the powers of two up to the T it was trained at)"),
 ]
+FramesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Of recordings, what fewer frames than the training's are: first or rebin (all of it in fewer). "
+        "(default: the training's)"
+    ),
+]
 DataOption = Annotated[Path | None, typer.Option(help="Where the data set lies now, if it was moved.")]

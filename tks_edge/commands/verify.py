@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tks_edge_export.bisect import Culprit
     from tks_edge_export.recompile import Recompiled
     from tks_edge_export.replay import Array
+    from tks_edge_models import Network
     from tks_edge_runtime.artifact import Artifact
 
 
@@ -37,6 +38,7 @@ def verify(
     """Compare an artifact with the network it was exported from, spike by spike."""
     with running(as_json, debug) as out:
         from tks_edge.checkpoint import load_run
+        from tks_edge.views import view_of
         from tks_edge_export import compare
         from tks_edge_export.agreement import top1_agreement
         from tks_edge_export.recompile import recompile
@@ -45,10 +47,13 @@ def verify(
         opened, run = Artifact.open(artifact), load_run(against)
         _check_origin(opened, run)
         manifest = opened.manifest
+        view = view_of(run, manifest.timesteps, manifest.frames, artifact)
         test = run.dataset(data).test
-        inputs = test.evenly_spaced(samples).stacked()[0].astype(manifest.input.dtype)
-        everything = test.evenly_spaced(eval_samples).stacked()[0].astype(manifest.input.dtype)
-        made = recompile(manifest, run.network)
+        inputs, everything = (
+            view.stacked(test.evenly_spaced(count))[0].astype(manifest.input.dtype) for count in (samples, eval_samples)
+        )
+        network = view.network(run.network)
+        made = recompile(manifest, network)
         rest = {state.input: float(state.zero) for state in manifest.states}
         with out.progress() as bar:
             task = bar.add_task("comparing spikes", total=len(inputs))
@@ -57,21 +62,23 @@ def verify(
                 made.reference,
                 inputs,
                 manifest.timesteps,
-                trained=run.network,
+                trained=network,
+                frames=view.frames is not None,
                 rest=rest,
                 on_progress=lambda done: bar.update(task, completed=done),
             )
             task = bar.add_task("comparing predictions", total=len(everything))
             agreement = top1_agreement(
                 artifact,
-                run.network,
+                network,
                 everything,
                 manifest.timesteps,
+                frames=view.frames is not None,
                 rest=rest,
                 on_progress=lambda done: bar.update(task, completed=done),
             )
         show_comparison(comparison, agreement, out)
-        culprit = _bisected(made, run, inputs, out) if bisect else None
+        culprit = _bisected(made, network, inputs, out) if bisect else None
         out.document(
             {
                 "artifact": str(artifact),
@@ -94,16 +101,14 @@ def _check_origin(artifact: Artifact, run: Run) -> None:
         )
 
 
-def _bisected(made: Recompiled, run: Run, inputs: Array, out: Output) -> Culprit | None:
+def _bisected(made: Recompiled, network: Network, inputs: Array, out: Output) -> Culprit | None:
     """Lower the network anew with one more pass each time, and say which one breaks it."""
     from tks_edge_export.bisect import bisect
     from tks_edge_export.passes import PASSES
 
     with out.progress() as bar:
         task = bar.add_task("bisecting", total=len(PASSES) + 1)
-        culprit = bisect(
-            made.compiler, made.options, made.calibration, inputs, run.network, lambda _: bar.advance(task)
-        )
+        culprit = bisect(made.compiler, made.options, made.calibration, inputs, network, lambda _: bar.advance(task))
     if culprit is None:
         said = (
             "every pass keeps the network, lowered anew with one more of them at a time. Where the file differs, "

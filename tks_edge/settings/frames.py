@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from tks_edge_runtime.errors import unknown
 
 CUTS = ("time", "events")
-FEWER = ("first", "rebin")
+FIRST, REBIN = "first", "rebin"
+FEWER = (FIRST, REBIN)
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class FrameSettings:
     """
 
     cut: str = "time"
-    fewer: str = "first"
+    fewer: str = FIRST
 
     def __post_init__(self) -> None:
         if self.cut not in CUTS:

@@ -159,9 +159,9 @@ def _of_pairs(pairs: Iterable[Pair]) -> Iterator[Difference]:
     found: dict[Difference, None] = {}
     for pair in pairs:
         sets = [row.evaluation for row in pair]
-        if sets[0] is not None and sets[1] is not None and sets[0].sha256 != sets[1].sha256:
+        if sets[0] is not None and sets[1] is not None and sets[0].identity != sets[1].identity:
             names = (
-                f"{one.dataset} {one.split} ({one.samples} samples, {one.sha256[:_DIGITS]})" for one in sets if one
+                f"{one.dataset} {one.split} ({one.samples} samples, {one.identity[:_DIGITS]})" for one in sets if one
             )
             found[Difference(EVALUATION_SET, "evaluation set", *names)] = None
         elif pair.a.classes != pair.b.classes:

@@ -131,7 +131,7 @@ def _front(axes: Axes, rows: Sequence[Row]) -> None:
     sets: dict[str | None, list[tuple[float, float]]] = {}
     for row in rows:
         if row.latency is not None and row.accuracy is not None:
-            key = row.evaluation.sha256 if row.evaluation is not None else None
+            key = row.evaluation.identity if row.evaluation is not None else None
             sets.setdefault(key, []).append((row.latency.p50, row.accuracy.percent))
     for points in sets.values():
         x, y = zip(*sorted(points), strict=True)

@@ -60,7 +60,7 @@ def groups(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
 
 def comparable(row: Row) -> tuple[object, ...]:
     """What two rows must share for their accuracies to be comparable: the evaluation set and the classes."""
-    return (row.evaluation.sha256 if row.evaluation is not None else None, row.classes)
+    return (row.evaluation.identity if row.evaluation is not None else None, row.classes)
 
 
 def twin_of(row: Row, rows: Iterable[Row]) -> Row | None:
