@@ -80,6 +80,7 @@ class _Layout:
         self._values: dict[ir.Value, OverTime] = {}
         self._inputs: list[ir.Value] = []
         self._states: list[ir.Value] = []
+        self._done: set[ir.Node] = set()
 
     def model(self) -> ir.Model:
         """Lay out every node in turn."""
@@ -94,7 +95,7 @@ class _Layout:
                     self._values[value] = self._still(self._builder.weight(value))
             if is_lif(node):
                 self._neuron(node)
-            else:
+            elif node not in self._done:
                 self._node(node)
         outputs = self._readout()
         graph = self._builder.graph(self._inputs, [*outputs, *self._states], "tks_edge")
@@ -115,19 +116,31 @@ class _Layout:
             self._inputs.append(ir.Value(name=INPUT, shape=old.shape, type=old.type))
             self._values[old] = OverTime.of_still(self._builder, self._timesteps, self._inputs[0])
             return
-        batch, *rest = shape
-        framed = (batch, self._timesteps, *rest)
-        self._inputs.append(ir.Value(name=INPUT, shape=ir.Shape(framed), type=old.type))
-        first = self._builder.shaped(
-            "Transpose",
-            self._inputs,
-            f"{INPUT}.by_step",
-            (self._timesteps, batch, *rest),
-            [ir.AttrInt64s("perm", [1, 0, *range(2, len(framed))])],
+        self._inputs.append(
+            ir.Value(name=INPUT, shape=ir.Shape((shape[0], self._timesteps, *shape[1:])), type=old.type)
         )
+        casts = _casts_alike(old)
+        if casts:
+            # Before the frames are moved: TensorRT takes an input of uint8 and does nothing with it but cast it.
+            dtype = ir.DataType(casts[0].attributes["to"].as_int())
+            merged = self._by_step(self._builder.cast(self._inputs[0], dtype, f"{INPUT}.cast"), shape)
+            self._values |= {cast.outputs[0]: merged for cast in casts}
+            self._done |= set(casts)
+        else:
+            self._values[old] = self._by_step(self._inputs[0], shape)
+
+    def _by_step(self, frames: ir.Value, shape: tuple[int, ...]) -> OverTime:
+        """The frames `[N, T, ...]` with T merged into the batch; `shape` is that of one step, `[N, ...]`."""
+        batch, *rest = shape
+        if 1 not in (batch, self._timesteps):
+            order = [1, 0, *range(2, len(shape) + 1)]
+            by_step = (self._timesteps, batch, *rest)
+            frames = self._builder.shaped(
+                "Transpose", [frames], f"{INPUT}.by_step", by_step, [ir.AttrInt64s("perm", order)]
+            )
         merged = (self._timesteps * batch, *rest)
-        flat = self._builder.shaped("Reshape", [first, self._builder.integers(merged)], f"{INPUT}.merged", merged)
-        self._values[old] = OverTime.of_merged(self._builder, self._timesteps, flat)
+        flat = self._builder.shaped("Reshape", [frames, self._builder.integers(merged)], f"{INPUT}.merged", merged)
+        return OverTime.of_merged(self._builder, self._timesteps, flat)
 
     def _neuron(self, node: ir.Node) -> None:
         path, (current,) = node.attributes[PATH].as_string(), node.inputs
@@ -194,3 +207,11 @@ class _Layout:
         mean = [steps, self._builder.integers([0])]
         logits = self._builder.shaped("ReduceMean", mean, LOGITS, (batch, classes), no_axis)
         return [logits, steps] if self._options.per_step else [logits]
+
+
+def _casts_alike(value: ir.Value) -> list[ir.Node]:
+    """The nodes that take `value`, where each only casts it, and all to one type; else none."""
+    users = value.consumers()
+    if value.is_graph_output() or any(node.op_type != "Cast" for node in users):
+        return []
+    return list(users) if len({node.attributes["to"].as_int() for node in users}) == 1 else []

@@ -42,7 +42,7 @@ def _rows(artifact: Artifact) -> list[tuple[str, str]]:
         ("form", _form(manifest)),
         ("target", manifest.target),
         ("neuron", _neuron(manifest)),
-        ("encoding", manifest.encoding),
+        ("encoding", _encoding(manifest)),
         ("readout", manifest.readout),
         ("precision", _precision(manifest.precision)),
         ("input", _tensor(manifest.input)),
@@ -104,6 +104,14 @@ def _state(spec: StateSpec) -> str:
 
 def _tensor(spec: TensorSpec) -> str:
     return f"{spec.name}: {spec.dtype} {list(spec.shape)}, {spec.layout}, {spec.meaning}"
+
+
+def _encoding(manifest: Manifest) -> str:
+    spec = manifest.frames
+    if spec is None:
+        return manifest.encoding
+    first = f"; the first {manifest.timesteps} of them" if manifest.timesteps < spec.timesteps else ""
+    return f"{manifest.encoding}: a recording in {spec.timesteps} of the same share of its {spec.cut}{first}"
 
 
 def _preprocessing(manifest: Manifest) -> str:

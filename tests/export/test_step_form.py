@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from tests.export.lowering import Prepared
 from tests.export.plain_networks import Deeper
 from tks_edge_export import Compiler, Exported, ExportError, Options, Source, export
 from tks_edge_export.lif_steps import state_name
-from tks_edge_models import LIFParameters
+from tks_edge_models import LIFParameters, create
 from tks_edge_runtime.artifact import StateSpec
 from tks_edge_runtime.session import load
 
@@ -157,6 +158,22 @@ def test_frames_come_one_by_one(tmp_path: Path) -> None:
         assert any((logits[t] != logits[0]).any() for t in range(1, T))
         with load(made["static"].artifact.path) as whole:
             np.testing.assert_allclose(stream.mean, whole.run_batch(batch), rtol=0, atol=1e-6)  # a mean before or after
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_frames_of_raw_counts_are_cast_first(batch: int, tmp_path: Path) -> None:
+    """TensorRT takes an input of uint8 and does nothing with it but cast it; the lint of a generic graph asks for it."""
+    torch.manual_seed(1)
+    network = create("tiny", num_classes=5, in_channels=2, image_size=8, mean=(0, 0), std=(1 / 255, 1 / 255)).eval()
+    counts = torch.randint(0, 9, (4, T, 2, 8, 8), dtype=torch.uint8)
+    made = export(network, counts[:batch], T, frames=True, samples=counts, output=tmp_path)
+    model = ir.load(made.artifact.path)
+    (frames,) = model.graph.inputs
+    assert frames.shape is not None
+    assert (list(frames.shape), frames.dtype) == ([batch, T, 2, 8, 8], ir.DataType.UINT8)
+    assert [node.op_type for node in frames.consumers()] == ["Cast"]
+    assert made.comparison.problem() is None
+    assert made.comparison.total.fired > 0
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,14 @@ def test_a_step_manifest_that_makes_no_sense_is_refused(
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("field", ["readout", "form", "states", "target", "skipped_passes"])
+def test_what_an_older_version_did_not_write_has_its_default(build: Build) -> None:
+    document = json.loads(build().manifest.to_json())
+    del document["frames"], document["skipped_passes"], document["verification"]["agreement"]
+    manifest = parse_manifest(json.dumps(document), "some.onnx")
+    assert (manifest.frames, manifest.skipped_passes) == (None, ())
+
+
+@pytest.mark.parametrize("field", ["readout", "encoding", "precision", "classes"])
 def test_a_missing_field_is_named(build: Build, field: str) -> None:
     document = json.loads(build().manifest.to_json())
     del document[field], document["input"]["layout"]

@@ -42,7 +42,7 @@ def report(
 ) -> None:
     """Measure latency and accuracy of every artifact in a folder, and write a report that opens in a browser."""
     with running(as_json, debug) as out:
-        from tks_edge_runtime.artifact import find_artifacts
+        from tks_edge_runtime.artifact import Artifact, find_artifacts
         from tks_edge_runtime.backends import foreign_target
         from tks_edge_runtime.backends.choice import choose
         from tks_edge_runtime.errors import CheckError
@@ -90,7 +90,9 @@ def report(
             foreign = all(foreign_target(row.target, row.backend, chosen.device) is not None for row in document.failed)
             advice = "Give the --backend that it was lowered for." if foreign else "Copy or export it again."
             raise CheckError(f"the self-test failed for {names}; the report says by how much. {advice}")
-        out.next("run", str(folder / _shipped(document)), "IMAGE")
+        shipped = folder / _shipped(document)
+        takes_images = Artifact.open(shipped).manifest.preprocessing is not None
+        out.next(*(("run", str(shipped), "IMAGE") if takes_images else ("profile", str(shipped))))
 
 
 def _shipped(document: ReportDocument) -> str:

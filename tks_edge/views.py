@@ -1,0 +1,95 @@
+"""What a network sees of a data set's samples at one T: a still image at every step, or frames of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tks_edge.checkpoint import Run
+from tks_edge.data.dataset import Split
+from tks_edge.settings.frames import FEWER, FIRST, REBIN
+from tks_edge.timesteps import check_timesteps
+from tks_edge_models import Network
+from tks_edge_runtime.artifact import FrameSpec
+from tks_edge_runtime.errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class View:
+    """How samples are shown at `timesteps`.
+
+    Attributes:
+        timesteps: T.
+        frames: how the recordings are cut at this T; None for still images.
+        share: how many frames a recording is cut into, in units of the training's.
+    """
+
+    timesteps: int
+    frames: FrameSpec | None
+    share: float = 1.0
+
+    @property
+    def is_rebinned(self) -> bool:
+        """Whether the recordings are cut otherwise than in the training."""
+        return self.share != 1.0
+
+    def network(self, network: Network) -> Network:
+        """The network, with its input scaled to what a frame holds."""
+        return network.rebinned(self.share) if self.is_rebinned else network
+
+    def split(self, split: Split) -> Split:
+        """The samples, cut as this view has them; all frames of them, where it takes the first."""
+        return split.rebinned(self.timesteps) if self.is_rebinned else split
+
+    def stacked(self, split: Split) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """What the network is given, uint8 `[M, C, H, W]` or `[M, T, C, H, W]`, and the classes, int64 `[M]`."""
+        inputs, labels = self.split(split).stacked()
+        return (inputs if self.frames is None else np.ascontiguousarray(inputs[:, : self.timesteps])), labels
+
+
+def views(run: Run, timesteps: Sequence[int], fewer: str | None = None) -> list[View]:
+    """The views of a run's data set at each T.
+
+    Args:
+        run: a trained network.
+        timesteps: each T.
+        fewer: "first" or "rebin", for recordings; that of the training when not given.
+
+    Raises:
+        InputError: `fewer` is given for still images, or there are not so many first frames.
+    """
+    settings = run.config.train
+    if settings.frames is None:
+        if fewer is not None:
+            raise InputError(f"{run.path} was trained on still images, which have no frames. Leave --frames out.")
+        return [View(check_timesteps(t), None) for t in timesteps]
+    if fewer not in (None, *FEWER):
+        raise unknown("way to fewer frames:", str(fewer), FEWER)
+    fewer = fewer if fewer is not None else settings.frames.fewer
+    cut, trained_at = settings.frames.cut, settings.timesteps
+    if fewer == FIRST and max(timesteps) > trained_at:
+        raise InputError(
+            f"timesteps is {max(timesteps)}, and {run.path} was trained on {trained_at} frames of each recording. Use "
+            f"at most as many, or --frames {REBIN}."
+        )
+    total = {t: t if fewer == REBIN else trained_at for t in timesteps}
+    return [View(check_timesteps(t), FrameSpec(cut, total[t]), total[t] / trained_at) for t in timesteps]
+
+
+def view_of(run: Run, timesteps: int, frames: FrameSpec | None, artifact: Path) -> View:
+    """The view that the artifact at `artifact` was written for, by what its manifest says.
+
+    Raises:
+        InputError: it takes frames and the run was trained on still images, or the other way round.
+    """
+    settings = run.config.train
+    if (frames is None) != (settings.frames is None):
+        kinds = ("still images", "frames") if frames is None else ("frames", "still images")
+        raise InputError(
+            f"{artifact} takes {kinds[0]}, and {run.path} was trained on {kinds[1]}. Give the run that it is from."
+        )
+    return View(timesteps, frames, 1.0 if frames is None else frames.timesteps / settings.timesteps)
