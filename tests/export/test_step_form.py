@@ -162,7 +162,7 @@ def test_frames_come_one_by_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_frames_of_raw_counts_are_cast_first(batch: int, tmp_path: Path) -> None:
-    """TensorRT takes an input of uint8 and does nothing with it but cast it; the lint of a generic graph asks for it."""
+    """TensorRT takes an input of uint8 and does nothing with it but cast it; the lint of generic graphs asks for it."""
     torch.manual_seed(1)
     network = create("tiny", num_classes=5, in_channels=2, image_size=8, mean=(0, 0), std=(1 / 255, 1 / 255)).eval()
     counts = torch.randint(0, 9, (4, T, 2, 8, 8), dtype=torch.uint8)

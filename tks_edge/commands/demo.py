@@ -1,4 +1,4 @@
-"""`tks-edge demo`: the whole way on real digits, as the commands a user would type, one process each."""
+"""`tks-edge demo`: the whole way on real digits, still or as events, as the commands a user would type, one process each."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from tks_edge.data.facts import FACTS
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
-from tks_edge_runtime.errors import InputError, TksEdgeError
+from tks_edge_runtime.errors import InputError, TksEdgeError, unknown
 
+_DATASETS = ("digits", "digits-dvs")
 _TIMESTEPS = (1, 2, 4, 8)
 
 
 def demo(
+    dataset: Annotated[
+        str, typer.Option(help=f"{' or '.join(_DATASETS)} (the digits before a simulated event camera).")
+    ] = _DATASETS[0],
     output: Annotated[Path, typer.Option(help="The folder for the runs, the artifacts and the report.")] = Path("demo"),
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training. (default: train's own)")] = None,
     seed: Annotated[int, typer.Option(help="Of both trainings.")] = 0,
@@ -26,34 +31,45 @@ def demo(
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Train on digits at T=8, export at T=1, 2, 4, 8, verify, and report, next to the plain ReLU network.
+    """Train at T=8, export at T=1, 2, 4, 8, verify, and report, next to the plain ReLU network.
+
+    On recordings also with all of them in fewer frames, and as one timestep with its states, for a camera that streams.
 
     Run again, it goes on where it stopped, and does not train a finished run twice.
     """
     with running(as_json, debug) as out:
         if output.exists() and not output.is_dir():
             raise InputError(f"{output} is a file. Choose another --output for the demo's folder.")
-        network, twin = output / "runs" / "digits", output / "runs" / "digits-relu"
+        if dataset not in _DATASETS:
+            raise unknown("dataset of the demo:", dataset, _DATASETS)
+        network, twin = output / "runs" / dataset, output / "runs" / f"{dataset}-relu"
         artifacts, report = output / "artifacts", output / "report"
         shared = ["--seed", str(seed), *(["--epochs", str(epochs)] if epochs is not None else [])]
-        _train(network, ["--timesteps", str(max(_TIMESTEPS)), "--loss", "tks", *shared], out)
-        _train(twin, ["--neuron", "relu", *shared], out)
+        _train(network, dataset, ["--timesteps", str(max(_TIMESTEPS)), "--loss", "tks", *shared], out)
+        _train(twin, dataset, ["--neuron", "relu", *shared], out)
         steps = ",".join(map(str, _TIMESTEPS))
         _run(["eval", str(network), "--timesteps", steps], out)
         _run(["export", str(network), "--timesteps", steps, "--output", str(artifacts)], out)
+        shipped = artifacts / f"{network.name}-t2-fp32.onnx"
+        if FACTS[dataset].events:
+            fewer = ",".join(map(str, _TIMESTEPS[:-1]))
+            whole = ["--frames", "rebin", "--timesteps", fewer]
+            _run(["export", str(network), *whole, "--output", str(artifacts)], out)
+            _run(["export", str(network), "--form", "step", "--output", str(artifacts)], out)
+            shipped = artifacts / f"{network.name}-rebin-t2-fp32.onnx"
         _run(["export", str(twin), "--timesteps", "1", "--output", str(artifacts)], out)
-        _run(["verify", str(artifacts / f"{network.name}-t2-fp32.onnx"), "--against", str(network)], out)
+        _run(["verify", str(shipped), "--against", str(network)], out)
         _run(["report", str(artifacts), "--preset", preset, "--output", str(report)], out)
         page = report / "report.html"
         out.console.print(f"\nThe demo is done. Open {page} in a browser.", highlight=False, soft_wrap=True)
         out.document({"runs": [str(network), str(twin)], "artifacts": str(artifacts), "report": str(page)})
-        out.next("info", str(artifacts / f"{network.name}-t2-fp32.onnx"))
+        out.next("info", str(shipped))
 
 
-def _train(run: Path, options: list[str], out: Output) -> None:
+def _train(run: Path, dataset: str, options: list[str], out: Output) -> None:
     """Train into `run`, or go on where an earlier demo stopped; a finished run is left as it is."""
     resume = ["--resume"] if (run / "config.json").is_file() else []
-    _run(["train", "--dataset", "digits", "--model", "tiny", *options, "--output", str(run), *resume], out)
+    _run(["train", "--dataset", dataset, "--model", "tiny", *options, "--output", str(run), *resume], out)
 
 
 def _run(arguments: list[str], out: Output) -> None:
