@@ -1,4 +1,4 @@
-"""`tks-edge demo`: the whole way on real digits, still or as events, as the commands a user would type, one process each."""
+"""`tks-edge demo`: the whole way on digits, still or as events, as the commands a user would type, one process each."""
 
 from __future__ import annotations
 
