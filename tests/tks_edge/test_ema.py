@@ -29,7 +29,7 @@ def step(network: Network, seed: int) -> None:
     with torch.no_grad():
         for parameter in network.parameters():
             assert parameter.grad is not None
-            parameter -= 0.1 * parameter.grad
+            parameter.sub_(parameter.grad, alpha=0.1)
 
 
 def test_the_average_is_the_recurrence_with_a_rising_decay() -> None:

@@ -52,7 +52,7 @@ def test_values_out_of_range_say_what_is_allowed(given: dict[str, Any], said: st
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("given", [{"label_smoothing": 0.1}, {"mixup": 0.2}, {"label_smoothing": 0.1, "mixup": 0.2}])
-def test_soft_labels_go_with_the_losses_that_permit_them_alone(loss: str, given: dict[str, float]) -> None:
+def test_soft_labels_go_with_the_losses_that_permit_them_alone(loss: str, given: dict[str, Any]) -> None:
     settings = ObjectiveSettings(**given)
     if permits_soft_labels(loss):
         settings.check(loss, 8, "lif")

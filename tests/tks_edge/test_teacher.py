@@ -34,7 +34,7 @@ def test_a_teacher_of_other_data_is_refused(twin: Path, few_digits: Dataset) -> 
         ({"image_size": 32}, "image_size is 16, not 32"),
     ):
         with pytest.raises(InputError) as error:
-            load_teacher(twin, dataclasses.replace(few_digits, **changed))  # type: ignore[arg-type]
+            load_teacher(twin, dataclasses.replace(few_digits, **changed))
         assert said in str(error.value)
         assert str(twin) in str(error.value)
 
