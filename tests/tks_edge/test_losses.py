@@ -236,6 +236,7 @@ def test_soft_labels_may_be_of_another_precision_than_the_logits(name: str) -> N
     loss = create_loss(name, parse_options(name, []))
     soft = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.25, 0.75]])
     assert torch.equal(loss(logits(), soft, 0.5), loss(logits(), soft.double(), 0.5))
+    assert loss(logits().float(), soft.double(), 0.5).dtype == torch.float32
 
 
 def test_an_option_that_a_loss_lacks_is_refused_in_python_too() -> None:

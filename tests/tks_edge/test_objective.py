@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from tks_edge.frames import merged
@@ -28,6 +28,17 @@ def loss(name: str = "tet") -> Loss:
 def network(neuron: str = "lif") -> Network:
     torch.manual_seed(3)
     return create("tiny", num_classes=K, in_channels=2, image_size=16, neuron=neuron)
+
+
+def twin() -> Network:
+    """A ReLU network that tells images apart: its batch norms know what it is shown."""
+    made = network("relu")
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        made(images())
+    return made.eval()
 
 
 def images() -> Tensor:
@@ -136,7 +147,7 @@ def test_fewer_timesteps_see_the_first_frames_or_all_of_them_merged(how: str) ->
 
 @pytest.mark.parametrize("pixels", [images(), frames()], ids=["still", "moving"])
 def test_the_teacher_sees_the_image_or_the_mean_frame_and_pulls_every_step(pixels: Tensor) -> None:
-    teacher = network("relu")
+    teacher = twin()
     given = {"teacher_weight": 0.5, "teacher_temperature": 2.0}
     found = objective(given, teacher)(network(), pixels, LABELS, 0.0)
     logits = network()(pixels, timesteps=T)
@@ -150,7 +161,7 @@ def test_the_teacher_sees_the_image_or_the_mean_frame_and_pulls_every_step(pixel
 
 
 def test_the_teacher_stays_as_it_is_and_sees_the_mixed_image() -> None:
-    teacher = network("relu").train()
+    teacher = twin().train()
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     step = objective({"mixup": 0.4}, teacher)
     model = Seen(network())
@@ -166,6 +177,20 @@ def test_the_teacher_stays_as_it_is_and_sees_the_mixed_image() -> None:
     soft = Mixture.draw(B, 0.4).of(probabilities(LABELS, K))
     pull = divergence(found.logits, teacher(model.pixels[0]), 3.0).mean()
     assert torch.allclose(found.loss, loss()(found.logits, soft, 0.0) + 0.2 * pull, rtol=1e-5)
+
+
+def test_the_teacher_sees_all_frames_where_the_network_sees_fewer() -> None:
+    teacher = twin()
+    step = objective({"sample_timesteps": True}, teacher)
+    taught = teacher(frames().float().mean(0))
+    shorter = 0
+    torch.manual_seed(5)
+    for _ in range(8):
+        found = step(network(), frames(), LABELS, 0.0)
+        expected = loss()(found.logits, LABELS, 0.0) + 0.2 * divergence(found.logits, taught, 3.0).mean()
+        assert torch.allclose(found.loss, expected, rtol=1e-5)
+        shorter += len(found.logits) < T
+    assert shorter
 
 
 @pytest.mark.parametrize("name", ["mean", "tet", "etc", "s2w", "w2s"])
