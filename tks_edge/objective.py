@@ -41,8 +41,8 @@ class Objective:
 
     Sources: random T after Du et al., "Temporal Flexibility in Spiking Neural Networks", ICLR 2025, arXiv 2503.17394,
     whose mixed time-step training draws several T a step and one for each stage of the network, where this draws one
-    for all of it (read: abstract, caption of figure 1). The teacher after Yu et al., ICML 2025, arXiv 2501.15925 (read: the
-    authors' code, Intelli-Chip-Lab/snn_temporal_decoupling_distillation at 79846aa).
+    for all of it (read: the abstract and the caption of figure 1). The teacher after Yu et al., ICML 2025, arXiv
+    2501.15925 (read: the authors' code, Intelli-Chip-Lab/snn_temporal_decoupling_distillation at 79846aa).
 
     Args:
         settings: checked against the loss (`ObjectiveSettings.check`).
