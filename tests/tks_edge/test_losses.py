@@ -10,41 +10,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
-from tks_edge.losses import LOSSES, create_loss, mean, parse_options, tet, tks, tks_published
+from tests.tks_edge.loss_numbers import (
+    LABELS,
+    LOGITS,
+    B,
+    C,
+    Row,
+    T,
+    batches,
+    ce_of_mean,
+    close,
+    cross_entropy,
+    labels,
+    logits,
+    one_hot,
+    softmax,
+)
+from tks_edge.losses import LOSSES, create_loss, mean, parse_options, permits_soft_labels, tet, tks, tks_published
 from tks_edge_runtime.errors import InputError
-
-# T=3, B=2, C=3. Sample 0 (label 0) is right at steps 0 and 2; sample 1 (label 2) at no step.
-LOGITS = [
-    [[2.0, 1.0, 0.0], [1.0, 0.5, 0.0]],
-    [[0.0, 3.0, 1.0], [2.0, 0.0, -1.0]],
-    [[4.0, 0.0, -2.0], [0.0, 1.0, 0.5]],
-]
-LABELS = [0, 2]
-T, B, C = 3, 2, 3
-
-Row = Sequence[float]
-
-
-def softmax(row: Row) -> list[float]:
-    powers = [math.exp(value) for value in row]
-    return [power / sum(powers) for power in powers]
-
-
-def cross_entropy(row: Row, target: Row) -> float:
-    return -sum(q * math.log(p) for q, p in zip(target, softmax(row), strict=True))
-
-
-def one_hot(label: int) -> list[float]:
-    return [float(c == label) for c in range(C)]
-
-
-def mean_over_steps(sample: int) -> list[float]:
-    return [sum(LOGITS[t][sample][c] for t in range(T)) / T for c in range(C)]
-
-
-def ce_of_mean() -> float:
-    return sum(cross_entropy(mean_over_steps(b), one_hot(LABELS[b])) for b in range(B)) / B
 
 
 def kd(teachers: Sequence[Row | None], tau: float, student: float = 1.0) -> float:
@@ -61,18 +46,6 @@ def kd(teachers: Sequence[Row | None], tau: float, student: float = 1.0) -> floa
 SUM = [6.0, 1.0, -2.0]  # steps 0 and 2 of sample 0
 MEAN = [3.0, 0.5, -1.0]
 NONE = [0.0, 0.0, 0.0]
-
-
-def logits() -> Tensor:
-    return torch.tensor(LOGITS, dtype=torch.float64)
-
-
-def labels() -> Tensor:
-    return torch.tensor(LABELS)
-
-
-def close(value: Tensor, expected: float) -> bool:
-    return math.isclose(float(value), expected, rel_tol=1e-12)
 
 
 def test_mean_is_the_cross_entropy_of_the_mean_output() -> None:
@@ -134,22 +107,13 @@ def test_detach_stops_the_gradient_of_the_teacher_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_gradients(name: str) -> None:
-    # Seeded so that no two logits are near a tie: there the mask of correct steps jumps. The detached teacher is a
+    # Seeded so that no two logits are near a tie: there the mask of correct steps jumps. A detached teacher is a
     # constant to autograd and not to finite differences, so gradcheck gets the loss in which it is not detached.
     x = torch.randn(4, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
     y = torch.tensor([0, 3, 4])
-    options = parse_options(name, ["detach=no"] if name == "tks" else [])
-    loss = create_loss(name, options)
+    detaches = "detach" in parse_options(name, [])
+    loss = create_loss(name, parse_options(name, ["detach=no"] if detaches else []))
     assert torch.autograd.gradcheck(lambda v: loss(v, y, 0.5), (x,))
-
-
-@st.composite
-def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor, float]:
-    steps, samples, classes = draw(st.integers(1, 6)), draw(st.integers(1, 5)), draw(st.integers(2, 5))
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
-    x = torch.randn(steps, samples, classes, dtype=torch.float64, generator=generator) * 3
-    y = torch.randint(classes, (samples,), generator=generator)
-    return x, y, draw(st.floats(0.0, 1.0))
 
 
 VARIANTS = [
@@ -159,6 +123,9 @@ VARIANTS = [
     ("tks", ["reduce=sum", "none_correct=skip"]),
     ("tks", ["student_temperature=tau", "detach=no"]),
     ("tks-published", []),
+    ("etc", []),
+    ("s2w", ["select=sample"]),
+    ("w2s", ["select=sample", "tau=1"]),
 ]
 
 
@@ -229,13 +196,47 @@ def test_bad_options_say_what_is_allowed(name: str, assignment: str, said: str) 
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_soft_labels_are_refused(name: str) -> None:
+@pytest.mark.parametrize("name", ["tks", "tks-published"])
+def test_a_loss_that_asks_which_step_is_right_refuses_soft_labels(name: str) -> None:
+    assert not permits_soft_labels(name)
     loss = create_loss(name, parse_options(name, []))
-    with pytest.raises(InputError, match="hard labels"):
+    with pytest.raises(InputError, match=r"hard labels .*mixup, label smoothing"):
         loss(logits(), torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]), 0.5)
-    with pytest.raises(InputError, match="hard labels"):
-        loss(logits(), torch.tensor([0.0, 1.0]), 0.5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(
+    "bad",
+    [torch.tensor([0.0, 1.0]), torch.tensor([0]), torch.tensor([[0, 0, 1], [1, 0, 0]]), torch.full((2, 4), 0.25)],
+    ids=["float indices", "another batch", "integers as probabilities", "another number of classes"],
+)
+def test_labels_of_another_shape_are_refused(name: str, bad: Tensor) -> None:
+    loss = create_loss(name, parse_options(name, []))
+    with pytest.raises(InputError, match="labels"):
+        loss(logits(), bad, 0.5)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if permits_soft_labels(name)])
+@settings(max_examples=25, deadline=None)
+@given(batch=batches(), share=st.floats(0.0, 1.0))
+def test_soft_labels_weigh_what_hard_ones_cost(name: str, batch: tuple[Tensor, Tensor, float], share: float) -> None:
+    """Cross entropy is linear in the label, and nothing else in these losses looks at it."""
+    x, y, progress = batch
+    loss = create_loss(name, parse_options(name, []))
+    other = (y + 1) % x.shape[2]
+    first, second = (functional.one_hot(label, x.shape[2]).double() for label in (y, other))
+    assert math.isclose(float(loss(x, first, progress)), float(loss(x, y, progress)), rel_tol=1e-12)
+    mixed = loss(x, share * first + (1 - share) * second, progress)
+    expected = share * loss(x, y, progress) + (1 - share) * loss(x, other, progress)
+    assert math.isclose(float(mixed), float(expected), rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if permits_soft_labels(name)])
+def test_soft_labels_may_be_of_another_precision_than_the_logits(name: str) -> None:
+    loss = create_loss(name, parse_options(name, []))
+    soft = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.25, 0.75]])
+    assert torch.equal(loss(logits(), soft, 0.5), loss(logits(), soft.double(), 0.5))
+    assert loss(logits().float(), soft.double(), 0.5).dtype == torch.float32
 
 
 def test_an_option_that_a_loss_lacks_is_refused_in_python_too() -> None:

@@ -1,0 +1,42 @@
+"""The trained ReLU network that teaches a spiking one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tks_edge.checkpoint import Run, load_run
+from tks_edge.data.dataset import Dataset
+from tks_edge_models import Network
+from tks_edge_runtime.errors import InputError
+
+
+def load_teacher(path: Path | str, dataset: Dataset) -> Network:
+    """The network of the run directory `path`, in evaluation mode, on the CPU, to teach on `dataset`.
+
+    Raises:
+        InputError: it is no trained run, it spikes, or it was trained on other classes, or on images of another kind.
+    """
+    run = load_run(path)
+    if run.network.is_spiking:
+        raise InputError(
+            f"{path} is a spiking network, and the teacher is a ReLU twin. Train one: tks-edge train --neuron relu"
+        )
+    if differences := _differences(run, dataset):
+        raise InputError(
+            f"the teacher in {path} was trained on other data: {'; '.join(differences)}. Train a twin on this data."
+        )
+    return run.network
+
+
+def _differences(run: Run, dataset: Dataset) -> list[str]:
+    """What the teacher knows otherwise than `dataset` has it."""
+    found = []
+    theirs, mine = list(run.config.dataset["classes"]), list(dataset.classes)
+    if theirs != mine:
+        odd = next((i for i, (a, b) in enumerate(zip(theirs, mine, strict=False)) if a != b), None)
+        at = f"class {odd} is {theirs[odd]}, not {mine[odd]}" if odd is not None else f"{len(theirs)}, not {len(mine)}"
+        found.append(f"its classes are others ({at})")
+    for name, value in (("in_channels", dataset.in_channels), ("image_size", dataset.image_size)):
+        if run.network.spec[name] != value:
+            found.append(f"{name} is {run.network.spec[name]}, not {value}")
+    return found
