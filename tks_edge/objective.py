@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tks_edge.frames import chosen, merged
 from tks_edge.losses import Loss, divergence
-from tks_edge.objective_settings import ObjectiveSettings
+from tks_edge.settings.objective import ObjectiveSettings
 from tks_edge.soft_labels import Mixture, probabilities, smoothed
 from tks_edge_models import Network
 from tks_edge_runtime.errors import InputError

@@ -12,7 +12,7 @@ from torch.nn import functional
 from tks_edge.frames import merged
 from tks_edge.losses import Loss, create_loss, divergence, parse_options
 from tks_edge.objective import Objective
-from tks_edge.objective_settings import ObjectiveSettings
+from tks_edge.settings.objective import ObjectiveSettings
 from tks_edge.soft_labels import Mixture, probabilities, smoothed
 from tks_edge_models import Network, create
 from tks_edge_runtime.errors import InputError

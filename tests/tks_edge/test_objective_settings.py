@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tks_edge.losses import LOSSES, permits_soft_labels
-from tks_edge.objective_settings import ObjectiveSettings
+from tks_edge.settings.objective import ObjectiveSettings
 from tks_edge_runtime.documents import parse
 from tks_edge_runtime.errors import InputError
 
@@ -76,5 +76,5 @@ def test_there_must_be_timesteps_to_sample() -> None:
 
 
 def test_importing_them_does_not_import_torch() -> None:
-    program = "import sys, tks_edge.objective_settings; sys.exit('torch' in sys.modules)"
+    program = "import sys, tks_edge.settings.objective; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
