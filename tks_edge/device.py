@@ -1,10 +1,23 @@
-"""Which device torch computes on."""
+"""Which devices torch computes on, and Lightning Fabric on them."""
 
 from __future__ import annotations
 
+import inspect
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
 import torch
 
+from tks_edge.launch import Launch
+from tks_edge.settings.compute import ComputeSettings
 from tks_edge_runtime.errors import MissingError, unknown
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import Strategy
+    from torch import nn
+    from torch.distributed.device_mesh import DeviceMesh
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -21,3 +34,63 @@ def choose_device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise MissingError("this machine has no CUDA device, or torch was built without CUDA. Use --device cpu.")
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def launch_fabric(device: str, compute: ComputeSettings, launch: Launch) -> Fabric:
+    """Fabric on `device`, connected to the other processes of `launch`: by NCCL on CUDA, by Gloo on CPUs.
+
+    Raises:
+        InputError: as `choose_device`.
+        MissingError: there are fewer devices than processes, or none that computes in bfloat16.
+    """
+    from lightning_fabric import Fabric
+
+    accelerator = choose_device(device)
+    if accelerator == "cuda":
+        _check_cuda(compute, launch)
+    for name in ("lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=launch.local_world,
+        num_nodes=launch.machines,
+        strategy=_strategy(compute.strategy, launch.world) if launch.world > 1 else "auto",
+        precision="bf16-mixed" if compute.precision == "bf16" else "32-true",
+    )
+    if launch.world > 1:
+        fabric.launch()
+    return fabric
+
+
+def _check_cuda(compute: ComputeSettings, launch: Launch) -> None:
+    if (devices := torch.cuda.device_count()) < launch.local_world:
+        raise MissingError(
+            f"{launch.local_world} processes on this machine need a CUDA device each, and it has {devices}. Start "
+            f"torchrun with --nproc-per-node {devices}."
+        )
+    if compute.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise MissingError("this CUDA device does not compute in bfloat16. Use --precision 32.")
+
+
+def _strategy(name: str, world: int) -> Strategy:
+    from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
+
+    if name == "fsdp":
+        return ModelParallelStrategy(parallelize_fn=_sharded, data_parallel_size=world, tensor_parallel_size=1)
+    # Statistics of batch norm do not enter a training pass: they are shared before they are used, not at every step.
+    known = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
+    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DDPStrategy(**{option: False})
+
+
+def _sharded(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """Shard the weights of `network`, one group a block of its body."""
+    from torch.distributed.fsdp import fully_shard
+
+    # It warns of operations in place on what a block returns; there are none in our networks and losses.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
+    for block in network.body.children():
+        if any(True for _ in block.parameters()):
+            fully_shard(block, mesh=mesh["data_parallel"])
+    fully_shard(network, mesh=mesh["data_parallel"])
+    return network

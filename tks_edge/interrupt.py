@@ -1,4 +1,4 @@
-"""Ctrl-C as a request: what runs may end its step and save before it stops."""
+"""Ctrl-C and SIGTERM as requests: what runs may end its step and save before it stops."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from types import FrameType
 def deferred() -> Iterator[Callable[[], bool]]:
     """Within this block a first Ctrl-C is only noted; the function it yields says whether there was one.
 
-    A second one interrupts at once. Outside the main thread Python delivers no signal, and nothing changes.
+    A second one interrupts at once. SIGTERM, by which schedulers and torchrun end a job, is noted however often it
+    comes. Outside the main thread Python delivers no signal, and nothing changes.
     """
     asked = False
 
     def note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
         nonlocal asked
-        if asked:
+        if asked and signum == signal.SIGINT:
             raise KeyboardInterrupt
         asked = True
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -32,12 +32,21 @@ class Validated:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochMetrics(Validated):
-    """An epoch of training: the last learning rate, means over its steps, and its wall time in seconds."""
+    """An epoch of training: the last learning rate, means over its steps, and its wall time.
+
+    Attributes:
+        lr: of its last step.
+        train_loss: mean over its samples.
+        train_accuracy: likewise.
+        seconds: wall time, validation included.
+        waiting: the share of it in which the training waited for samples.
+    """
 
     lr: float
     train_loss: float
     train_accuracy: float
     seconds: float
+    waiting: float
 
     def validated(self) -> Validated:
         """The part that depends on the weights alone."""

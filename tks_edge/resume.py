@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from torch import Tensor
 
 from tks_edge.checkpoint import LAST, SUMMARY, load_weights, read_done
 from tks_edge.metrics import EpochMetrics
+from tks_edge.sharding import placed_like, whole
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge_models import Network
 from tks_edge_runtime.documents import parse
 from tks_edge_runtime.errors import InputError
 
-_MODEL, _OPTIMIZER, _RANDOM = "model/", "optimizer/", "random/"
+_MODEL, _OPTIMIZER, _EXTRA, _RANDOM = "model/", "optimizer/", "extra/", "random/"
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Progress:
         correct: how many of them were classified rightly.
         seen: how many samples those steps had.
         seconds: wall time that they took.
+        waited: seconds of it in which they waited for samples.
         history: the metrics of the epochs that are done.
     """
 
@@ -40,6 +43,7 @@ class Progress:
     correct: int = 0
     seen: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
     history: list[EpochMetrics] = field(default_factory=list)
 
     def end_epoch(self, metrics: EpochMetrics) -> None:
@@ -47,15 +51,51 @@ class Progress:
         self.history.append(metrics)
         self.epoch += 1
         self.step = self.correct = self.seen = 0
-        self.loss = self.seconds = 0.0
+        self.loss = self.seconds = self.waited = 0.0
 
 
-def save_state(path: Path, network: Network, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write the state into the run directory `path`, in place of the one before."""
+@dataclass(frozen=True)
+class SavedState:
+    """What last.safetensors holds, read.
+
+    Attributes:
+        file: where it was read.
+        tensors: weights, optimizer, random state and extra tensors, under a prefix each, on the CPU.
+        progress: how far the training was.
+    """
+
+    file: Path
+    tensors: dict[str, Tensor]
+    progress: Progress
+
+
+def save_state(
+    path: Path,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    extra: Mapping[str, Tensor] | None = None,
+    *,
+    writes: bool = True,
+) -> None:
+    """Write the state into the run directory `path`, in place of the one before.
+
+    Args:
+        path: the run directory.
+        network: whole, or sharded among processes that all call this.
+        optimizer: its optimizer.
+        progress: how far the training is.
+        extra: further tensors that the training continues from, by name.
+        writes: whether this process writes it.
+    """
     tensors = {_MODEL + name: tensor for name, tensor in network.state_dict().items()}
     for name, parameter in network.named_parameters():
         for key, value in optimizer.state[parameter].items():
             tensors[f"{_OPTIMIZER}{name}/{key}"] = value
+    tensors |= {_EXTRA + name: tensor for name, tensor in (extra or {}).items()}
+    tensors = whole(tensors)
+    if not writes:
+        return
     tensors[_RANDOM + "cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors[_RANDOM + "cuda"] = torch.cuda.get_rng_state()
@@ -80,21 +120,44 @@ def needs_no_state(path: Path) -> bool:
     return done.finished
 
 
-def load_state(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> Progress | None:
-    """Put the state in the run directory `path` into `network` and `optimizer`; None where there is none.
+def read_state(path: Path) -> SavedState | None:
+    """The state in the run directory `path`; None where there is none.
 
     Raises:
-        InputError: the file is damaged, or belongs to another network.
+        InputError: the file is damaged.
     """
     file = path / LAST
     if not file.is_file():
         return None
     tensors, document = read_tensors(file)
-    progress = _progress(document.get("progress"), file)
-    load_weights(network, _below(_MODEL, tensors), file)
-    _load_optimizer(network, optimizer, _below(_OPTIMIZER, tensors), file)
-    _load_random(_below(_RANDOM, tensors), file)
-    return progress
+    return SavedState(file, tensors, _progress(document.get("progress"), file))
+
+
+def load_state(
+    saved: SavedState, network: Network, optimizer: torch.optim.Optimizer, extra: Mapping[str, Tensor] | None = None
+) -> Progress:
+    """Put a state into `network` and `optimizer`, which may be sharded, and into the tensors of `extra`.
+
+    Raises:
+        InputError: the state is damaged, or belongs to another network.
+    """
+    file = saved.file
+    weights = _below(_MODEL, saved.tensors)
+    load_weights(network, placed_like(weights, network.state_dict()), file)
+    _load_optimizer(network, optimizer, _below(_OPTIMIZER, saved.tensors), file)
+    _load_extra(extra or {}, _below(_EXTRA, saved.tensors), file)
+    _load_random(_below(_RANDOM, saved.tensors), file)
+    return saved.progress
+
+
+def _load_extra(extra: Mapping[str, Tensor], found: dict[str, Tensor], file: Path) -> None:
+    wanted = {name: tuple(tensor.shape) for name, tensor in extra.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    if odd := sorted(name for name in wanted | shapes if wanted.get(name) != shapes.get(name)):
+        raise InputError(f"{file} is damaged: its {odd[0]} does not fit the settings of this run. Train again.")
+    with torch.no_grad():
+        for name, tensor in placed_like(found, extra).items():
+            extra[name].copy_(tensor)
 
 
 def _load_random(states: dict[str, Tensor], file: Path) -> None:
@@ -115,7 +178,7 @@ def _load_optimizer(network: Network, optimizer: torch.optim.Optimizer, tensors:
         if found and found != {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}:
             raise InputError(f"{file} is damaged: the optimizer's state of {name} does not fit it. Train again.")
         if entries:
-            state[index] = entries
+            state[index] = placed_like(entries, dict.fromkeys(entries, parameter))
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

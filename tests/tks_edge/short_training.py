@@ -50,11 +50,12 @@ def outcome(path: Path) -> dict[str, Any]:
     """Everything a training leaves that must not depend on how it got there: all but wall times."""
     tensors, document = read_tensors(path / LAST)
     for entry in document["progress"]["history"]:
-        del entry["seconds"]
+        del entry["seconds"], entry["waiting"]
     history = [json.loads(line) for line in (path / HISTORY).read_text().splitlines()]
     summary = json.loads((path / SUMMARY).read_text())
-    for entry in (*history, summary):
-        del entry["seconds"]
+    for entry in history:
+        del entry["seconds"], entry["waiting"]
+    del summary["seconds"]
     return {
         "last": {name: tensor.numpy().tobytes() for name, tensor in tensors.items()},
         "progress": document,

@@ -262,9 +262,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
 def test_resume_takes_the_settings_of_the_run(
     app: typer.Typer, in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tks_edge import trainer
+    from tks_edge import training
 
-    real = trainer._Training._step
+    real = training.Training._step
     steps = 0
 
     def interrupted(self: Any, *batch: Any) -> None:
@@ -275,7 +275,7 @@ def test_resume_takes_the_settings_of_the_run(
             signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer._Training, "_step", interrupted)
+        patch.setattr(training.Training, "_step", interrupted)
         result = invoke(app, "train", *QUICK, "--seed", "7", "--output", "runs/mine")
     assert result.exit_code == 130
     assert "train --resume --output runs/mine" in result.stdout

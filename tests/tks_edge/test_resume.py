@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.tks_edge.short_training import EPOCHS, STEPS, Watched, outcome, short
-from tks_edge import trainer
+from tks_edge import training
 from tks_edge.checkpoint import CONFIG, LAST
 from tks_edge.trainer import train
 from tks_edge_runtime.errors import InputError
@@ -54,21 +54,21 @@ class _KilledError(Exception):
 def test_killed_at_any_write_and_resumed_is_the_same_bit_for_bit(
     victim: str, after: bool, call: int, tmp_path: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[..., None] = getattr(trainer, victim)
+    real: Callable[..., None] = getattr(training, victim)
     calls = 0
 
-    def killed(*arguments: Any) -> None:
+    def killed(*arguments: Any, **options: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == call and not after:
             raise _KilledError
-        real(*arguments)
+        real(*arguments, **options)
         if calls == call:
             raise _KilledError
 
     path = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, victim, killed)
+        patch.setattr(training, victim, killed)
         with pytest.raises(_KilledError):
             train(short(), path)
     train(short(), path, resume=True)
@@ -80,11 +80,11 @@ def test_killed_before_the_first_epoch_ended_is_resumed_from_the_beginning(
 ) -> None:
     path = tmp_path / "run"
 
-    def killed(*_: Any) -> None:
+    def killed(*_: Any) -> bool:
         raise _KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer._Training, "_step", killed)
+        patch.setattr(training.Training, "_step", killed)
         with pytest.raises(_KilledError):
             train(short(), path)
     assert {file.name for file in path.iterdir()} == {CONFIG}

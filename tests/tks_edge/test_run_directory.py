@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.tks_edge.short_training import STEPS, Watched, outcome, short
-from tks_edge import trainer
+from tks_edge import training
 from tks_edge.checkpoint import CONFIG, MODEL, SUMMARY, RunConfig
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.registry import open_dataset
@@ -110,7 +110,7 @@ def test_the_run_that_began_first_is_left_alone(tmp_path: Path) -> None:
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, step: int, error: Exception) -> None:
-    real = trainer._Training._step
+    real = training.Training._step
     steps = 0
 
     def failing(self: Any, *batch: Any) -> None:
@@ -120,7 +120,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, step: int, error: Exception) -> N
             raise error
         real(self, *batch)
 
-    monkeypatch.setattr(trainer._Training, "_step", failing)
+    monkeypatch.setattr(training.Training, "_step", failing)
 
 
 @pytest.mark.parametrize("error", [InputError("a.png cannot be read"), CheckError("nan"), MissingError("no room")])

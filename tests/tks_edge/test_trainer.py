@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tests.tks_edge.short_training import EPOCHS, STEPS, Watched, outcome, short
-from tks_edge import trainer
+from tks_edge import training
 from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, SUMMARY
 from tks_edge.tensors import read_tensors
 from tks_edge.trainer import train
@@ -72,7 +72,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_epoch(
         return loss
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "create_loss", create)
+        patch.setattr(training, "create_loss", create)
         with pytest.raises(CheckError, match=r"loss is inf in epoch 2, step 2 of 3.*smaller --lr") as error:
             train(short(), tmp_path / "run")
     assert error.value.exit_code == 1
@@ -86,7 +86,7 @@ def test_a_gradient_that_is_no_number_stops(tmp_path: Path, monkeypatch: pytest.
         # The square root of 0 has an infinite slope, and 0 times it is no number.
         return lambda logits, labels, progress: ((logits * 0).square().sum()).sqrt()
 
-    monkeypatch.setattr(trainer, "create_loss", create)
+    monkeypatch.setattr(training, "create_loss", create)
     with pytest.raises(CheckError, match="norm of the gradient is nan in epoch 1, step 1"):
         train(short(clip_norm=1.0), tmp_path / "run")
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from tks_edge.commands import train_options as options
+from tks_edge.launch import Launch
 from tks_edge.settings import RUNS, TrainSettings, changed, resolve
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 
@@ -46,8 +50,17 @@ def train(
     clip_norm: options.ClipNorm = None,
     seed: options.Seed = None,
     threads: options.Threads = None,
+    precision: options.Precision = None,
+    channels_last: options.ChannelsLast = None,
+    compile: options.Compile = None,  # noqa: A002 - the option's name
+    accumulate: options.Accumulate = None,
+    checkpoint: options.Checkpoint = None,
+    lif_kernel: options.LifKernel = None,
+    sync_batchnorm: options.SyncBatchNorm = None,
+    strategy: options.Strategy = None,
     output: options.OutputPath = None,
     resume: options.Resume = False,
+    save_every: options.SaveEvery = None,
     overwrite: options.Overwrite = False,
     device: options.Device = "auto",
     workers: options.Workers = 0,
@@ -57,19 +70,29 @@ def train(
 ) -> None:
     """Train a network on a data set into a run directory.
 
-    Without options: tiny on digits, at T=8, with TKS.
+    Without options: tiny on digits, at T=8, with TKS. On eight devices: torchrun --nproc-per-node 8 -m tks_edge train.
     """
     lif = {"tau": tau, "threshold": threshold, "reset": reset, "surrogate": surrogate}
     cutting = {"cut": cut, "fewer": frames}
+    compute = {
+        "precision": precision,
+        "channels_last": channels_last,
+        "compile": compile,
+        "accumulate": accumulate,
+        "checkpoint": checkpoint,
+        "lif_kernel": lif_kernel,
+        "sync_batchnorm": sync_batchnorm,
+        "strategy": strategy,
+    }
     given = {
         "recipe": recipe,
         "dataset": dataset,
         "image_size": image_size,
         "augment": augment,
-        "frames": {name: value for name, value in cutting.items() if value is not None} or None,
+        "frames": _given(cutting),
         "model": model,
         "neuron": neuron,
-        "lif": {name: value for name, value in lif.items() if value is not None} or None,
+        "lif": _given(lif),
         "timesteps": timesteps,
         "loss": loss,
         "loss_options": loss_option or None,
@@ -81,15 +104,18 @@ def train(
         "clip_norm": clip_norm,
         "seed": seed,
         "threads": threads,
+        "compute": _given(compute),
     }
-    with running(as_json, debug) as out:
+    with running(as_json, debug) as shown, _one_for_all(shown) as out:
+        launch = Launch.here()
+        output = launch.begun() or output
         path, settings = _to_resume(output, given, out) if resume else _anew(output, given, out)
         from tks_edge.run_directory import DirectoryInUseError
         from tks_edge.tensorboard import is_installed
         from tks_edge.trainer import train as fit
 
         def begin(path: Path) -> Run:
-            with out.progress() as bar, _naming_the_next(path, out):
+            with _bar(out, launch) as bar, _naming_the_next(path, out):
                 return fit(
                     settings,
                     path,
@@ -97,6 +123,7 @@ def train(
                     download=download,
                     workers=workers,
                     device=device,
+                    save_every=save_every,
                     resume=resume,
                     overwrite=overwrite,
                     tensorboard=is_installed() if tensorboard is None else tensorboard,
@@ -112,6 +139,29 @@ def train(
                     raise
                 path = _default_path(settings, out)
         _conclude(out, run)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Those of a group of options that were given; None where none was."""
+    return {name: value for name, value in options.items() if value is not None} or None
+
+
+@contextlib.contextmanager
+def _one_for_all(out: Output) -> Iterator[Output]:
+    """Where several processes train, show the output of the first of them, and of the errors they end with one."""
+    launch = Launch.here()
+    try:
+        yield out if launch.is_first else dataclasses.replace(out, console=Console(quiet=True), as_json=False)
+    except (typer.Exit, typer.Abort):
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        if launch.may_report():
+            raise
+        raise typer.Exit(getattr(error, "exit_code", 1)) from error
+
+
+def _bar(out: Output, launch: Launch) -> contextlib.AbstractContextManager[Progress]:
+    return out.progress() if launch.is_first else Progress(disable=True)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import typer
 from tks_edge.data.facts import DATASETS, FACTS
 from tks_edge.recipes import RECIPES
 from tks_edge.settings import RESETS
+from tks_edge.settings.compute import LIF_KERNELS, PRECISIONS, STRATEGIES
 from tks_edge.settings.frames import CUTS, FEWER
 
 
@@ -98,6 +99,47 @@ Threads = Annotated[
     int | None, _option(_HOW, "Of the CPU (default: torch's own number; 1 for digits, too small to share out).")
 ]
 
+_COMPUTE = "Speed and size"
+Precision = Annotated[
+    str | None,
+    _option(_COMPUTE, f"{' or '.join(PRECISIONS)}, with weights and membranes in float32 either way (default: 32)."),
+]
+ChannelsLast = Annotated[
+    bool | None,
+    _option(_COMPUTE, "Images in memory with their channels last (default: no).", "--channels-last/--no-channels-last"),
+]
+Compile = Annotated[
+    bool | None, _option(_COMPUTE, "Train through torch.compile (default: no).", "--compile/--no-compile")
+]
+Accumulate = Annotated[
+    int | None, _option(_COMPUTE, "Parts a batch is computed in, one after the other, to save memory (default: 1).")
+]
+Checkpoint = Annotated[
+    bool | None,
+    _option(
+        _COMPUTE,
+        "Compute activations again in the backward pass rather than keep them (default: no).",
+        "--checkpoint/--no-checkpoint",
+    ),
+]
+LifKernel = Annotated[str | None, _option(_COMPUTE, f"{', '.join(LIF_KERNELS)} (default: auto, the fastest here).")]
+SyncBatchNorm = Annotated[
+    bool | None,
+    _option(
+        _COMPUTE,
+        "Batch norm over the batch of all processes (default: each its own).",
+        "--sync-batchnorm/--no-sync-batchnorm",
+    ),
+]
+Strategy = Annotated[
+    str | None,
+    _option(
+        _COMPUTE,
+        f"Of several processes (torchrun): {STRATEGIES[0]}, or {STRATEGIES[1]} to share the weights too "
+        f"(default: {STRATEGIES[0]}).",
+    ),
+]
+
 _WHERE = "Where and with what"
 OutputPath = Annotated[
     Path | None, _option(_WHERE, "The run directory (default: runs/DATASET, or the next free name).", "--output")
@@ -108,10 +150,14 @@ Resume = Annotated[
         _WHERE, "Continue the run in --output (or the newest unfinished one in runs/) as it was begun.", "--resume"
     ),
 ]
+SaveEvery = Annotated[
+    int | None,
+    typer.Option(min=1, help="Also save the state every so many steps (default: every epoch).", rich_help_panel=_WHERE),
+]
 Overwrite = Annotated[bool, _option(_WHERE, "Replace the run in --output.", "--overwrite")]
 Device = Annotated[str, _option(_WHERE, "auto, cpu, cuda.")]
 Workers = Annotated[
-    int, typer.Option(min=0, help="Processes that load images; they change no result.", rich_help_panel=_WHERE)
+    int, typer.Option(min=0, help="Processes that load samples; they change no result.", rich_help_panel=_WHERE)
 ]
 TensorBoard = Annotated[
     bool | None,

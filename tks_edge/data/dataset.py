@@ -84,6 +84,11 @@ class Split(TorchDataset[tuple[Tensor, int]]):
         labels = dict(zip(self.indices, self.labels, strict=True))
         return Split(self.samples, labels, [self.indices[position] for position in positions], self.folder)
 
+    def shard(self, rank: int, world: int) -> Split:
+        """Every `world`-th sample from the one at `rank` on; the shards of all ranks are the split."""
+        labels = dict(zip(self.indices, self.labels, strict=True))
+        return Split(self.samples, labels, self.indices[rank::world], self.folder)
+
     def original(self, index: int) -> Tensor:
         """The i-th sample as an augmentation gets it."""
         return self.samples.original(self.indices[index])

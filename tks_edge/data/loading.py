@@ -37,16 +37,17 @@ def training_batches(
     epochs: int,
     start: tuple[int, int] = (0, 0),
     workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """Augmented batches of the training split, from step `start[1]` of epoch `start[0]` to the end of the last epoch.
 
     An epoch has `steps_per_epoch` batches; its order comes from (seed, epoch), a sample's augmentation from (seed,
-    epoch, sample).
+    epoch, sample). `shard`, (r, n), gives process r of n its part of each: every n-th sample from position r on.
 
     Raises:
         InputError: a sample cannot be read.
     """
-    order = _Order(len(split), seed, batch_size, epochs, start)
+    order = _Order(len(split), seed, batch_size, epochs, start, shard)
     return _load(_Augmented(split, augment, seed), order, workers)
 
 
@@ -70,6 +71,7 @@ class _Order:
     batch_size: int
     epochs: int
     start: tuple[int, int]
+    shard: tuple[int, int]
 
     def __iter__(self) -> Iterator[list[_Key]]:
         for epoch in range(self.start[0], self.epochs):
@@ -78,7 +80,8 @@ class _Order:
             first = self.start[1] if epoch == self.start[0] else 0
             for step in range(first, steps_per_epoch(self.samples, self.batch_size)):
                 begin = step * self.batch_size
-                yield [(epoch, index) for index in order[begin : begin + self.batch_size]]
+                batch = order[begin : begin + self.batch_size]
+                yield [(epoch, index) for index in batch[self.shard[0] :: self.shard[1]]]
 
 
 class _Augmented(TorchDataset[_Sample]):

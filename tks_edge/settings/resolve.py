@@ -8,12 +8,13 @@ from typing import Any
 
 from tks_edge.data.facts import FACTS, LARGE, Facts
 from tks_edge.recipes import Recipe, read_recipe
+from tks_edge.settings.compute import ComputeSettings
 from tks_edge.settings.frames import FrameSettings
 from tks_edge.settings.neuron import NeuronSettings
 from tks_edge.settings.training import TrainSettings
 from tks_edge_runtime.errors import InputError, unknown
 
-_TABLES = ("lif", "frames")
+_TABLES = ("lif", "frames", "compute")
 _OF_SPIKES = ("loss", "timesteps", "lif")
 """Settings of a recipe that have no meaning for the ReLU twin."""
 _IN_RECIPES = {field.name for field in dataclasses.fields(TrainSettings)} - {"recipe", "dataset", "seed"} | {
@@ -26,7 +27,8 @@ _LONGEST_WARMUP = 5
 def resolve(given: dict[str, Any]) -> TrainSettings:
     """Settings from what was `given`, by the names of the fields; the rest is the recipe's, or a default.
 
-    `lif` and `frames` may be given as a dict with some of their values, `loss_options` as "key=value" strings.
+    `lif`, `frames` and `compute` may be given as a dict with some of their values, `loss_options` as "key=value"
+    strings.
 
     Raises:
         InputError: a name or a number that is not allowed, or options that exclude each other.
@@ -61,6 +63,7 @@ def resolve(given: dict[str, Any]) -> TrainSettings:
         clip_norm=asked.get("clip_norm"),
         seed=asked.get("seed", 0),
         threads=asked.get("threads"),
+        compute=ComputeSettings(**asked.get("compute", {})),
     )
 
 
@@ -106,6 +109,8 @@ def changed(settings: TrainSettings, given: dict[str, Any]) -> TrainSettings:
     if "frames" in asked:
         own_frames = {} if settings.frames is None else dataclasses.asdict(settings.frames)
         asked["frames"] = _frames(settings.dataset, own_frames | asked["frames"])
+    if "compute" in asked:
+        asked["compute"] = ComputeSettings(**{**dataclasses.asdict(settings.compute), **asked["compute"]})
     if "loss_options" in asked:
         own_loss = asked.get("loss", settings.loss)
         parsed = _loss_options(own_loss, asked["loss_options"])

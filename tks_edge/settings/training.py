@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tks_edge.data.facts import FACTS
+from tks_edge.settings.compute import ComputeSettings
 from tks_edge.settings.frames import FrameSettings
 from tks_edge.settings.neuron import NeuronSettings
 from tks_edge.settings.ranges import check_range
 from tks_edge.timesteps import check_timesteps
 from tks_edge_runtime.documents import parse
-from tks_edge_runtime.errors import unknown
+from tks_edge_runtime.errors import InputError, unknown
 
 _MAX_SEED = 2**63 - 1
 
@@ -42,6 +43,7 @@ class TrainSettings:
         seed: of the weights, the order of the samples and their augmentation.
         threads: of the CPU; sums are split between them, so the last bits of the weights depend on it. None: as many as
             torch takes by itself.
+        compute: how it is computed.
     """
 
     recipe: str
@@ -63,6 +65,7 @@ class TrainSettings:
     clip_norm: float | None
     seed: int
     threads: int | None
+    compute: ComputeSettings
 
     def __post_init__(self) -> None:
         from tks_edge.data.augment import AUGMENTATIONS  # needs torch
@@ -84,6 +87,11 @@ class TrainSettings:
         check_range("seed", self.seed, 0, _MAX_SEED)
         check_range("threads", self.threads, 1)
         check_range("image_size", self.image_size, 8, 1024)
+        if self.batch_size % self.compute.accumulate:
+            raise InputError(
+                f"a batch of {self.batch_size} samples does not divide into {self.compute.accumulate} equal parts. "
+                f"Choose --accumulate so that it does."
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The settings as a JSON object."""

@@ -1,0 +1,109 @@
+"""A network made ready to be trained as `ComputeSettings` say: its weights, their names and its results stay."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tks_edge.processes import Processes
+from tks_edge.recomputation import recompute
+from tks_edge.settings.compute import ComputeSettings
+from tks_edge.sync_batch_norm import synchronise
+from tks_edge_models import LIF, Network
+from tks_edge_runtime.errors import CheckError, InputError, MissingError
+
+
+def check_compute(compute: ComputeSettings, processes: Processes) -> None:
+    """Refuse what this machine cannot do, before anything is written.
+
+    Raises:
+        MissingError: there is no compiler for torch.compile.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if compute.compile and processes.is_first and shutil.which(compiler) is None:
+        raise MissingError(
+            f"--compile needs a C++ compiler, and there is no {compiler} here. Install it (apt-get install g++), name "
+            f"another in CXX, or leave --compile out."
+        )
+
+
+def check_shared(compute: ComputeSettings, world: int) -> None:
+    """Refuse options of several processes for a training that begins in one.
+
+    Raises:
+        InputError: an option would have no effect.
+    """
+    asked = ["--strategy fsdp"] * (compute.strategy == "fsdp") + ["--sync-batchnorm"] * compute.sync_batchnorm
+    if asked and world == 1:
+        raise InputError(
+            f"{' and '.join(asked)} {'is' if len(asked) == 1 else 'are'} for several processes, and this is one. Start "
+            f"them with torchrun --nproc-per-node 8 -m tks_edge train ..., or leave it out."
+        )
+
+
+def prepare(network: Network, compute: ComputeSettings, processes: Processes, device: torch.device) -> nn.Module:
+    """What is trained in place of `network`, with its weights; `network` itself stays what is evaluated and saved.
+
+    Args:
+        network: changed in place.
+        compute: how it is computed.
+        processes: who trains.
+        device: where.
+    """
+    if compute.precision == "bf16":
+        _keep_membranes(network)
+    if compute.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if compute.sync_batchnorm and processes.world > 1:
+        synchronise(network, device)
+    if compute.checkpoint:
+        recompute(network.body)
+    # For one shape at a time: T is unrolled, so each T is a program of its own.
+    return torch.compile(network, dynamic=False) if compute.compile else network  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def compiling(compute: ComputeSettings, timesteps: int) -> Iterator[None]:
+    """Within this block torch.compile makes at most one program a T and pass, and fails rather than run uncompiled.
+
+    Raises:
+        CheckError: the network cannot be compiled.
+    """
+    if not compute.compile:
+        yield
+        return
+    import torch._dynamo
+
+    limits = {"recompile_limit": 2 * timesteps + 2, "fail_on_recompile_limit_hit": True}
+    try:
+        with torch._dynamo.config.patch(**limits):
+            yield
+    except torch._dynamo.exc.TorchDynamoException as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise CheckError(f"torch.compile fails here: {reason}. Leave --compile out.") from error
+
+
+def _keep_membranes(network: nn.Module) -> None:
+    """Let LIF layers compute in float32 within an autocast to bfloat16, and hand on spikes in bfloat16.
+
+    A membrane is a sum over time that is compared with a threshold, and bfloat16 has three digits; a spike is exact.
+    """
+    for module in network.modules():
+        if isinstance(module, LIF):
+            module.register_forward_pre_hook(_in_float32)
+            module.register_forward_hook(_in_autocast)
+
+
+def _in_float32(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ARG001 - a hook's signature
+    return (arguments[0].float(), *arguments[1:])
+
+
+def _in_autocast(module: nn.Module, arguments: tuple[Any, ...], spikes: Tensor) -> Tensor:  # noqa: ARG001 - likewise
+    kind = spikes.device.type
+    return spikes.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else spikes

@@ -1,0 +1,95 @@
+"""What torchrun says about this process, and what the processes of one job tell each other through its store.
+
+    rank, world                     this process, and how many there are on all machines together
+    local_rank, local_world         the same on this machine
+    restarts                        how often torchrun has started the job anew after a failure
+
+Importing it does not import torch: the command line does so.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tks_edge_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore
+
+_OUTPUT, _ERRORS = "tks-edge/output", "tks-edge/errors"
+_PATIENCE = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """This process among those of its job; the defaults are one that was started by itself."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    local_world: int = 1
+    restarts: int = 0
+    by_torchrun: bool = False
+
+    @classmethod
+    def here(cls) -> Launch:
+        """What torchrun says in the environment.
+
+        Raises:
+            InputError: the machines run different numbers of processes.
+        """
+        if "TORCHELASTIC_RUN_ID" not in os.environ:
+            return cls()
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT")
+        rank, world, local_rank, local_world, restarts = (int(os.environ.get(name, "0")) for name in names)
+        if world % local_world:
+            raise InputError(
+                f"{world} processes are not the same number on every machine ({local_world} on this one). Give every "
+                f"torchrun the same --nproc-per-node."
+            )
+        return cls(rank, world, local_rank, local_world, restarts, by_torchrun=True)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes, prints and shows progress."""
+        return self.rank == 0
+
+    @property
+    def machines(self) -> int:
+        """How many machines the job runs on."""
+        return self.world // self.local_world
+
+    def remember(self, output: Path) -> None:
+        """Tell a restart of the job which run directory it began."""
+        if self.by_torchrun and self.is_first:
+            _store().set(_OUTPUT, str(output))
+
+    def begun(self) -> Path | None:
+        """The run directory that the job began before torchrun restarted it; None in a job that is new."""
+        if not self.restarts:
+            return None
+        store = _store()
+        return Path(store.get(_OUTPUT).decode()) if store.check([_OUTPUT]) else None
+
+    def may_report(self) -> bool:
+        """Whether this process is the one to print an error: the first that asks, of those that fail together."""
+        if self.world == 1:
+            return True
+        try:
+            return _store().add(f"{_ERRORS}/{self.restarts}", 1) == 1
+        except RuntimeError:  # the store is gone with the job; an error twice is better than none
+            return True
+
+
+@functools.cache
+def _store() -> TCPStore:
+    """The store that torchrun keeps for the job; it outlives the processes, and so a restart."""
+    from torch.distributed import TCPStore
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return TCPStore(address, port, is_master=False, timeout=_PATIENCE)
