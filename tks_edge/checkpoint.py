@@ -56,6 +56,7 @@ class RunConfig:
         dataset: the record of the data set (`data.registry.describe`).
         versions: of tks-edge, Python and the libraries that train.
         created: when the training began, ISO 8601 in UTC.
+        teacher: SHA-256 of the teacher's weights; None without a teacher.
     """
 
     network: dict[str, Any]
@@ -63,14 +64,15 @@ class RunConfig:
     dataset: dict[str, Any]
     versions: dict[str, str]
     created: str
+    teacher: str | None
 
     @classmethod
-    def now(cls, network: Network, settings: TrainSettings, dataset: Dataset) -> RunConfig:
+    def now(cls, network: Network, settings: TrainSettings, dataset: Dataset, teacher: str | None = None) -> RunConfig:
         """The configuration of a training that begins now."""
         versions = {"tks-edge": __version__, "python": platform.python_version()}
         versions |= {name: version(name) for name in ("torch", "torchvision", "lightning-fabric", "safetensors")}
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        return cls(network.spec, settings, describe(dataset), versions, created)
+        return cls(network.spec, settings, describe(dataset), versions, created, teacher)
 
     def write(self, path: Path) -> None:
         """Write config.json into the run directory `path`."""

@@ -18,6 +18,7 @@ from tks_edge.processes import Processes
 from tks_edge.resume import needs_no_state
 from tks_edge.run_directory import begun, refuse_to_overwrite
 from tks_edge.settings import TrainSettings
+from tks_edge.teacher import Teacher, load_teacher
 from tks_edge.tensorboard import check_installed
 from tks_edge.training import Training
 from tks_edge.watcher import SILENT, Watcher
@@ -88,13 +89,16 @@ def train(
     processes.check_batch(settings.batch_size, len(dataset.train), settings.compute.accumulate)
     torch.manual_seed(settings.seed)
     network = build_network(settings, dataset)
+    teacher = processes.once(lambda: _teacher(settings, dataset, recorded))
     with contextlib.ExitStack() as stack:
         if recorded is None:
-            begin = begun(path, RunConfig.now(network, settings, dataset), overwrite=overwrite)
+            begin = begun(
+                path, RunConfig.now(network, settings, dataset, teacher and teacher.weights_sha256), overwrite=overwrite
+            )
             processes.once(lambda: stack.enter_context(begin))
         launch.remember(path)
         stack.enter_context(_threads(settings.threads))
-        training = Training(fabric, processes, path, settings, dataset, network, workers, save_every, watcher)
+        training = Training(fabric, processes, path, settings, dataset, network, teacher, workers, save_every, watcher)
         with compiling(settings.compute, settings.timesteps):
             training.run(tensorboard=tensorboard)
         return processes.once(lambda: load_run(path))
@@ -111,6 +115,19 @@ def _opened(settings: TrainSettings, recorded: RunConfig | None, data: Path | st
         frames=settings.frames,
         download=download,
     )
+
+
+def _teacher(settings: TrainSettings, dataset: Dataset, recorded: RunConfig | None) -> Teacher | None:
+    """The teacher that the settings name; the one that a resumed run began with."""
+    if settings.objective.teacher is None:
+        return None
+    teacher = load_teacher(settings.objective.teacher, dataset, settings.timesteps)
+    if recorded is not None and recorded.teacher != teacher.weights_sha256:
+        raise InputError(
+            f"the teacher in {settings.objective.teacher} has other weights than when this run began. Restore them, or "
+            f"train anew into another --output."
+        )
+    return teacher
 
 
 def build_network(settings: TrainSettings, dataset: Dataset) -> Network:

@@ -18,14 +18,18 @@ from tks_edge.computation import prepare
 from tks_edge.data.augment import AUGMENTATIONS
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.loading import Batch, steps_per_epoch, training_batches
+from tks_edge.ema import WeightAverage
 from tks_edge.interrupt import deferred
 from tks_edge.losses import create_loss
 from tks_edge.metrics import EpochMetrics
+from tks_edge.objective import Objective
 from tks_edge.processes import LostProcessError, Processes
 from tks_edge.resume import Progress, load_state, read_state, save_state
 from tks_edge.schedule import Schedule
 from tks_edge.settings import TrainSettings
+from tks_edge.settings.frames import FIRST
 from tks_edge.sharding import whole_network
+from tks_edge.teacher import Teacher
 from tks_edge.tensorboard import Board
 from tks_edge.validation import validate
 from tks_edge.watcher import SILENT, Watcher
@@ -44,6 +48,7 @@ class Training:
         settings: TrainSettings,
         dataset: Dataset,
         network: Network,
+        teacher: Teacher | None,
         workers: int,
         save_every: int | None,
         watcher: Watcher,
@@ -57,7 +62,13 @@ class Training:
         self.workers = workers
         self.save_every = save_every
         self.watcher = watcher if processes.is_first else SILENT
-        self.loss = create_loss(settings.loss, settings.loss_options)
+        self.objective = Objective(
+            settings.objective,
+            create_loss(settings.loss, settings.loss_options),
+            settings.timesteps,
+            None if teacher is None else teacher.network.to(fabric.device),
+            frames=FIRST if settings.frames is None else settings.frames.fewer,
+        )
         self.interrupted: Callable[[], bool] = lambda: False
         self.steps = steps_per_epoch(len(dataset.train), settings.batch_size)
         self.total = self.steps * settings.epochs
@@ -66,8 +77,9 @@ class Training:
         self.model = fabric.setup_module(prepare(network, settings.compute, processes, fabric.device))
         self.adamw = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
         self.optimizer = fabric.setup_optimizers(self.adamw)
+        self.average = None if settings.ema is None else WeightAverage(network, settings.ema)
         saved = processes.once(lambda: read_state(path))
-        self.progress = load_state(saved, network, self.adamw) if saved is not None else Progress()
+        self.progress = Progress() if saved is None else load_state(saved, network, self.adamw, self._extra())
         self.best = processes.once(lambda: read_best(path)) if self.progress.epoch else None
         self.saved = self._done()
 
@@ -120,32 +132,26 @@ class Training:
         parts = zip(images.chunk(self.parts), labels.chunk(self.parts), strict=True)
         for number, (some, theirs) in enumerate(parts, start=1):
             with self.processes.summing_locally(self.model, enabled=number < self.parts):
-                loss, logits = self._forward(some, theirs)
-                tally[0] += loss.detach().double() * len(theirs)
-                tally[1] += (logits.detach().mean(0).argmax(-1) == theirs).sum()
+                done = self.objective(self.model, _by_step(some), theirs, self.progress.epoch / self.settings.epochs)
+                tally[0] += done.loss.detach().double() * len(theirs)
+                tally[1] += (done.logits.mean(0).argmax(-1) == theirs).sum()
                 tally[2] += len(theirs)
                 if number == self.parts:
                     tally[3] = float(self.interrupted())
                     # The processes hear of each other while they compute the gradient, and stop at the same step.
                     sums = self.processes.summed(tally)
-                self.fabric.backward(loss / self.parts)
+                self.fabric.backward(done.loss / self.parts)
         total, correct, seen, stop = sums()
         self._finite(total / seen, "loss")
         self._clip()
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.network)
         progress = self.progress
         progress.loss += total
         progress.correct += int(correct)
         progress.seen += int(seen)
         return bool(stop)
-
-    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean loss of these samples, and their logits `[T, B, K]`."""
-        if images.ndim == 5:  # frames, [B, T, ...]
-            logits = self.model(images.transpose(0, 1))
-        else:
-            logits = self.model(images, timesteps=self.settings.timesteps)
-        return self.loss(logits, labels, self.progress.epoch / self.settings.epochs), logits
 
     def _clip(self) -> None:
         if self.settings.clip_norm is None:
@@ -159,7 +165,7 @@ class Training:
         progress = self.progress
         began = time.perf_counter()
         self.processes.take_buffers_of_first(self.network)
-        self.whole = whole_network(self.network)
+        self.whole = whole_network(self.network) if self.average is None else self.average.network
         result = validate(
             self.whole,
             self.dataset.validation,
@@ -196,11 +202,15 @@ class Training:
         self._save()
         self.watcher.ended_epoch(metrics, best)
 
+    def _extra(self) -> dict[str, Tensor]:
+        """What is saved beside the network and its optimizer."""
+        return {} if self.average is None else self.average.state()
+
     def _done(self) -> int:
         return self.progress.epoch * self.steps + self.progress.step
 
     def _save(self) -> None:
-        save_state(self.path, self.network, self.adamw, self.progress, writes=self.processes.is_first)
+        save_state(self.path, self.network, self.adamw, self.progress, self._extra(), writes=self.processes.is_first)
         self.saved = self._done()
 
     def _stop_if_asked(self) -> None:
@@ -237,6 +247,11 @@ class Training:
             f"the {what} is {value} in epoch {progress.epoch + 1}, step {progress.step + 1} of {self.steps}.{kept} "
             f"Train again with a smaller --lr or with --clip-norm 1."
         )
+
+
+def _by_step(samples: Tensor) -> Tensor:
+    """Still images `[B, C, H, W]` as they are; frames `[B, T, C, H, W]` with the timesteps first."""
+    return samples.transpose(0, 1) if samples.ndim == 5 else samples
 
 
 @contextlib.contextmanager

@@ -38,6 +38,13 @@ def train(
     timesteps: options.Timesteps = None,
     loss: options.LossName = None,
     loss_option: options.LossOption = None,
+    label_smoothing: options.LabelSmoothing = None,
+    mixup: options.Mixup = None,
+    sample_timesteps: options.SampleTimesteps = None,
+    teacher: options.Teacher = None,
+    teacher_weight: options.TeacherWeight = None,
+    teacher_temperature: options.TeacherTemperature = None,
+    ema: options.Ema = None,
     tau: options.Tau = None,
     threshold: options.Threshold = None,
     reset: options.Reset = None,
@@ -74,6 +81,14 @@ def train(
     """
     lif = {"tau": tau, "threshold": threshold, "reset": reset, "surrogate": surrogate}
     cutting = {"cut": cut, "fewer": frames}
+    objective = {
+        "label_smoothing": label_smoothing,
+        "mixup": mixup,
+        "sample_timesteps": sample_timesteps,
+        "teacher": None if teacher is None else str(teacher),
+        "teacher_weight": teacher_weight,
+        "teacher_temperature": teacher_temperature,
+    }
     compute = {
         "precision": precision,
         "channels_last": channels_last,
@@ -96,6 +111,8 @@ def train(
         "timesteps": timesteps,
         "loss": loss,
         "loss_options": loss_option or None,
+        "objective": _given(objective),
+        "ema": ema,
         "epochs": epochs,
         "warmup_epochs": warmup_epochs,
         "batch_size": batch_size,

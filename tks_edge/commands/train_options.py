@@ -61,15 +61,40 @@ Neuron = Annotated[
     _option(_TASK, "lif or relu (default: lif); relu is the twin: the same network, one pass."),
 ]
 Timesteps = Annotated[int | None, _option(_TASK, "T (default: 8).")]
-LossName = Annotated[str | None, _option(_TASK, "mean, tet, tks, tks-published (default: tks; mean with relu).")]
+LossName = Annotated[
+    str | None, _option(_TASK, "mean, tet, etc, s2w, w2s, tks, tks-published (default: by recipe; mean with relu).")
+]
 LossOption = Annotated[
     list[str] | None,
     _option(
         _TASK,
         "KEY=VALUE, as often as needed. tks: tau=3, alpha=0.7, reduce=mean or sum, detach=yes or no, "
         "none_correct=uniform or skip, student_temperature=1 or tau; tks-published: tau, alpha; "
-        "tet: lam=0.001, target=1.",
+        "tet: lam=0.001, target=1; etc: tau=4, weight=1, detach=yes; s2w, w2s: tau=2, weight=1, detach=no, "
+        "select=batch or sample.",
     ),
+]
+
+_TRICKS = "On top of the loss"
+LabelSmoothing = Annotated[
+    float | None, _option(_TRICKS, "Share of a label that is given to all classes alike (default: 0).")
+]
+Mixup = Annotated[float | None, _option(_TRICKS, "Parameter of the Beta distribution (default: 0, no mixup).")]
+SampleTimesteps = Annotated[
+    bool | None,
+    _option(
+        _TRICKS,
+        "Train each step at a T of its own, from 1 to --timesteps (default: no).",
+        "--sample-timesteps/--no-sample-timesteps",
+    ),
+]
+Teacher = Annotated[
+    Path | None, _option(_TRICKS, "The run of a ReLU twin that teaches every timestep (default: none).")
+]
+TeacherWeight = Annotated[float | None, _option(_TRICKS, "Of the teacher's term (default: 0.2).")]
+TeacherTemperature = Annotated[float | None, _option(_TRICKS, "Of the teacher's term (default: 3).")]
+Ema = Annotated[
+    float | None, _option(_TRICKS, "Keep a moving average of the weights with this decay (default: the weights).")
 ]
 
 _NEURON = "The LIF neuron"

@@ -8,6 +8,7 @@ from pathlib import Path
 from tks_edge.settings.compute import ComputeSettings
 from tks_edge.settings.frames import FrameSettings
 from tks_edge.settings.neuron import RESETS, NeuronSettings
+from tks_edge.settings.objective import ObjectiveSettings
 from tks_edge.settings.resolve import changed, resolve
 from tks_edge.settings.training import TrainSettings
 
@@ -20,6 +21,7 @@ __all__ = [
     "ComputeSettings",
     "FrameSettings",
     "NeuronSettings",
+    "ObjectiveSettings",
     "TrainSettings",
     "changed",
     "resolve",

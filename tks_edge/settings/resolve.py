@@ -11,11 +11,13 @@ from tks_edge.recipes import Recipe, read_recipe
 from tks_edge.settings.compute import ComputeSettings
 from tks_edge.settings.frames import FrameSettings
 from tks_edge.settings.neuron import NeuronSettings
+from tks_edge.settings.objective import ObjectiveSettings
 from tks_edge.settings.training import TrainSettings
 from tks_edge_runtime.errors import InputError, unknown
 
-_TABLES = ("lif", "frames", "compute")
+_TABLES = ("lif", "frames", "objective", "compute")
 _OF_SPIKES = ("loss", "timesteps", "lif")
+_OF_TIMESTEPS = ("sample_timesteps", "teacher", "teacher_weight", "teacher_temperature")
 """Settings of a recipe that have no meaning for the ReLU twin."""
 _IN_RECIPES = {field.name for field in dataclasses.fields(TrainSettings)} - {"recipe", "dataset", "seed"} | {
     "lr_per_1024"
@@ -27,8 +29,8 @@ _LONGEST_WARMUP = 5
 def resolve(given: dict[str, Any]) -> TrainSettings:
     """Settings from what was `given`, by the names of the fields; the rest is the recipe's, or a default.
 
-    `lif`, `frames` and `compute` may be given as a dict with some of their values, `loss_options` as "key=value"
-    strings.
+    `lif`, `frames`, `objective` and `compute` may be given as a dict with some of their values, `loss_options` as
+    "key=value" strings.
 
     Raises:
         InputError: a name or a number that is not allowed, or options that exclude each other.
@@ -55,6 +57,8 @@ def resolve(given: dict[str, Any]) -> TrainSettings:
         timesteps=1 if neuron == "relu" else asked.get("timesteps", 8),
         loss=loss,
         loss_options=_loss_options(loss, asked.get("loss_options", ())),
+        objective=ObjectiveSettings(**asked.get("objective", {})),
+        ema=asked.get("ema"),
         epochs=epochs,
         warmup_epochs=asked.get("warmup_epochs", min(_LONGEST_WARMUP, epochs // 10)),
         batch_size=batch_size,
@@ -90,6 +94,9 @@ def _with_recipe(given: dict[str, Any], recipe: Recipe, *, twin: bool) -> dict[s
     if twin:
         for name in _OF_SPIKES:
             base.pop(name, None)
+        base["objective"] = {
+            name: value for name, value in base.get("objective", {}).items() if name not in _OF_TIMESTEPS
+        }
     both = {name: base[name] | given[name] for name in _TABLES if name in base and name in given}
     if "loss_options" in base and "loss_options" in given:
         both["loss_options"] = [*base["loss_options"], *given["loss_options"]]
@@ -109,6 +116,8 @@ def changed(settings: TrainSettings, given: dict[str, Any]) -> TrainSettings:
     if "frames" in asked:
         own_frames = {} if settings.frames is None else dataclasses.asdict(settings.frames)
         asked["frames"] = _frames(settings.dataset, own_frames | asked["frames"])
+    if "objective" in asked:
+        asked["objective"] = dataclasses.replace(settings.objective, **asked["objective"])
     if "compute" in asked:
         asked["compute"] = ComputeSettings(**{**dataclasses.asdict(settings.compute), **asked["compute"]})
     if "loss_options" in asked:

@@ -10,11 +10,13 @@ from tks_edge.data.facts import FACTS
 from tks_edge.settings.compute import ComputeSettings
 from tks_edge.settings.frames import FrameSettings
 from tks_edge.settings.neuron import NeuronSettings
+from tks_edge.settings.objective import ObjectiveSettings
 from tks_edge.settings.ranges import check_range
 from tks_edge.timesteps import check_timesteps
 from tks_edge_runtime.documents import parse
 from tks_edge_runtime.errors import InputError, unknown
 
+_LONGEST_AVERAGE = 0.999999
 _MAX_SEED = 2**63 - 1
 
 
@@ -34,6 +36,8 @@ class TrainSettings:
         timesteps: T; 1 in the twin.
         loss: name of the loss.
         loss_options: every option of the loss.
+        objective: what goes on top of the loss.
+        ema: decay of the moving average of the weights, which is then what is kept; None: the weights themselves.
         epochs: passes over the training split.
         warmup_epochs: epochs of them in which the learning rate rises.
         batch_size: samples a step.
@@ -57,6 +61,8 @@ class TrainSettings:
     timesteps: int
     loss: str
     loss_options: dict[str, float | str | bool]
+    objective: ObjectiveSettings
+    ema: float | None
     epochs: int
     warmup_epochs: int
     batch_size: int
@@ -86,7 +92,13 @@ class TrainSettings:
         check_range("clip_norm", self.clip_norm, 0.0, above=True)
         check_range("seed", self.seed, 0, _MAX_SEED)
         check_range("threads", self.threads, 1)
+        check_range("ema", self.ema, 0.0, _LONGEST_AVERAGE, above=True)
+        self.objective.check(self.loss, self.timesteps, self.neuron)
         check_range("image_size", self.image_size, 8, 1024)
+        if self.ema is not None and self.compute.strategy == "fsdp":
+            raise InputError(
+                "--ema averages whole weights, and --strategy fsdp shares them out. Leave one of them out."
+            )
         if self.batch_size % self.compute.accumulate:
             raise InputError(
                 f"a batch of {self.batch_size} samples does not divide into {self.compute.accumulate} equal parts. "
