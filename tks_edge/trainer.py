@@ -93,7 +93,7 @@ def train(
     with contextlib.ExitStack() as stack:
         if recorded is None:
             begin = begun(
-                path, RunConfig.now(network, settings, dataset, teacher and teacher.weights_sha256), overwrite=overwrite
+                path, RunConfig.now(network, settings, dataset, None if teacher is None else teacher.weights_sha256), overwrite=overwrite
             )
             processes.once(lambda: stack.enter_context(begin))
         launch.remember(path)
