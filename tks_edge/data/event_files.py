@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from tks_edge.data.event_frames import tonic_module
+from tks_edge.data.event_frames import event_library
 from tks_edge.data.events import EVENT, Recording, checked, structured
-from tks_edge_runtime.errors import InputError, MissingError, TksEdgeError
+from tks_edge_runtime.errors import InputError, TksEdgeError
 
 _FIELDS = ("x", "y", "t", "p")
 _BIN_BYTES = 5
@@ -62,7 +62,8 @@ def _npy(path: Path) -> Recording:
 
 
 def _npz(path: Path) -> Recording:
-    with np.load(path, allow_pickle=False) as archive:
+    # Opened here: of an archive that is damaged NumPy would leave the file open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         if missing := [name for name in _FIELDS if name not in archive]:
             raise ValueError(f"it holds no array {missing[0]}; it must hold {', '.join(_FIELDS)}")
         events = structured(*(archive[name] for name in _FIELDS))
@@ -72,7 +73,9 @@ def _npz(path: Path) -> Recording:
 
 def _bin(path: Path) -> Recording:
     _check_whole(path.stat().st_size, _BIN_BYTES)
-    events: Any = tonic_module("io").read_mnist_file(path, dtype=np.dtype([(name, np.int64) for name in _FIELDS]))
+    events: Any = event_library("tonic.io").read_mnist_file(
+        path, dtype=np.dtype([(name, np.int64) for name in _FIELDS])
+    )
     return Recording(structured(*(events[name] for name in _FIELDS)))
 
 
@@ -98,15 +101,9 @@ def _aedat2(path: Path) -> Recording:
 
 
 def _aedat4(path: Path) -> Recording:
-    try:
-        import aedat
-    except ImportError as error:
-        raise MissingError(
-            f"{path} is read by aedat ({error}). Install it: pip install 'tks-edge[train,events]'."
-        ) from error
     with path.open("rb"):  # says why a file cannot be opened
         pass
-    decoder = aedat.Decoder(str(path))
+    decoder = event_library("aedat").Decoder(str(path))
     streams = sorted(number for number, stream in decoder.id_to_stream().items() if stream["type"] == "events")
     if not streams:
         raise ValueError("it has no stream of events")
@@ -122,9 +119,7 @@ def _prophesee(path: Path) -> Recording:
     encoding = "dat" if path.suffix.lower() == ".dat" else _evt_version(header)
     body = path.stat().st_size - len(header) - (2 if encoding == "dat" else 0)
     _check_whole(body, {"dat": 8, "evt2": 4, "evt3": 2}[encoding])
-    from expelliarmus import Wizard  # comes with tonic
-
-    events = Wizard(encoding=encoding).read(path)
+    events = event_library("expelliarmus").Wizard(encoding=encoding).read(path)
     found = np.empty(0, EVENT) if events is None else structured(*(events[name] for name in _FIELDS))
     return Recording(found, *_geometry(header.decode("ascii", "replace")))
 

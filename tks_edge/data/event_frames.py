@@ -8,6 +8,7 @@ those of T = 8.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,24 +79,23 @@ class Cutter:
     def _count(self, binned: Events) -> npt.NDArray[np.int16]:
         if not len(binned):
             return np.zeros((self.timesteps, POLARITIES, self.image_size, self.image_size), np.int16)
-        count = tonic_module("transforms").ToFrame(
+        count = event_library("tonic.transforms").ToFrame(
             (self.image_size, self.image_size, POLARITIES), time_window=1, start_time=0, end_time=self.timesteps
         )
         counted: npt.NDArray[np.int16] = count(binned)
         return counted
 
 
-def tonic_module(name: str) -> Any:
-    """A module of tonic, imported when it is first needed: it takes seconds.
+def event_library(name: str) -> Any:
+    """A library of the extra `events`, or a module of one, imported when it is first needed: tonic takes seconds.
 
     Raises:
         MissingError: it is not installed.
     """
     try:
-        import importlib
-
-        return importlib.import_module(f"tonic.{name}")
+        return importlib.import_module(name)
     except ImportError as error:
         raise MissingError(
-            f"recordings of event cameras need tonic ({error}). Install it: pip install 'tks-edge[train,events]'."
+            f"recordings of event cameras need {name.partition('.')[0]} ({error}). Install it: pip install "
+            "'tks-edge[train,events]'."
         ) from error
