@@ -155,10 +155,10 @@ def test_the_room_is_said_before_and_too_little_is_refused(source: Path, monkeyp
     said = cache(root).check_room([source])
     assert said is not None
     assert "frames of 1 recordings will be kept in" in said
-    assert "at most 0.00 GB" in said
+    assert "at most 0.0 MB" in said
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(frame_cache.shutil, "disk_usage", lambda _: usage(10**9, 10**9, 4096))
-    with pytest.raises(MissingError, match=r"0\.00 GB are free.*\$TKS_EDGE_FRAMES"):
+    with pytest.raises(MissingError, match=r"0\.0 MB are free.*\$TKS_EDGE_FRAMES"):
         cache(root).check_room([source])
     cache(root).get(source, Made(source))
     assert cache(root).check_room([source]) is None

@@ -98,10 +98,10 @@ class FrameCache:
         needed = missing * (math.ceil(math.prod(self.shape) / _BLOCK) + 1) * _BLOCK
         above = next(place for place in (self._folder, *self._folder.parents) if place.exists())
         free = shutil.disk_usage(above).free
-        text = f"frames of {missing:,} recordings will be kept in {self._folder}: at most {needed / 1e9:.2f} GB"
+        text = f"frames of {missing:,} recordings will be kept in {self._folder}: at most {needed / 1e6:,.1f} MB"
         if needed > free:
             raise MissingError(
-                f"{text}, and {free / 1e9:.2f} GB are free. Free some space, or name another folder in "
+                f"{text}, and {free / 1e6:,.1f} MB are free. Free some space, or name another folder in "
                 f"${FOLDER_VARIABLE}."
             )
         return text
