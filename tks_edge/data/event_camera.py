@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tks_edge.data.events import EVENT, Events
+from tks_edge.data.events import Events, structured
 
 SENSOR = 24
 """Height and width of the sensor, in pixels."""
@@ -43,16 +43,17 @@ _NOISE = float(os.environ.get("EV_NOISE", 0.02))
 
 _UNIT = 64
 """Positions are whole multiples of 1/64 pixel of the sensor; a pixel of an image is as large as two of the sensor."""
-_INK = 16
-_BRIGHTEST = (2 * _UNIT) ** 2 * _INK
 _LEVELS = 1024
-_FIXED = 1 << 12
+"""Of brightness, from dark to ink; a product of weights and ink, at most 2^18, is shifted down to them."""
+_SHIFT = 8
+_THRESHOLD_SHIFT = 10
+"""A threshold is 2^10 units of log intensity."""
 _BATCH = 256
 
 
 def logarithms() -> npt.NDArray[np.float64]:
-    """Log intensity at each of the levels of brightness, in the units in which it is then rounded."""
-    return np.log1p(_CONTRAST * np.arange(_LEVELS + 1) / _LEVELS) * _FIXED
+    """Log intensity at each level of brightness, in units of 1/1024 threshold; it is then rounded."""
+    return np.log1p(_CONTRAST * np.arange(_LEVELS + 1) / _LEVELS) / _THRESHOLD * (1 << _THRESHOLD_SHIFT)
 
 
 def record(images: npt.NDArray[np.uint8], names: Sequence[str]) -> list[Events]:
@@ -70,39 +71,40 @@ def record(images: npt.NDArray[np.uint8], names: Sequence[str]) -> list[Events]:
 
 
 def _record(images: npt.NDArray[np.float32], names: Sequence[str]) -> list[Events]:
-    paths = np.stack([_path(name) for name in names])
+    paths = np.stack([_path(name) for name in names]).astype(np.int32)
     table = np.rint(logarithms()).astype(np.int32)
-    threshold = round(_THRESHOLD * _FIXED)
     reference = table[_seen(images, paths[:, 0])]
-    found = []
+    flat = reference.reshape(-1)
+    fired, times, sign = [], [], []
     for step in range(1, _STEPS + 1):
-        change = table[_seen(images, paths[:, step])] - reference
-        count = np.abs(change) // threshold
-        sign = np.sign(change)
-        reference += sign * count * threshold
-        recording, y, x = np.nonzero(count)
-        times = count[recording, y, x]
-        # The n events of a step divide it evenly.
-        each = np.repeat(np.arange(len(times)), times)
-        order = np.arange(len(each)) - np.repeat(np.cumsum(times) - times, times)
-        t = (step - 1) * _STEP + (order + 1) * _STEP // (times[each] + 1)
-        found.append(np.stack([recording[each], t, x[each], y[each], sign[recording, y, x][each] > 0]))
-    sent = np.concatenate(found, axis=1)
-    sent = sent[:, np.lexsort((sent[1], sent[0]))]
-    bounds = np.searchsorted(sent[0], np.arange(len(names) + 1))
-    return [
-        _received(sent[1:, begin:end], name) for name, begin, end in zip(names, bounds[:-1], bounds[1:], strict=True)
-    ]
+        change = (table[_seen(images, paths[:, step])] - reference).reshape(-1)
+        count = np.abs(change) >> _THRESHOLD_SHIFT
+        pixels = np.flatnonzero(count)
+        count, up = count[pixels], change[pixels] > 0
+        flat[pixels] += np.where(up, count, -count) << _THRESHOLD_SHIFT
+        # The n events of a pixel divide the step evenly.
+        each = np.repeat(np.arange(len(count)), count)
+        order = np.arange(len(each)) - np.repeat(np.cumsum(count) - count, count)
+        t = ((order + 1) * _STEP // (count[each] + 1)).astype(np.int16)
+        in_order = np.argsort(t, kind="stable")
+        fired.append(pixels[each[in_order]].astype(np.int32))
+        times.append(t[in_order] + np.int32((step - 1) * _STEP))
+        sign.append(up[each[in_order]])
+    recording, y, x = np.unravel_index(np.concatenate(fired), reference.shape)
+    by_recording = np.argsort(recording.astype(np.int16), kind="stable")
+    sent = structured(x, y, np.concatenate(times), np.concatenate(sign))[by_recording]
+    bounds = np.cumsum(np.bincount(recording, minlength=len(names)))[:-1]
+    return [_received(*one) for one in zip(np.split(sent, bounds), names, strict=True)]
 
 
-def _seen(images: npt.NDArray[np.float32], position: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _seen(images: npt.NDArray[np.float32], position: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """The level of brightness in each pixel, `[B, 24, 24]`, where the images `[B, 8, 8]` are at `position` `[B, 2]`."""
-    pixels = _UNIT * (2 * np.arange(SENSOR) + 1 - SENSOR) // 2
-    points = _UNIT * (2 * np.arange(images.shape[-1]) + 1 - images.shape[-1])
-    distance = np.abs(pixels[None, None, :, None] - position[:, :, None, None] - points)
+    pixels = _UNIT * (2 * np.arange(SENSOR, dtype=np.int32) + 1 - SENSOR) // 2
+    points = _UNIT * (2 * np.arange(images.shape[-1], dtype=np.int32) + 1 - images.shape[-1])
+    distance = np.abs((pixels[:, None] - points) - position[:, :, None, None])
     weights = np.maximum(2 * _UNIT - distance, 0).astype(np.float32)
     brightness: npt.NDArray[np.float32] = weights[:, 0] @ images @ weights[:, 1].swapaxes(1, 2)
-    return brightness.astype(np.int64) * _LEVELS // _BRIGHTEST
+    return brightness.astype(np.int32) >> _SHIFT
 
 
 def _path(name: str) -> npt.NDArray[np.int64]:
@@ -117,17 +119,13 @@ def _path(name: str) -> npt.NDArray[np.int64]:
     return np.concatenate([goals[:1], *legs])
 
 
-def _received(sent: npt.NDArray[np.int64], name: str) -> Events:
-    """The events `[t, x, y, p]` that are not lost, among those from nowhere."""
-    kept = sent[:, _draws(f"{name}/lost", sent.shape[1]) < round(_KEPT * 65536)]
-    noise = _draws(f"{name}/noise", 4 * round(_NOISE * 8 * SENSOR**2)).reshape(4, -1)
-    noise = noise * np.array([[MICROSECONDS], [SENSOR], [SENSOR], [2]]) // 65536
-    both = np.concatenate([kept, noise], axis=1)
-    both = both[:, np.argsort(both[0], kind="stable")]
-    events = np.empty(both.shape[1], EVENT)
-    for field, values in zip(("t", "x", "y", "p"), both, strict=True):
-        events[field] = values
-    return events
+def _received(sent: Events, name: str) -> Events:
+    """The events that are not lost, among those from nowhere."""
+    kept = sent[_draws(f"{name}/lost", len(sent)) < round(_KEPT * 65536)]
+    x, y, t, p = _draws(f"{name}/noise", 4 * round(_NOISE * 8 * SENSOR**2)).reshape(4, -1)
+    noise = structured(x * SENSOR >> 16, y * SENSOR >> 16, t * MICROSECONDS >> 16, p >> 15)
+    both = np.concatenate([kept, noise])
+    return both[np.argsort(both["t"], kind="stable")]
 
 
 def _draws(name: str, count: int) -> npt.NDArray[np.int64]:

@@ -29,7 +29,7 @@ class HeldRecordings:
     def __init__(self, events: Sequence[Events], size: int, cutter: Cutter, part: str) -> None:
         self._events = events
         self._size = size
-        self._cutter = cutter
+        self.cutter = cutter
         self._part = part
         self._frames = torch.from_numpy(np.stack([cutter.frames(one, size, size) for one in events]))
 
@@ -54,7 +54,7 @@ class HeldRecordings:
 
     def rebinned(self, timesteps: int) -> HeldRecordings:
         """The same recordings in `timesteps` frames."""
-        return HeldRecordings(self._events, self._size, replace(self._cutter, timesteps=timesteps), self._part)
+        return HeldRecordings(self._events, self._size, replace(self.cutter, timesteps=timesteps), self._part)
 
 
 @dataclass(frozen=True)
