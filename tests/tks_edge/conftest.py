@@ -13,6 +13,7 @@ from tests.tks_edge.short_training import outcome, short
 from tks_edge.data import registry
 from tks_edge.data.dataset import Dataset, Split
 from tks_edge.data.digits import open_digits
+from tks_edge.data.registry import open_dataset
 from tks_edge.trainer import train
 
 
@@ -48,6 +49,24 @@ def few(digits: Dataset) -> Dataset:
 def few_digits(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """`few`, wherever the digits are opened by name."""
     monkeypatch.setattr(registry, "open_digits", lambda: few)
+    return few
+
+
+@pytest.fixture(scope="session")
+def digits_dvs() -> Dataset:
+    return open_dataset("digits-dvs", timesteps=2)
+
+
+@pytest.fixture
+def few_digits_dvs(digits_dvs: Dataset, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """`digits-dvs` in two frames, cut down to 48, 20 and 30 recordings, wherever it is opened by name."""
+    few = dataclasses.replace(
+        digits_dvs,
+        train=_few(digits_dvs.train, 48),
+        validation=_few(digits_dvs.validation, 20),
+        test=_few(digits_dvs.test, 30),
+    )
+    monkeypatch.setitem(registry._OPENERS, "digits-dvs", lambda _: few)
     return few
 
 

@@ -137,6 +137,7 @@ class Dataset:
         split_seed: what the splits were drawn with.
         timesteps: how many frames each recording was cut into; None for still images.
         cut: what its frames share evenly, one of `settings.frames.CUTS`; None for still images.
+        notes: what is worth knowing before it is used, such as the room that it will take on the disk.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Dataset:
     split_seed: int
     timesteps: int | None = None
     cut: str | None = None
+    notes: tuple[str, ...] = ()
 
     def splits(self) -> dict[str, Split]:
         """The three splits by name."""

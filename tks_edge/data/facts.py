@@ -34,5 +34,9 @@ FACTS = {
     "cifar10": Facts(downloads=True),
     "cifar100": Facts(downloads=True),
     "folder": Facts(resizable=True, own=True),
+    "digits-dvs": Facts(events=True, image_size=24, embedded=True),
+    "dvs-cifar10": Facts(events=True, image_size=48, resizable=True, downloads=True),
+    "ncaltech101": Facts(events=True, image_size=48, resizable=True, downloads=True),
+    "event-folder": Facts(events=True, image_size=48, resizable=True, own=True),
 }
 DATASETS = tuple(FACTS)

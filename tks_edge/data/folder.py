@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as tv
 
-from tks_edge.data.dataset import Dataset, Split
+from tks_edge.data.dataset import Dataset, Samples, Split
 from tks_edge.data.facts import LARGE
 from tks_edge.data.request import Request
 from tks_edge.data.splits import SPLIT_SEED, stratified
@@ -71,7 +72,8 @@ def open_folder(request: Request) -> Dataset:
     large = image_size >= LARGE
     resize = round(image_size * 256 / 224) if large else image_size
     preprocessing = Preprocessing(mode="RGB", resize=resize, crop=(image_size, image_size))
-    train, validation, test, classes = _splits(root, preprocessing)
+    kind = Kind("image", IMG_EXTENSIONS, lambda paths: FileImages(root, paths, preprocessing))
+    train, validation, test, classes = divided(root, kind)
     return Dataset(
         name="folder",
         root=str(root.resolve()),
@@ -88,22 +90,41 @@ def open_folder(request: Request) -> Dataset:
     )
 
 
-def _splits(root: Path, preprocessing: Preprocessing) -> tuple[Split, Split, Split, tuple[str, ...]]:
-    """The three splits and the classes, from the folders that are there and, for those that are not, by drawing."""
+@dataclass(frozen=True)
+class Kind:
+    """What the class folders hold.
+
+    Attributes:
+        noun: what a file is called, in the singular.
+        endings: of the files that count, in lower case.
+        samples: makes samples of files below the data set's folder.
+    """
+
+    noun: str
+    endings: Sequence[str]
+    samples: Callable[[Sequence[Path]], Samples]
+
+
+def divided(root: Path, kind: Kind) -> tuple[Split, Split, Split, tuple[str, ...]]:
+    """The three splits and the classes, from the folders that are there and, for those that are not, by drawing.
+
+    Raises:
+        InputError: no class, a single or an empty class, too few files to split, or a part is missing.
+    """
     given = _division(root)
     folder = "train" if given else None
     base = root / folder if folder else root
-    classes, paths, labels = _listed(base)
-    images = FileImages(root, paths, preprocessing)
+    classes, paths, labels = _listed(base, kind)
+    samples = kind.samples(paths)
     test, validation = (
-        _given(root, given[part], classes, preprocessing) if part in given else None for part in ("test", "validation")
+        _given(root, given[part], classes, kind) if part in given else None for part in ("test", "validation")
     )
     n = len(paths)
     sizes = (0 if test else round(_TEST_SHARE * n), 0 if validation else max(1, round(_VALIDATION_SHARE * n)))
-    drawn = stratified([images.name(index) for index in range(n)], labels, (*sizes, n - sum(sizes)))
+    drawn = stratified([samples.name(index) for index in range(n)], labels, (*sizes, n - sum(sizes)))
     for part in filter(None, drawn):
-        _check_every_class(part, labels, classes, base)
-    for_test, for_validation, train = (Split(images, labels, part, folder) for part in drawn)
+        _check_every_class(part, labels, classes, base, kind)
+    for_test, for_validation, train = (Split(samples, labels, part, folder) for part in drawn)
     return train, validation or for_validation, test or for_test, classes
 
 
@@ -128,39 +149,41 @@ def _division(root: Path) -> dict[str, str]:
     return {"test": "test"} | ({"validation": "val"} if "val" in found else {})
 
 
-def _given(root: Path, part: str, classes: tuple[str, ...], preprocessing: Preprocessing) -> Split:
-    found, paths, labels = _listed(root / part)
+def _given(root: Path, part: str, classes: tuple[str, ...], kind: Kind) -> Split:
+    found, paths, labels = _listed(root / part, kind)
     if found != classes:
         odd = sorted(set(found) ^ set(classes))
         raise InputError(
             f"{root / part} and {root / 'train'} must hold the same classes; they differ in {', '.join(odd)}."
         )
-    return Split(FileImages(root, paths, preprocessing), labels, range(len(paths)), part)
+    return Split(kind.samples(paths), labels, range(len(paths)), part)
 
 
-def _check_every_class(part: Sequence[int], labels: Sequence[int], classes: Sequence[str], base: Path) -> None:
+def _check_every_class(
+    part: Sequence[int], labels: Sequence[int], classes: Sequence[str], base: Path, kind: Kind
+) -> None:
     missing = sorted(set(range(len(classes))) - {labels[index] for index in part})
     if missing:
         name = classes[missing[0]]
         raise InputError(
-            f"{base / name} holds {list(labels).count(missing[0])} images: too few for training, validation and test "
-            f"to get one each. Add images, or give train/, val/ and test/ folders."
+            f"{base / name} holds {list(labels).count(missing[0])} {kind.noun}s: too few for training, validation and "
+            f"test to get one each. Add {kind.noun}s, or give train/, val/ and test/ folders."
         )
 
 
-def _listed(base: Path) -> tuple[tuple[str, ...], list[Path], list[int]]:
-    """The classes below `base`, and every image in them with its class."""
+def _listed(base: Path, kind: Kind) -> tuple[tuple[str, ...], list[Path], list[int]]:
+    """The classes below `base`, and every file in them that counts, with its class."""
     classes = tuple(sorted(entry.name for entry in base.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
     if len(classes) < 2:
         held = f"only the class {classes[0]!r}" if classes else "no class"
-        raise InputError(f"{base} holds {held}. It needs at least two folders of images, one for each class.")
+        raise InputError(f"{base} holds {held}. It needs at least two folders of {kind.noun}s, one for each class.")
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(path for path in (base / name).rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
+        found = sorted(path for path in (base / name).rglob("*") if path.suffix.lower() in kind.endings)
         if not found:
             raise InputError(
-                f"the class folder {base / name} holds no image ({', '.join(IMG_EXTENSIONS)}). Fill or remove it."
+                f"the class folder {base / name} holds no {kind.noun} ({', '.join(kind.endings)}). Fill or remove it."
             )
         paths += found
         labels += [label] * len(found)

@@ -11,8 +11,12 @@ from typing import Any
 from tks_edge.data.cifar import open_cifar
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.digits import open_digits
+from tks_edge.data.digits_dvs import open_digits_dvs
+from tks_edge.data.dvs_cifar10 import open_dvs_cifar10
+from tks_edge.data.event_folder import open_event_folder
 from tks_edge.data.facts import DATASETS, FACTS
 from tks_edge.data.folder import open_folder
+from tks_edge.data.ncaltech101 import open_ncaltech101
 from tks_edge.data.request import Request
 from tks_edge.settings.frames import FrameSettings
 from tks_edge_runtime.errors import InputError, unknown
@@ -33,6 +37,10 @@ _OPENERS: dict[str, Callable[[Request], Dataset]] = {
     "cifar10": open_cifar,
     "cifar100": open_cifar,
     "folder": open_folder,
+    "digits-dvs": open_digits_dvs,
+    "dvs-cifar10": open_dvs_cifar10,
+    "ncaltech101": open_ncaltech101,
+    "event-folder": open_event_folder,
 }
 
 
