@@ -18,7 +18,8 @@ from tks_edge_export.manifests import state_specs
 from tks_edge_runtime.backends import open_engine
 
 Array = npt.NDArray[Any]
-NETWORKS = ("tiny", "sew_resnet18", "resnet19", "vggsnn")
+NETWORKS = ("tiny", "sew_resnet18", "sew_resnet50", "ms_resnet18", "resnet19", "vggsnn", "spikformer", "qkformer")
+"""Every family, and both kinds of block of the SEW-ResNets."""
 
 
 def each_network(*names: str) -> pytest.MarkDecorator:
