@@ -23,7 +23,6 @@ _SIZES = {"sew_resnet18": 8, "sew_resnet50": 8, "ms_resnet18": 8, "resnet19": 8}
 """Of the images of these networks, in pixels; of the others 16."""
 _NEURONS = {
     "ms_resnet18": LIFParameters(tau=4 / 3, decay_input=False),
-    "qkformer": LIFParameters(v_threshold=1.0, v_reset=None),
     "resnet19": LIFParameters(tau=3.0, v_reset=None),
     "vggsnn": LIFParameters(tau=3.0, v_reset=-0.1, decay_input=False),
 }
