@@ -26,14 +26,13 @@ class SEWBlock(nn.Module):
     def __init__(self, neuron: MakeNeuron, inputs: int, width: int, stride: int, *, bottleneck: bool) -> None:
         super().__init__()
         outputs = _EXPANSION * width if bottleneck else width
+        convolutions = [conv_norm(inputs, width, stride=stride), conv_norm(width, outputs)]
         if bottleneck:
-            convolutions = (
+            convolutions = [
                 conv_norm(inputs, width, kernel=1),
                 conv_norm(width, width, stride=stride),
                 conv_norm(width, outputs, kernel=1),
-            )
-        else:
-            convolutions = (conv_norm(inputs, width, stride=stride), conv_norm(width, outputs))
+            ]
         self.branch = nn.Sequential(*(layer for convolution in convolutions for layer in (convolution, neuron())))
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:

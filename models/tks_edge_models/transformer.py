@@ -42,8 +42,10 @@ class Residual(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the modules over `[T, B, C, H, W]`; a sum of spikes is a small integer."""
-        joined: Tensor = x + super().forward(x)
-        return joined
+        spikes = x
+        for module in self:
+            spikes = module(spikes)
+        return x + spikes
 
 
 def linear(neuron: MakeNeuron, inputs: int, outputs: int, *, bias: bool) -> nn.Sequential:
@@ -59,7 +61,8 @@ def perceptron(neuron: MakeNeuron, width: int) -> nn.Sequential:
 
 def by_head(x: Tensor, heads: int) -> Tensor:
     """Cut channels into heads: `[T, B, C, H, W]` to `[T, B, heads, C / heads, H * W]`."""
-    return x.unflatten(2, (heads, -1)).flatten(4)
+    timesteps, batch, channels = x.shape[:3]
+    return x.reshape(timesteps, batch, heads, channels // heads, -1)
 
 
 class SelfAttention(nn.Module):

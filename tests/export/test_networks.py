@@ -6,12 +6,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from tests.export.conftest import Prepare
-from tests.export.lowering import each_network
-from tks_edge_export import Options
+from tests.export.conftest import Prepare, calibrated
+from tests.export.lowering import Prepared, each_network
+from tks_edge_export import Compiler, Options
 from tks_edge_export.lint import lint
+from tks_edge_export.reference import FLOAT32
 
 NETWORKS = ("sew_resnet50", "ms_resnet18", "spikformer", "qkformer")
 FORMS = [("static", 1), ("static", 2), ("static", 4), ("step", 4)]
@@ -43,6 +46,28 @@ def test_openvino_fires_the_same_spikes(name: str, prepare: Prepare, form: str, 
     lowered = prepared.lower(Options(timesteps, form=form), tmp_path)
     layers = lowered.replayed("openvino", prepared.inputs[:2], tmp_path)
     assert all(len(layer.steps) == timesteps for layer in layers)
+
+
+@each_network(*NETWORKS[1:])
+def test_membranes_may_be_codes(name: str, prepare: Prepare, tmp_path: Path) -> None:
+    prepared = prepare(name)
+    lowered = prepared.lower(Options(2, precision="int8", target="onnxruntime-cpu"), tmp_path)
+    comparison = lowered.compared(prepared.inputs)
+    assert comparison.problem() is None
+    assert all(layer.total.fired > 0 for layer in comparison.layers)
+
+
+@pytest.mark.parametrize("name", ["ms_resnet18", "qkformer"])
+def test_the_twin_gives_the_logits_of_pytorch(name: str, tmp_path: Path) -> None:
+    network = calibrated(name, neuron="relu")
+    inputs = np.random.default_rng(5).integers(0, 256, (2, 2, 16, 16), dtype=np.uint8)
+    prepared = Prepared(network, Compiler(network, torch.from_numpy(inputs)), inputs)
+    lowered = prepared.lower(Options(1), tmp_path)
+    assert lowered.compared(inputs).problem() is None
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(inputs))[0].numpy()
+    logits = lowered.run("openvino", inputs)["logits"]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=FLOAT32.logits * np.abs(expected).max())
 
 
 @each_network(*NETWORKS)
