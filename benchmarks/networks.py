@@ -67,6 +67,9 @@ MEASURED = {
         Measured("sew_resnet18", 224, 1000),
         Measured("sew_resnet34", 224, 1000),
         Measured("tiny", 16, 10),
+        Measured("sew_resnet50", 32, 10),
+        Measured("spikformer", 32, 10),
+        Measured("qkformer", 32, 10),
     )
 }
 
@@ -177,6 +180,9 @@ def _round(convolution: nn.Conv2d, norm: nn.BatchNorm2d, levels: int) -> None:
         raise TypeError("a batch norm has no statistics to calibrate")
     scale = norm.weight / norm.running_var.sqrt()
     bias = norm.bias - norm.running_mean * scale
+    if convolution.bias is not None:
+        bias += convolution.bias * scale
+        convolution.bias.zero_()
     weight = convolution.weight * scale.reshape(-1, 1, 1, 1)
     largest = weight.abs().amax((1, 2, 3), keepdim=True)
     unit = (largest / levels).log2().ceil().exp2()

@@ -15,7 +15,7 @@ from tks_edge_export.grid import Grids, grids
 from tks_edge_export.layers import reached, weighted_layers
 from tks_edge_export.values import is_constant
 
-_ELEMENTWISE = frozenset(
+_ROUNDED_ONCE = frozenset(
     {
         "Add",
         "Sub",
@@ -29,9 +29,14 @@ _ELEMENTWISE = frozenset(
         "Unsqueeze",
         "Transpose",
         "Concat",
+        "MaxPool",
+        "GlobalMaxPool",
     }
 )
-"""Each output element is one rounding of given operands, the same on every processor."""
+"""Each output element is one of the given ones, or one rounding of them: the same on every processor."""
+
+_WHOLE = 2**24
+"""Whole numbers up to this one are exact in float32."""
 
 
 def neurons_behind(graph: ir.Graph, layers: Iterable[str]) -> frozenset[str]:
@@ -52,7 +57,7 @@ def neurons_behind(graph: ir.Graph, layers: Iterable[str]) -> frozenset[str]:
         if is_lif(node):
             if all(_is_behind(value, behind, known) for value in operands):
                 found.add(node.attributes[PATH].as_string())
-        elif node.op_type in _ELEMENTWISE and all(_is_behind(value, behind, known) for value in operands):
+        elif node.op_type in _ROUNDED_ONCE and all(_is_behind(value, behind, known) for value in operands):
             behind.update(node.outputs)
     return frozenset(found)
 
@@ -66,4 +71,6 @@ def neurons_reached(value: ir.Value) -> frozenset[str]:
 
 def _is_behind(value: ir.Value, behind: set[ir.Value], known: Grids) -> bool:
     grid = known.get(value)
-    return value in behind or (grid is not None and grid.is_dyadic) or is_constant(value)
+    # A sum of spikes, as attention takes it, is the same in any order as long as a float32 holds it.
+    is_exact = grid is not None and grid.is_dyadic and max(-grid.low, grid.high) <= _WHOLE
+    return value in behind or is_exact or is_constant(value)

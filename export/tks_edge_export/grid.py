@@ -139,12 +139,18 @@ def _mean(node: ir.Node, found: Grids) -> Grid | None:
     return Grid(grid.step / count, low * count, high * count)
 
 
+def _total(node: ir.Node, found: Grids) -> Grid | None:
+    """The sum of the values along some axes."""
+    count, grid = _averaged(node), found.get(node.inputs[0]) if node.inputs[0] is not None else None
+    return None if grid is None or count is None else Grid(grid.step, grid.low * count, grid.high * count)
+
+
 def _is_padded(node: ir.Node) -> bool:
     return "auto_pad" in node.attributes or ("pads" in node.attributes and any(node.attributes["pads"].as_ints()))
 
 
 def _averaged(node: ir.Node) -> int | None:
-    """How many values a pooling takes the mean of, or None where that differs from place to place."""
+    """How many values a pooling or a reduction takes together, or None where that differs from place to place."""
     before, after = static_shape(node.inputs[0]), static_shape(node.outputs[0])
     if before is None or after is None:
         return None
@@ -167,4 +173,5 @@ _RULES: dict[str, Callable[[ir.Node, Grids], Grid | None]] = {
     "AveragePool": _mean,
     "GlobalAveragePool": _mean,
     "ReduceMean": _mean,
+    "ReduceSum": _total,
 }

@@ -67,10 +67,13 @@ class ThresholdBatchNorm2d(nn.BatchNorm2d):
 
 
 def conv_norm(
-    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, norm: nn.Module | None = None
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, norm: nn.Module | None = None, *, bias: bool = False
 ) -> TimeBatched:
-    """A convolution of odd `kernel` that keeps the size (over `stride`), and its batch norm, over `[T, B, C, H, W]`."""
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    """A convolution of odd `kernel` that keeps the size (over `stride`), and its batch norm, over `[T, B, C, H, W]`.
+
+    The norm takes a `bias` out again; there is one where a published network counts it among its parameters.
+    """
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias)
     return TimeBatched(convolution, nn.BatchNorm2d(outputs) if norm is None else norm)
 
 

@@ -10,10 +10,14 @@ from difflib import get_close_matches
 from tks_edge_models.errors import ModelError
 from tks_edge_models.layers import PixelNormalize
 from tks_edge_models.lif import LIFParameters
+from tks_edge_models.ms_resnet import ms_resnet
 from tks_edge_models.network import MakeNeuron, Network, Parts, neuron_factory
+from tks_edge_models.qkformer import qkformer
 from tks_edge_models.resnet19 import resnet19
 from tks_edge_models.sew_resnet import sew_resnet
+from tks_edge_models.spikformer import spikformer
 from tks_edge_models.tiny import tiny
+from tks_edge_models.transformer import transformer_neurons
 from tks_edge_models.vggsnn import vggsnn
 
 NEURONS = ("lif", "relu")
@@ -30,24 +34,59 @@ class _Request:
     image_size: int
     imagenet_stem: bool
     v_threshold: float
+    lif: LIFParameters | None
 
 
-def _sew(blocks: tuple[int, ...]) -> Callable[[MakeNeuron, _Request], Parts]:
+_Family = Callable[[MakeNeuron, _Request], Parts]
+
+
+def _sew(blocks: tuple[int, ...], *, bottleneck: bool = False) -> _Family:
     return lambda neuron, r: sew_resnet(
-        neuron, blocks, num_classes=r.num_classes, in_channels=r.in_channels, imagenet_stem=r.imagenet_stem
+        neuron,
+        blocks,
+        num_classes=r.num_classes,
+        in_channels=r.in_channels,
+        imagenet_stem=r.imagenet_stem,
+        bottleneck=bottleneck,
     )
 
 
-_FAMILIES: dict[str, Callable[[MakeNeuron, _Request], Parts]] = {
+def _ms(blocks: tuple[int, ...]) -> _Family:
+    return lambda neuron, r: ms_resnet(
+        neuron,
+        blocks,
+        num_classes=r.num_classes,
+        in_channels=r.in_channels,
+        imagenet_stem=r.imagenet_stem,
+        v_threshold=r.v_threshold,
+    )
+
+
+def _transformer(build: Callable[..., Parts]) -> _Family:
+    return lambda _, r: build(
+        transformer_neurons(r.lif),
+        num_classes=r.num_classes,
+        in_channels=r.in_channels,
+        image_size=r.image_size,
+        imagenet_stem=r.imagenet_stem,
+    )
+
+
+_FAMILIES: dict[str, _Family] = {
     "tiny": lambda neuron, r: tiny(neuron, num_classes=r.num_classes, in_channels=r.in_channels),
     "sew_resnet18": _sew((2, 2, 2, 2)),
     "sew_resnet34": _sew((3, 4, 6, 3)),
+    "sew_resnet50": _sew((3, 4, 6, 3), bottleneck=True),
+    "ms_resnet18": _ms((2, 2, 2, 2)),
+    "ms_resnet34": _ms((3, 4, 6, 3)),
     "resnet19": lambda neuron, r: resnet19(
         neuron, num_classes=r.num_classes, in_channels=r.in_channels, v_threshold=r.v_threshold
     ),
     "vggsnn": lambda neuron, r: vggsnn(
         neuron, num_classes=r.num_classes, in_channels=r.in_channels, image_size=r.image_size
     ),
+    "spikformer": _transformer(spikformer),
+    "qkformer": _transformer(qkformer),
 }
 MODELS = tuple(_FAMILIES)
 STEMS = ("auto", "small", "imagenet")
@@ -76,7 +115,8 @@ def create(
         lif: the neurons' constants; `LIFParameters()` when not given.
         mean: per channel, in units of the full pixel range (0..1); 0.5 when not given.
         std: per channel, likewise; 0.5 when not given.
-        stem: "small" (3x3), "imagenet" (7x7, stride 2, max-pooling), or "auto" by the image's size; SEW-ResNets only.
+        stem: "small" (3x3), "imagenet" (for SEW-ResNets 7x7, stride 2, max-pooling; the other families say what), or
+            "auto" by the image's size; no choice in `tiny`, `resnet19` and `vggsnn`.
 
     Raises:
         ModelError: a name or a number that is not allowed.
@@ -94,7 +134,8 @@ def create(
     imagenet_stem = stem == "imagenet" or (stem == "auto" and image_size > _SMALL_IMAGE)
     constants = params if neuron == "lif" else None
     parts = _FAMILIES[name](
-        neuron_factory(constants), _Request(num_classes, in_channels, image_size, imagenet_stem, params.v_threshold)
+        neuron_factory(constants),
+        _Request(num_classes, in_channels, image_size, imagenet_stem, params.v_threshold, constants),
     )
     spec = {
         "name": name,

@@ -12,13 +12,14 @@ import onnx_ir as ir
 import pytest
 from torch import nn
 
-from tks_edge_export import Comparison, Compiled, Compiler, Options, Reference, compare
+from tks_edge_export import Comparison, Compiled, Compiler, LayerComparison, Options, Reference, compare
 from tks_edge_export.lif_steps import NEXT_STATE, is_spikes
 from tks_edge_export.manifests import state_specs
+from tks_edge_export.replay import Replayed
 from tks_edge_runtime.backends import open_engine
 
 Array = npt.NDArray[Any]
-NETWORKS = ("tiny", "sew_resnet18", "resnet19", "vggsnn")
+NETWORKS = ("tiny", "sew_resnet18", "resnet19", "vggsnn", "sew_resnet50", "ms_resnet18", "spikformer", "qkformer")
 
 
 def each_network(*names: str) -> pytest.MarkDecorator:
@@ -88,3 +89,23 @@ class Lowered:
             return {name: np.stack([step[name] for step in steps]) for name in steps[0]}
         finally:
             engine.close()
+
+    def replayed(self, backend: str, batch: Array, folder: Path) -> list[LayerComparison]:
+        """Every decision from the spikes that an engine fired before, in PyTorch.
+
+        Checked are that each is right or borderline, that every layer fires, and the logits that follow from them.
+        """
+        timesteps, reference = self.options.timesteps, self.compiled.reference
+        found = self.with_spikes(folder / "watched.onnx").run(backend, batch)
+        # Judged with the tolerance of a float in every layer: what is exact is the caller's to say.
+        replayed = Replayed(Reference(reference.network, reference.rounding), timesteps)
+        spikes = {path: found[f"{path}.spikes"].reshape(timesteps, len(batch), -1) for path in replayed.paths}
+        expected = replayed.run(batch, spikes, len(batch))
+        logits = found["logits"] if self.options.form == "step" else found["logits"][None]
+        wanted = expected if self.options.form == "step" else expected.mean(0, keepdims=True)
+        tolerance = reference.rounding.logits * max(1.0, float(np.abs(expected).max()))  # the classifier is in float
+        np.testing.assert_allclose(logits, wanted, rtol=0, atol=tolerance)
+        layers = replayed.results()
+        assert [layer.path for layer in layers if layer.first_fault is not None] == []
+        assert all(layer.total.fired > 0 for layer in layers)
+        return layers

@@ -61,10 +61,27 @@ def convolution(kernel: int = 3) -> nn.Module:
     return nn.Conv2d(4, 4, kernel, padding=(kernel - 1) // 2)
 
 
+def millions(x: Tensor) -> Tensor:
+    """A sum of four channels, each 0 or 2^23."""
+    for _ in range(23):
+        x = x + x
+    return x.sum(1, keepdim=True)
+
+
 CURRENTS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
     "sum of a layer's output and spikes": (lambda: Added(convolution(), nn.Identity()), True),
     "and spikes / 4": (lambda: Added(convolution(2), nn.AvgPool2d(2, 1)), True),
     "and spikes / 9": (lambda: Added(convolution(), nn.AvgPool2d(3, 1, 1)), False),
+    "and a sum of spikes": (
+        lambda: Added(convolution(), Function("total", lambda x: x.sum(1, keepdim=True))),
+        True,
+    ),
+    "and a sum that float32 does not count": (lambda: Added(convolution(), Function("total", millions)), False),
+    "and a product of spikes": (
+        lambda: Added(convolution(), Function("product", lambda x: x @ x.transpose(-2, -1) @ x * 0.125)),
+        True,
+    ),
+    "largest of a layer's output": (lambda: nn.Sequential(convolution(), nn.MaxPool2d(2)), True),
     "mean of a layer's output": (lambda: nn.Sequential(convolution(), nn.AvgPool2d(2)), False),
     "softmax": (lambda: nn.Sequential(convolution(), nn.Softmax(1)), False),
     "quotient": (lambda: nn.Sequential(convolution(), Function("third", lambda x: x / 3)), False),

@@ -86,6 +86,11 @@ def averaged(growing: Growing, value: str) -> str:
     return growing.node("Expand", [mean, growing.constant(SHAPE)])
 
 
+def summed(growing: Growing, value: str) -> str:
+    total = growing.node("ReduceSum", [value, growing.constant([1])], keepdims=1)
+    return growing.node("Expand", [total, growing.constant(SHAPE)])
+
+
 Step = Callable[[Growing, str, str, float], str]
 STEPS: dict[str, Step] = {
     "sum": lambda g, a, b, _: g.node("Add", [a, b]),
@@ -99,6 +104,7 @@ STEPS: dict[str, Step] = {
     "padded mean of 4": lambda g, a, _, __: pooled(g, a, 2),
     "padded mean of 9": lambda g, a, _, __: pooled(g, a, 3),
     "mean of a plane": lambda g, a, _, __: averaged(g, a),
+    "sum of channels": lambda g, a, _, __: summed(g, a),
     "join": lambda g, a, b, _: halves(g, a, b),
     "transpose": lambda g, a, _, __: g.node("Transpose", [a], perm=[0, 1, 3, 2]),
     "reshape": lambda g, a, _, __: g.node("Reshape", [g.node("Flatten", [a]), g.constant(SHAPE)]),
@@ -148,6 +154,7 @@ def test_padding_brings_zeros_into_a_mean() -> None:
         ("largest", SPIKES),
         ("padded mean of 9", Grid(Fraction(1, 9), 0, 9)),
         ("mean of a plane", Grid(Fraction(1, 16), 0, 16)),
+        ("sum of channels", Grid(Fraction(1), 0, 2)),
         ("join", SPIKES),
     ],
 )

@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 import pytest
 
 from tests.export.conftest import Prepare
 from tests.export.lowering import Lowered, Prepared, each_network
-from tks_edge_export import Comparison, LayerComparison, Options, Reference
-from tks_edge_export.replay import Replayed
+from tks_edge_export import Comparison, Options
 from tks_edge_models import LIF
 
-FIRST = "body.0"
-"""The one LIF layer behind the float first layer; the currents of all others are sums of int8 weights."""
+IN_FLOAT = {
+    "ms_resnet18": {"body.8", *(f"body.{block}.branch.0" for block in range(8))},
+}
+"""The LIF layers that read the shortcut's currents, which come from the pixels through float layers."""
+FIRST = {"body.0"}
+"""In every other network, the one behind the float first layer; the currents of the rest are sums of int8 weights."""
 
 
 def show_rates(name: str, options: Options, comparison: Comparison) -> None:
@@ -32,8 +34,9 @@ def check_exact(name: str, prepared: Prepared, lowered: Lowered) -> Comparison:
     show_rates(name, lowered.options, comparison)
     layers = {path for path, module in prepared.network.named_modules() if isinstance(module, LIF)}
     assert {layer.path for layer in comparison.layers} == layers
-    assert {layer.path for layer in comparison.layers if layer.exact} == layers - {FIRST}
-    assert lowered.compiled.reference.exact == layers - {FIRST}
+    exact = layers - IN_FLOAT.get(name, FIRST)
+    assert {layer.path for layer in comparison.layers if layer.exact} == exact
+    assert lowered.compiled.reference.exact == exact
     for layer in comparison.layers:
         assert len(layer.steps) == lowered.options.timesteps
         assert 0.0 < layer.total.fire_rate < 1.0, layer.path
@@ -50,6 +53,11 @@ def test_tiny_is_exact_in_every_form(tiny: Prepared, target: str, form: str, tim
     check_exact("tiny", tiny, tiny.lower(Options(timesteps, form=form, precision="int8", target=target), tmp_path))
 
 
+def check_family(name: str, prepare: Prepare, options: Options, folder: Path) -> None:
+    prepared = prepare(name)
+    assert check_exact(name, prepared, prepared.lower(options, folder)).agreement == 1.0
+
+
 @each_network("sew_resnet18", "resnet19", "vggsnn")
 @pytest.mark.parametrize(
     ("target", "form", "timesteps"),
@@ -58,10 +66,16 @@ def test_tiny_is_exact_in_every_form(tiny: Prepared, target: str, form: str, tim
 def test_every_family_is_exact(
     name: str, prepare: Prepare, target: str, form: str, timesteps: int, tmp_path: Path
 ) -> None:
-    prepared = prepare(name)
-    options = Options(timesteps, form=form, precision="int8", target=target)
-    comparison = check_exact(name, prepared, prepared.lower(options, tmp_path))
-    assert comparison.agreement == 1.0
+    check_family(name, prepare, Options(timesteps, form=form, precision="int8", target=target), tmp_path)
+
+
+@each_network("sew_resnet50", "ms_resnet18", "spikformer", "qkformer")
+@pytest.mark.parametrize("form", ["static", "step"])
+def test_what_stands_between_int8_layers_keeps_them_exact(
+    name: str, prepare: Prepare, form: str, tmp_path: Path
+) -> None:
+    """Bottlenecks, sums of currents, and attention, whose products of spikes are in float and whole numbers."""
+    check_family(name, prepare, Options(2, form=form, precision="int8"), tmp_path)
 
 
 @each_network("tiny", "sew_resnet18")
@@ -74,28 +88,7 @@ def test_tensorrt_gets_the_graph_that_runs_everywhere(name: str, prepare: Prepar
     assert ir.to_proto(generic.model).SerializeToString() == ir.to_proto(tensorrt.model).SerializeToString()
 
 
-def check_in_openvino(
-    prepared: Prepared, lowered: Lowered, folder: Path
-) -> tuple[list[LayerComparison], frozenset[str]]:
-    """Every decision from the spikes that OpenVINO fired before, in PyTorch; and the logits that follow from them."""
-    timesteps, batch = lowered.options.timesteps, prepared.inputs[:2]
-    found = lowered.with_spikes(folder / "watched.onnx").run("openvino", batch)
-    reference = lowered.compiled.reference
-    # Judged with the tolerance of a float in every layer: what is exact is the caller's to say.
-    replayed = Replayed(Reference(reference.network, reference.rounding), timesteps)
-    spikes = {path: found[f"{path}.spikes"].reshape(timesteps, 2, -1) for path in replayed.paths}
-    expected = replayed.run(batch, spikes, 2)
-    logits = found["logits"] if lowered.options.form == "step" else found["logits"][None]
-    wanted = expected if lowered.options.form == "step" else expected.mean(0, keepdims=True)
-    tolerance = reference.rounding.logits * max(1.0, float(np.abs(expected).max()))  # the classifier is in float
-    np.testing.assert_allclose(logits, wanted, rtol=0, atol=tolerance)
-    layers = replayed.results()
-    assert [layer.path for layer in layers if layer.first_fault is not None] == []
-    assert all(layer.total.fired > 0 for layer in layers)
-    return layers, reference.exact
-
-
-@each_network("tiny", "sew_resnet18")
+@each_network("tiny", "sew_resnet18", "spikformer", "qkformer")
 @pytest.mark.parametrize("form", ["static", "step"])
 def test_openvino_fires_the_same_spikes_to_the_bit(name: str, prepare: Prepare, form: str, tmp_path: Path) -> None:
     """With tau = 2, halving a membrane is exact, so it does not matter whether an engine fuses product and sum.
@@ -104,8 +97,9 @@ def test_openvino_fires_the_same_spikes_to_the_bit(name: str, prepare: Prepare, 
     """
     prepared = prepare(name)
     options = Options(4, form=form, precision="int8", target="openvino")
-    layers, exact = check_in_openvino(prepared, prepared.lower(options, tmp_path), tmp_path)
-    assert {layer.path for layer in layers} == exact | {FIRST}
+    lowered = prepared.lower(options, tmp_path)
+    layers, exact = lowered.replayed("openvino", prepared.inputs[:2], tmp_path), lowered.compiled.reference.exact
+    assert {layer.path for layer in layers} == exact | FIRST
     assert {layer.path: layer.total.differing for layer in layers if layer.path in exact} == dict.fromkeys(exact, 0)
 
 
@@ -113,4 +107,5 @@ def test_openvino_fires_the_same_spikes_to_the_bit(name: str, prepare: Prepare, 
 def test_openvino_fires_the_same_spikes_up_to_rounding(name: str, prepare: Prepare, tmp_path: Path) -> None:
     """With tau = 3, OpenVINO rounds `d v + x` once and ONNX Runtime twice: only a borderline spike may differ."""
     prepared = prepare(name)
-    check_in_openvino(prepared, prepared.lower(Options(4, precision="int8", target="openvino"), tmp_path), tmp_path)
+    lowered = prepared.lower(Options(4, precision="int8", target="openvino"), tmp_path)
+    lowered.replayed("openvino", prepared.inputs[:2], tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from tks_edge_models import LIF, MODELS, LIFParameters, ModelError, Network, create
 from tks_edge_models.layers import ThresholdBatchNorm2d
+from tks_edge_models.transformer import SelfAttention, TokenAttention, transformer_neurons
 
 SIZE = dict.fromkeys(MODELS, 16)
 
@@ -108,6 +110,134 @@ def test_published_shapes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "classes", "size", "millions"),
+    [
+        ("sew_resnet18", 1000, 224, "11.69"),  # Fang et al., NeurIPS 2021: those of the ResNets of the same depth
+        ("sew_resnet34", 1000, 224, "21.80"),
+        ("sew_resnet50", 1000, 224, "25.56"),
+        ("ms_resnet18", 1000, 224, "11.69"),  # Hu et al., TNNLS 2024, table of ImageNet
+        ("ms_resnet34", 1000, 224, "21.80"),
+        ("spikformer", 10, 32, "9.32"),  # Zhou et al., ICLR 2023, Spikformer-4-384 on CIFAR
+        ("qkformer", 100, 32, "6.74"),  # Zhou et al., NeurIPS 2024, HST-4-384 on CIFAR
+    ],
+)
+def test_published_parameter_counts(name: str, classes: int, size: int, millions: str) -> None:
+    with torch.device("meta"):
+        network = create(name, num_classes=classes, image_size=size)
+    assert f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}" == millions
+
+
+WITHOUT_NORM = "body.10"
+"""In resnet19, the neuron behind a linear layer alone: it is silent until the weights are trained."""
+
+
+def test_every_layer_fires_in_training_and_every_weight_has_a_gradient(network: Network) -> None:
+    rates: dict[str, float] = {}
+
+    def recorder(path: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        return lambda _module, _inputs, spikes: rates.update({path: float(spikes.detach().mean())})
+
+    for path, layer in network.named_modules():
+        if isinstance(layer, LIF) and (network.spec["name"], path) != ("resnet19", WITHOUT_NORM):
+            layer.register_forward_hook(recorder(path))
+    network.train()(images(network), timesteps=2).square().sum().backward()
+    assert len(rates) >= 5
+    assert [path for path, rate in rates.items() if not 0.01 < rate < 0.99] == []
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_a_bottleneck_is_four_times_as_wide_as_its_convolution() -> None:
+    network = create("sew_resnet50", num_classes=2, image_size=16)
+    kernels = [(m.kernel_size[0], m.out_channels) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert kernels[1:5] == [(1, 64), (3, 64), (1, 256), (1, 256)]
+    assert kernels[-3:] == [(1, 512), (3, 512), (1, 2048)]
+
+
+def test_the_shortcut_of_an_ms_resnet_carries_currents() -> None:
+    """Its branches end in a norm that starts at 0, so a fresh block passes on exactly what it reads."""
+    network = create("ms_resnet18", num_classes=2, image_size=16).eval()
+    current = torch.randn(2, 1, 64, 16, 16)
+    with torch.inference_mode():
+        assert torch.equal(network.body.get_submodule("0")(current), current)
+        assert network.body.get_submodule("2")(current).shape == (2, 1, 128, 8, 8)
+
+
+@pytest.mark.parametrize(("size", "after"), [(16, 16), (224, 56)])
+def test_the_first_stage_of_an_ms_resnet_halves_an_imagenet_image_without_pooling(size: int, after: int) -> None:
+    network = create("ms_resnet18", num_classes=2, image_size=size).eval()
+    assert not any(isinstance(layer, nn.MaxPool2d) for layer in network.modules())
+    with torch.inference_mode():
+        current = network.stem(torch.zeros(1, 1, 3, size, size))
+        assert network.body.get_submodule("0")(current).shape[-1] == after
+
+
+SPIKES = (2, 1, 384, 2, 4)
+"""[T, B, C, H, W]"""
+
+
+def heads_of(layer: nn.Module, x: Tensor, heads: int) -> Tensor:
+    """`[T, B, heads, tokens, C / heads]`, as the papers write it."""
+    t, b, c, h, w = x.shape
+    made: Tensor = layer(x).reshape(t, b, heads, c // heads, h * w).transpose(-2, -1)
+    return made
+
+
+def test_self_attention_is_that_of_the_paper() -> None:
+    torch.manual_seed(0)
+    attention = SelfAttention(transformer_neurons(LIFParameters()), 384, 12, bias=True).train()
+    x = (torch.rand(SPIKES) < 0.3).float()
+    currents: list[Tensor] = []
+    attention.neuron.register_forward_hook(lambda _module, inputs, _output: currents.append(inputs[0]))
+    with torch.inference_mode():
+        attention(x)
+        q, k, v = (heads_of(layer, x, 12) for layer in (attention.query, attention.key, attention.value))
+    assert all(0.05 < spikes.mean() < 0.95 for spikes in (q, k, v))
+    expected = (q @ k.transpose(-2, -1)) * 0.125 @ v
+    assert torch.equal(currents[0], expected.transpose(-2, -1).reshape(SPIKES))  # whole numbers, in any order
+
+
+def test_token_attention_is_that_of_the_paper() -> None:
+    torch.manual_seed(0)
+    attention = TokenAttention(transformer_neurons(LIFParameters()), 384, 8).train()
+    x = (torch.rand(SPIKES) < 0.1).float()
+    masked: list[Tensor] = []
+    attention.project.register_forward_hook(lambda _module, inputs, _output: masked.append(inputs[0]))
+    sums: list[Tensor] = []
+    attention.neuron.register_forward_hook(lambda _module, inputs, _output: sums.append(inputs[0]))
+    with torch.inference_mode():
+        attention(x)
+        q, k = (heads_of(layer, x, 8) for layer in (attention.query, attention.key))
+        attends = attention.neuron(q.sum(-1, keepdim=True))
+    assert torch.equal(sums[0], q.sum(-1).unsqueeze(3))
+    assert torch.equal(masked[0], (attends * k).transpose(-2, -1).reshape(SPIKES))
+
+
+@pytest.mark.parametrize("name", ["spikformer", "qkformer"])
+@pytest.mark.parametrize(("v_reset", "half"), [(0.0, 0.5), (None, 0.5), (0.4, 0.7)])
+def test_only_attention_has_half_the_threshold(name: str, v_reset: float | None, half: float) -> None:
+    network = create(name, num_classes=2, lif=LIFParameters(v_threshold=1.0, v_reset=v_reset))
+    attending = {path for path, layer in network.named_modules() if isinstance(layer, SelfAttention | TokenAttention)}
+    assert len(attending) == 4
+    for path, layer in network.named_modules():
+        if isinstance(layer, LIF):
+            is_attention = path.endswith(".neuron") and path.removesuffix(".neuron") in attending
+            assert layer.params.v_threshold == pytest.approx(half if is_attention else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "tokens"), [("spikformer", 32, 8), ("qkformer", 32, 8), ("qkformer", 160, 10)]
+)
+def test_tokens_are_patches_of_4_or_of_16_pixels(name: str, size: int, tokens: int) -> None:
+    network = create(name, num_classes=2, image_size=size).eval()
+    seen: list[tuple[int, ...]] = []
+    last = [layer for layer in network.modules() if isinstance(layer, SelfAttention)][-1]
+    last.register_forward_hook(lambda _module, inputs, _output: seen.append(tuple(inputs[0].shape)))
+    with torch.inference_mode():
+        network(images(network, batch=1))
+    assert seen == [(1, 1, 384, tokens, tokens)]
+
+
+@pytest.mark.parametrize(
     ("stem", "size", "kernel"), [("auto", 32, 3), ("auto", 224, 7), ("small", 224, 3), ("imagenet", 64, 7)]
 )
 def test_the_stem_of_a_sew_resnet_fits_the_image(stem: str, size: int, kernel: int) -> None:
@@ -133,6 +263,10 @@ def test_soft_reset_and_every_surrogate_train() -> None:
         ({"stem": "big"}, "unknown stem 'big'"),
         ({"num_classes": 0}, "num_classes is 0"),
         ({"name": "vggsnn", "image_size": 8}, "needs at least 16"),
+        ({"name": "spikformer", "image_size": 30}, "image_size is 30; spikformer halves the size 2 times"),
+        ({"name": "spikformer", "image_size": 72}, "4 times and needs a multiple of 16"),
+        ({"name": "qkformer", "image_size": 10}, "image_size is 10; qkformer halves the size 2 times"),
+        ({"name": "qkformer", "image_size": 72}, "4 times and needs a multiple of 16"),
         ({"mean": [0.5], "std": [0.5]}, "mean has 1 entries for 3 channels"),
         ({"std": [0.5, 0.5, 0.0]}, "std above 0"),
     ],
