@@ -33,6 +33,10 @@ FACTS = {
     "digits": Facts(image_size=16, embedded=True),
     "cifar10": Facts(downloads=True),
     "cifar100": Facts(downloads=True),
+    "imagenet": Facts(image_size=224, resizable=True),
+    "cub200": Facts(image_size=224, resizable=True, downloads=True),
+    "stanford-dogs": Facts(image_size=224, resizable=True, downloads=True),
+    "stanford-cars": Facts(image_size=224, resizable=True),
     "folder": Facts(resizable=True, own=True),
 }
 DATASETS = tuple(FACTS)
