@@ -62,6 +62,36 @@ class Expected:
 
 
 EXPECTED = {
+    "cifar10": Expected(
+        folder=".",
+        mark="cifar-10-batches-py/",
+        files=(
+            Published(
+                "cifar-10-python.tar.gz",
+                170_498_071,
+                "md5",
+                "c58f30108f718f92721af3b95e74349a",
+                ("cifar-10-batches-py/",),
+                "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+            ),
+        ),
+        source="www.cs.toronto.edu/~kriz/cifar.html",
+    ),
+    "cifar100": Expected(
+        folder=".",
+        mark="cifar-100-python/",
+        files=(
+            Published(
+                "cifar-100-python.tar.gz",
+                169_001_437,
+                "md5",
+                "eb9058c3a382ffc7106e4002c42a8d85",
+                ("cifar-100-python/",),
+                "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+            ),
+        ),
+        source="www.cs.toronto.edu/~kriz/cifar.html",
+    ),
     "imagenet": Expected(
         folder="imagenet",
         mark="train/",
@@ -156,7 +186,7 @@ EXPECTED = {
         accepted="cars_test_annos_withlabels.mat may also lie in devkit/.",
     ),
 }
-"""The sets that are read by loaders of our own, by name."""
+"""The published sets, by name; those that are embedded, or the user's own, are not among them."""
 
 
 def not_there(name: str, root: Path, lacking: str) -> MissingError:
