@@ -116,7 +116,7 @@ def test_in_training_the_next_readable_sample_stands_in_for_a_corrupt_one() -> N
         assert found == [[stands_in.get(colour, colour) for colour in batch] for batch in whole]
     assert drawn(colours(12, 3, 4, 11), start=(1, 1), skipped=skipped) == found[4:]
     assert set(skipped.reasons) == {"images/3.png", "images/4.png", "images/11.png"}
-    assert str(skipped).startswith("3 samples could not be read and left out: images/")
+    assert str(skipped).startswith("3 samples could not be read and were left out: images/")
     assert skipped.to_json()["samples"] == 3
 
 
@@ -127,6 +127,17 @@ def test_in_evaluation_a_corrupt_sample_is_not_counted() -> None:
         assert [labels.tolist() for _, labels in feed] == [[1, 2], [6, 7, 8]]
         assert list(skipped.reasons) == [f"images/{i}.png" for i in (0, 3, 4, 5)]
         assert "is not an image" in skipped.reasons["images/4.png"]
+
+
+def test_the_first_skipped_samples_are_announced_one_by_one() -> None:
+    said: list[str] = []
+    skipped = Skipped(said.append)
+    for _ in range(2):
+        list(evaluation_batches(colours(9, *range(1, 9)), 3, skipped=skipped))
+    assert said[0] == "left out: images/1.png is not an image that can be read"
+    assert (len(said), len(skipped)) == (6, 8)
+    assert "counted" in said[5]
+    assert str(skipped).endswith("images/5.png, ...")
 
 
 def test_without_skipping_the_first_corrupt_sample_is_an_error() -> None:
