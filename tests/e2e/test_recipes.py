@@ -18,7 +18,6 @@ from tks_edge.recipes import RECIPES, read_recipe
 from tks_edge.settings import resolve
 from tks_edge.trainer import train
 
-pytestmark = pytest.mark.xdist_group("recipes")
 SIDE = 32
 """Pixels a side, where the size can be chosen: it is 224 in the recipes."""
 
@@ -67,7 +66,7 @@ def test_a_recipe_leads_to_a_report(recipe: str, data: Path | None, tmp_path: Pa
     facts = FACTS[read_recipe(recipe).dataset]
     run, artifacts = tmp_path / "runs/run", tmp_path / "artifacts"
     # The recipe's network would take minutes to export; the data set is the same.
-    options = ["--model", "tiny", "--timesteps", "2", "--epochs", "1", "--output", run, "--no-tensorboard"]
+    options: list[str | Path] = ["--model", "tiny", "--timesteps", "2", "--epochs", "1", "--output", run]
     options += ["--data", data] if data is not None else []
     options += ["--image-size", str(SIDE)] if facts.resizable else []
     done = in_process("train", "--recipe", recipe, *options)

@@ -99,7 +99,9 @@ def write_devkit(root: Path, numbers: Sequence[int], *, archive: bool) -> None:
 
 def write_cub(root: Path) -> None:
     base = root / "CUB_200_2011"
-    images, labels, official = [], [], []
+    images: list[str] = []
+    labels: list[str] = []
+    official: list[str] = []
     for label, bird in enumerate(BIRDS):
         for i in range(TRAIN + TEST):
             name = f"{bird}/{bird[4:]}_{i:04}_{label}.jpg"
@@ -169,7 +171,9 @@ WRITERS: dict[str, Callable[[Path, pytest.MonkeyPatch], None]] = {
     "cifar10": lambda root, patch: write_cifar(root, CIFAR10, patch, 4),
     "cifar100": lambda root, patch: write_cifar(root, CIFAR100, patch, 2),
     "imagenet": lambda root, _: write_imagenet(root),
+    "cub200": lambda root, _: write_cub(root),
+    "stanford-dogs": lambda root, _: write_dogs(root),
+    "stanford-cars": lambda root, _: write_cars(root),
     "folder": lambda root, _: write_folder(root),
-    **{name: lambda root, _, write=write: write(root) for name, write in FINE_GRAINED.items()},
 }
 """For each recipe of still images, what writes its data set."""

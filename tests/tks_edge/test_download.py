@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from tests.tks_edge.original_formats import write_cub, write_dogs
-from tks_edge.data import download
 from tks_edge.data.expected import EXPECTED
 from tks_edge.data.registry import open_dataset
 from tks_edge_runtime.errors import InputError, MissingError
@@ -153,7 +152,7 @@ def test_too_little_room_is_said_before_the_first_byte(
     birds: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage._replace(free=100))
+    monkeypatch.setattr("tks_edge.data.download.shutil.disk_usage", lambda _: usage._replace(free=100))
     with pytest.raises(MissingError, match=r"cub200 needs .* GB in .* and 0\.0 GB are free"):
         open_dataset("cub200", tmp_path / "data", download=True)
     assert not birds.asked

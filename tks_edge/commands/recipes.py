@@ -127,14 +127,14 @@ def _show(name: str, recipe: Recipe, own: Sequence[Achieved], out: Output) -> No
 def _rows(recipe: Recipe, settings: TrainSettings) -> dict[str, tuple[Any, str]]:
     """Every setting that decides the weights, with its value and where it is from."""
     sources = {setting: source for source, named in recipe.sources.items() for setting in named}
+    asked = settings.to_json()
     rows = {}
     for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
         source = sources.get(field.name, _DEFAULT)
         if field.name == "lr" and "lr_per_1024" in sources:
             source = f"{sources['lr_per_1024']}: {recipe.settings['lr_per_1024']:g} x batch size / 1024"
         if field.name not in ("recipe", "dataset", "seed"):
-            rows[field.name] = (dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value, source)
+            rows[field.name] = (asked[field.name], source)
     return rows
 
 
