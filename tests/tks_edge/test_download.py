@@ -145,7 +145,8 @@ def test_a_site_that_does_not_answer(birds: Site, tmp_path: Path, monkeypatch: p
     with pytest.raises(MissingError) as error:
         open_dataset("cub200", tmp_path / "data", download=True)
     assert "could not be downloaded" in str(error.value)
-    assert f"unpack it in {tmp_path}/data/CUB_200_2011" in str(error.value)
+    assert f"so that {tmp_path}/data/CUB_200_2011 holds images/, images.txt" in str(error.value)
+    assert not (tmp_path / "data/CUB_200_2011").exists()
 
 
 def test_too_little_room_is_said_before_the_first_byte(

@@ -76,11 +76,11 @@ def _fetching(file: Published, folder: Path) -> Iterator[Path]:
             yield partial
             partial.unlink()
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-        kept = partial.stat().st_size if partial.exists() else 0
+        kept = _kept(partial)
         resumed = f" {kept:,} of {file.size:,} bytes are kept, and the next try goes on from there." if kept else ""
         raise MissingError(
-            f"{file.url} could not be downloaded ({error}).{resumed} Try again, or fetch {file.name} otherwise and "
-            f"unpack it in {folder}."
+            f"{file.url} could not be downloaded ({error}).{resumed} Try again, or fetch and unpack {file.name} "
+            f"otherwise, so that {folder} holds {file.held}."
         ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -90,6 +90,16 @@ def _fetching(file: Published, folder: Path) -> Iterator[Path]:
         raise MissingError(
             f"cannot write {error.filename or folder}: {error.strerror}. Choose another --data."
         ) from error
+
+
+def _kept(partial: Path) -> int:
+    """Bytes of a download that broke off; one that never began leaves nothing behind."""
+    size = partial.stat().st_size if partial.exists() else 0
+    if not size:
+        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder holds something else
+            partial.parent.rmdir()
+    return size
 
 
 def _lock(target: IO[bytes], file: Published, folder: Path) -> None:

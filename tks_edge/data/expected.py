@@ -34,8 +34,12 @@ class Published:
 
     def __str__(self) -> str:
         known = f"{self.size:,} bytes, {self.algorithm.upper()} {self.digest}"
-        held = " and ".join(self.holds)
-        return f"{self.name} ({known})" if held == self.name else f"{held} from {self.name} ({known})"
+        return f"{self.name} ({known})" if self.holds == (self.name,) else f"{self.held} from {self.name} ({known})"
+
+    @property
+    def held(self) -> str:
+        """What lies in the folder, in words."""
+        return ", ".join(self.holds)
 
 
 @dataclass(frozen=True)
@@ -194,9 +198,9 @@ def not_there(name: str, root: Path, lacking: str) -> MissingError:
     expected = EXPECTED[name]
     base = expected.base(root)
     files = "; ".join(map(str, expected.files))
-    fetch = ", or add --download" if all(file.url for file in expected.files) else ""
+    fetch = " Or add --download." if all(file.url for file in expected.files) else ""
     also = f" {expected.accepted}" if expected.accepted else ""
     return MissingError(
         f"{name} is not whole in {root}: {lacking}. {base}/ is to hold {files}. It comes from {expected.source}.{also} "
-        f"Put it there, give the folder with --data{fetch}."
+        f"Put it there, or give its folder with --data.{fetch}"
     )
