@@ -13,6 +13,7 @@ from tks_edge.commands.deploy import deploy
 from tks_edge.commands.eval import evaluate
 from tks_edge.commands.export import export
 from tks_edge.commands.info import info
+from tks_edge.commands.recipes import recipes
 from tks_edge.commands.train import train
 from tks_edge.commands.verify import verify
 from tks_edge_runtime.cli import register
@@ -36,6 +37,7 @@ def tks_edge(
     """Train a spiking network at many timesteps, ship it at one or two, and see what each costs."""
 
 
+app.command()(recipes)
 app.command()(train)
 app.command("eval")(evaluate)
 app.command()(export)

@@ -92,10 +92,9 @@ def train(
     teacher = processes.once(lambda: _teacher(settings, dataset, recorded))
     with contextlib.ExitStack() as stack:
         if recorded is None:
-            begin = begun(
-                path, RunConfig.now(network, settings, dataset, None if teacher is None else teacher.weights_sha256), overwrite=overwrite
-            )
-            processes.once(lambda: stack.enter_context(begin))
+            taught_by = None if teacher is None else teacher.weights_sha256
+            config = RunConfig.now(network, settings, dataset, taught_by)
+            processes.once(lambda: stack.enter_context(begun(path, config, overwrite=overwrite)))
         launch.remember(path)
         stack.enter_context(_threads(settings.threads))
         training = Training(fabric, processes, path, settings, dataset, network, teacher, workers, save_every, watcher)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import pickle  # noqa: TID251 - CIFAR is published as pickles, and the test writes its format
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100
 
+from tests.tks_edge.original_formats import write_cifar
 from tks_edge.data.augment import AUGMENTATIONS
 from tks_edge.data.dataset import Dataset, Transform
 from tks_edge.data.loading import training_batches
@@ -22,34 +20,6 @@ from tks_edge_runtime.errors import MissingError
 
 def augmentation(dataset: Dataset) -> Transform:
     return AUGMENTATIONS["small-images"](dataset.image_size, dataset.mean)
-
-
-def write_cifar(root: Path, source: Any, monkeypatch: pytest.MonkeyPatch, per_class: int) -> None:
-    """Write small files in the published format, and tell torchvision their MD5 sums in place of the published ones."""
-    folder = root / source.base_folder
-    folder.mkdir(parents=True)
-    fine = source is CIFAR100
-    names = [f"class {i}" for i in range(100 if fine else 10)]
-    random = np.random.default_rng(0)
-
-    def dump(file: str, content: dict[str, Any]) -> str:
-        data = pickle.dumps(content)
-        (folder / file).write_bytes(data)
-        return hashlib.md5(data).hexdigest()  # noqa: S324 - torchvision compares MD5 sums
-
-    def batch(file: str, copies: int) -> list[str]:
-        labels = [label for label in range(len(names)) for _ in range(copies)]
-        data = random.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
-        data[:, 0] = labels
-        return [file, dump(file, {"data": data, "fine_labels" if fine else "labels": labels})]
-
-    train = [batch(file, per_class) for file, _ in source.train_list]
-    test = [batch(file, 1) for file, _ in source.test_list]
-    key = "fine_label_names" if fine else "label_names"
-    meta = source.meta | {"md5": dump(source.meta["filename"], {key: names})}
-    monkeypatch.setattr(source, "train_list", train)
-    monkeypatch.setattr(source, "test_list", test)
-    monkeypatch.setattr(source, "meta", meta)
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,10 @@ class Split(TorchDataset[tuple[Tensor, int]]):
 
     def record(self) -> dict[str, Any]:
         """Which samples these are: how many, the SHA-256 of their names and classes in order, and from which folder."""
-        lines = (
-            f"{self.samples.name(index)} {label}\n" for index, label in zip(self.indices, self.labels, strict=True)
-        )
-        record = {"samples": len(self), "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
+        digest = hashlib.sha256()
+        for index, label in zip(self.indices, self.labels, strict=True):
+            digest.update(f"{self.samples.name(index)} {label}\n".encode())
+        record = {"samples": len(self), "sha256": digest.hexdigest()}
         return record | ({"folder": self.folder} if self.folder is not None else {})
 
 

@@ -39,8 +39,8 @@ def open_event_folder(request: Request) -> Dataset:
     cutter = Cutter(request.timesteps, request.frames.cut, request.image_size)
     made: list[FileRecordings] = []
 
-    def samples(paths: Sequence[Path]) -> FileRecordings:
-        made.append(FileRecordings(source, paths, cutter))
+    def samples(names: Sequence[str]) -> FileRecordings:
+        made.append(FileRecordings(source, [root / name for name in names], cutter))
         return made[-1]
 
     train, validation, test, classes = divided(root, Kind("recording", EVENT_FORMATS, samples))

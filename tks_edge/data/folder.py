@@ -6,56 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms.v2 import functional as tv
 
 from tks_edge.data.dataset import Dataset, Samples, Split
-from tks_edge.data.facts import LARGE
+from tks_edge.data.image_files import FileImages, file_names
+from tks_edge.data.photographs import photographs, preprocessing_for
 from tks_edge.data.request import Request
-from tks_edge.data.splits import SPLIT_SEED, stratified
-from tks_edge_runtime.artifact import Preprocessing
+from tks_edge.data.splits import stratified
 from tks_edge_runtime.errors import InputError
-from tks_edge_runtime.images import fit, open_image
 
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Those of ImageNet, as torchvision uses them: photographs of anything are near them."""
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1
 _PARTS = ("train", "val", "test")
 
 
-class FileImages:
-    """Images in files below `root`, read when they are asked for."""
-
-    def __init__(self, root: Path, paths: Sequence[Path], preprocessing: Preprocessing) -> None:
-        self._root = root
-        self._paths = tuple(paths)
-        self._preprocessing = preprocessing
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def original(self, index: int) -> Tensor:
-        """Image `index` in its own size, uint8 `[3, H, W]`."""
-        image: Tensor = tv.pil_to_tensor(open_image(self._paths[index], self._preprocessing.mode))
-        return image
-
-    def prepared(self, index: int) -> Tensor:
-        """Image `index`, resized and cropped, uint8 `[3, S, S]`."""
-        image = fit(open_image(self._paths[index], self._preprocessing.mode), self._preprocessing)
-        pixels: Tensor = tv.pil_to_tensor(image)
-        return pixels
-
-    def name(self, index: int) -> str:
-        """The path below the data set's folder, with forward slashes."""
-        return self._paths[index].relative_to(self._root).as_posix()
-
-
 def open_folder(request: Request) -> Dataset:
-    """Open a folder of images as RGB, uint8 `[3, S, S]` with S = `request.image_size` pixels.
-
-    Up to 127 pixels the shorter side is resized to S; from 128 to 256/224 of S, as is usual at ImageNet's size. The
-    centre is then cropped.
+    """Open a folder of images as RGB, uint8 `[3, S, S]` with S = `request.image_size` pixels; see `preprocessing_for`.
 
     `request.root` holds the classes, of which a fixed stratified fifth is held out for the test and a tenth for
     validation; or `train/` and `test/`, and validation is `val/` or a tenth of `train/`; or, as ImageNet does, `train/`
@@ -64,30 +29,15 @@ def open_folder(request: Request) -> Dataset:
     Raises:
         InputError: no folder, no class, a single or an empty class, too few images to split, or a part is missing.
     """
-    root, image_size = request.root, request.image_size
+    root = request.root
     if not root.is_dir():
         raise InputError(
             f"{root} is not a folder. Give --data a folder that holds one folder of images for each class."
         )
-    large = image_size >= LARGE
-    resize = round(image_size * 256 / 224) if large else image_size
-    preprocessing = Preprocessing(mode="RGB", resize=resize, crop=(image_size, image_size))
-    kind = Kind("image", IMG_EXTENSIONS, lambda paths: FileImages(root, paths, preprocessing))
+    preprocessing = preprocessing_for(request.image_size)
+    kind = Kind("image", IMG_EXTENSIONS, lambda names: FileImages(root, names, preprocessing))
     train, validation, test, classes = divided(root, kind)
-    return Dataset(
-        name="folder",
-        root=str(root.resolve()),
-        train=train,
-        validation=validation,
-        test=test,
-        classes=classes,
-        in_channels=3,
-        image_size=image_size,
-        mean=_MEAN,
-        std=_STD,
-        preprocessing=preprocessing,
-        split_seed=SPLIT_SEED,
-    )
+    return photographs(request, root, train, validation, test, classes)
 
 
 @dataclass(frozen=True)
@@ -97,12 +47,12 @@ class Kind:
     Attributes:
         noun: what a file is called, in the singular.
         endings: of the files that count, in lower case.
-        samples: makes samples of files below the data set's folder.
+        samples: makes samples of the paths of files below the data set's folder.
     """
 
     noun: str
     endings: Sequence[str]
-    samples: Callable[[Sequence[Path]], Samples]
+    samples: Callable[[Sequence[str]], Samples]
 
 
 def divided(root: Path, kind: Kind) -> tuple[Split, Split, Split, tuple[str, ...]]:
@@ -114,14 +64,14 @@ def divided(root: Path, kind: Kind) -> tuple[Split, Split, Split, tuple[str, ...
     given = _division(root)
     folder = "train" if given else None
     base = root / folder if folder else root
-    classes, paths, labels = _listed(base, kind)
-    samples = kind.samples(paths)
+    classes, names, labels = _listed(root, base, kind)
+    samples = kind.samples(names)
     test, validation = (
         _given(root, given[part], classes, kind) if part in given else None for part in ("test", "validation")
     )
-    n = len(paths)
+    n = len(names)
     sizes = (0 if test else round(_TEST_SHARE * n), 0 if validation else max(1, round(_VALIDATION_SHARE * n)))
-    drawn = stratified([samples.name(index) for index in range(n)], labels, (*sizes, n - sum(sizes)))
+    drawn = stratified(names, labels, (*sizes, n - sum(sizes)))
     for part in filter(None, drawn):
         _check_every_class(part, labels, classes, base, kind)
     for_test, for_validation, train = (Split(samples, labels, part, folder) for part in drawn)
@@ -150,13 +100,13 @@ def _division(root: Path) -> dict[str, str]:
 
 
 def _given(root: Path, part: str, classes: tuple[str, ...], kind: Kind) -> Split:
-    found, paths, labels = _listed(root / part, kind)
+    found, names, labels = _listed(root, root / part, kind)
     if found != classes:
         odd = sorted(set(found) ^ set(classes))
         raise InputError(
             f"{root / part} and {root / 'train'} must hold the same classes; they differ in {', '.join(odd)}."
         )
-    return Split(kind.samples(paths), labels, range(len(paths)), part)
+    return Split(kind.samples(names), labels, range(len(names)), part)
 
 
 def _check_every_class(
@@ -171,20 +121,20 @@ def _check_every_class(
         )
 
 
-def _listed(base: Path, kind: Kind) -> tuple[tuple[str, ...], list[Path], list[int]]:
-    """The classes below `base`, and every file in them that counts, with its class."""
+def _listed(root: Path, base: Path, kind: Kind) -> tuple[tuple[str, ...], list[str], list[int]]:
+    """The classes in the folder `base`, and the path below `root` of every file in them that counts, with its class."""
     classes = tuple(sorted(entry.name for entry in base.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
     if len(classes) < 2:
         held = f"only the class {classes[0]!r}" if classes else "no class"
         raise InputError(f"{base} holds {held}. It needs at least two folders of {kind.noun}s, one for each class.")
-    paths: list[Path] = []
+    names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(path for path in (base / name).rglob("*") if path.suffix.lower() in kind.endings)
+        found = file_names(root, (base / name).relative_to(root).as_posix(), kind.endings)
         if not found:
             raise InputError(
                 f"the class folder {base / name} holds no {kind.noun} ({', '.join(kind.endings)}). Fill or remove it."
             )
-        paths += found
+        names += found
         labels += [label] * len(found)
-    return classes, paths, labels
+    return classes, names, labels

@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any
 
 from tks_edge.data.cifar import open_cifar
+from tks_edge.data.cub import open_cub
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.digits import open_digits
 from tks_edge.data.digits_dvs import open_digits_dvs
@@ -16,8 +17,11 @@ from tks_edge.data.dvs_cifar10 import open_dvs_cifar10
 from tks_edge.data.event_folder import open_event_folder
 from tks_edge.data.facts import DATASETS, FACTS
 from tks_edge.data.folder import open_folder
+from tks_edge.data.imagenet import open_imagenet
 from tks_edge.data.ncaltech101 import open_ncaltech101
 from tks_edge.data.request import Request
+from tks_edge.data.stanford_cars import open_cars
+from tks_edge.data.stanford_dogs import open_dogs
 from tks_edge.settings.frames import FrameSettings
 from tks_edge_runtime.errors import InputError, unknown
 
@@ -36,6 +40,10 @@ _OPENERS: dict[str, Callable[[Request], Dataset]] = {
     "digits": lambda _: open_digits(),
     "cifar10": open_cifar,
     "cifar100": open_cifar,
+    "imagenet": open_imagenet,
+    "cub200": open_cub,
+    "stanford-dogs": open_dogs,
+    "stanford-cars": open_cars,
     "folder": open_folder,
     "digits-dvs": open_digits_dvs,
     "dvs-cifar10": open_dvs_cifar10,
