@@ -1,7 +1,8 @@
 """The measured networks in SpikingJelly 2.0, written as its users write them, with the same weights.
 
-`sew_resnet18` is SpikingJelly's own model (with a 3x3 stem and no max-pooling where the image is small), `resnet18` a
-sequence of its layers. An image is repeated T times, as in SpikingJelly's examples, so the stem runs T times too.
+A SEW-ResNet is SpikingJelly's own model (with a 3x3 stem and no max-pooling where the image is small), `resnet18` and
+`tiny` are sequences of its layers; the transformers are not rebuilt. An image is repeated T times, as in SpikingJelly's
+examples, so the stem runs T times too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from tks_edge_models import Network
 from tks_edge_runtime.errors import MissingError
 
 LIBRARY = "spikingjelly"
+_SEW_RESNETS = ("sew_resnet18", "sew_resnet34", "sew_resnet50")
+_CHAINS = ("resnet18", "tiny")
 _WITH_WEIGHTS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
 
 
@@ -63,8 +66,10 @@ def _module(name: str) -> Any:
 
 def _same(network: Network, step_mode: str) -> nn.Module:
     """The network in SpikingJelly, with its weights and batch-norm statistics."""
-    build = _sew_resnet18 if network.spec["name"] == "sew_resnet18" else _chain
-    same = build(network)
+    name = network.spec["name"]
+    if name not in (*_SEW_RESNETS, *_CHAINS):
+        raise MissingError(f"{name} is not rebuilt in SpikingJelly here.")
+    same = _sew_resnet(network) if name in _SEW_RESNETS else _chain(network)
     for theirs, ours in zip(_weighted(same), _weighted(network), strict=True):
         theirs.load_state_dict(ours.state_dict())
         if isinstance(theirs, nn.BatchNorm2d) and isinstance(ours, nn.BatchNorm2d):
@@ -85,8 +90,8 @@ def _neuron_options(network: Network) -> dict[str, Any]:
     return {"tau": lif.tau, "decay_input": lif.decay_input, "v_threshold": lif.v_threshold, "v_reset": lif.v_reset}
 
 
-def _sew_resnet18(network: Network) -> nn.Module:
-    same: nn.Module = _module("model.sew_resnet").sew_resnet18(
+def _sew_resnet(network: Network) -> nn.Module:
+    same: nn.Module = getattr(_module("model.sew_resnet"), network.spec["name"])(
         spiking_neuron=_module("neuron").LIFNode,
         cnf="ADD",
         num_classes=network.spec["num_classes"],
