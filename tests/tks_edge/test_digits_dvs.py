@@ -17,9 +17,9 @@ from tks_edge.data.registry import describe
 
 IMAGES = load_digits().images.astype(np.uint8)
 SHA256 = {
-    "digits-dvs/0": "?",
-    "digits-dvs/1": "?",
-    "digits-dvs/1796": "?",
+    "digits-dvs/0": "15c31c59d7df39faf0e314f7f0e0d09300baefd587f6c67947bcfcd3fb89ef8a",
+    "digits-dvs/1": "901180327b4f598849895dbc82240d8b8af3271fed7c27f5692ecf5942439a20",
+    "digits-dvs/1796": "74f5501c091ed74018f7ca68c656b06ff4835327d9b87ed10854bece0c155365",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -229,6 +230,13 @@ def test_a_damaged_recording_is_named_when_it_is_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"left/3\.npz is damaged, or no recording of events"):
         samples.original(names.index("left/3.npz"))
     assert samples.original(names.index("left/4.npz")).sum() == 50
+
+
+def test_tonic_is_missed_before_a_training_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path)
+    monkeypatch.setitem(sys.modules, "tonic.transforms", None)
+    with pytest.raises(MissingError, match=r"need tonic .* pip install 'tks-edge\[train,events\]'"):
+        open_dataset("event-folder", tmp_path)
 
 
 def test_what_is_no_folder_of_recordings_is_said(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,17 +27,19 @@ SENSOR = 24
 """Height and width of the sensor, in pixels."""
 MICROSECONDS = 96_000
 """Length of a recording: four saccades of 24 ms."""
-_SACCADES = int(os.environ.get("EV_SACC", 4))
+_SACCADES = 4
 _STEPS = 96
 """The scene stands still for a millisecond at a time."""
 _STEP = MICROSECONDS // _STEPS
-_REACH = int(os.environ.get("EV_REACH", 4))
+_REACH = 2
 """Pixels that the centre of a digit gets away from the centre of the sensor, at most."""
 _THRESHOLD = 0.15
-_CONTRAST = float(os.environ.get("EV_CONTRAST", 9.0))
-"""Ink is this many times brighter than the dark around it, which has intensity 1, and added to it."""
-_KEPT = float(os.environ.get("EV_KEPT", 0.3))
-_NOISE = float(os.environ.get("EV_NOISE", 0.02))
+"""In log intensity."""
+_CONTRAST = 9.0
+"""What full ink adds to the intensity of the dark, which is 1."""
+_KEPT = 0.3
+"""The share of events that are not lost."""
+_NOISE = 0.02
 """Events from nowhere in each pixel, in each eighth of a recording."""
 
 _UNIT = 64

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tks_edge.data.event_frames import Cutter
+from tks_edge.data.event_frames import Cutter, event_library
 from tks_edge.data.events import Events, Recording, checked
 from tks_edge.data.frame_cache import FrameCache, Frames
 from tks_edge_runtime.errors import InputError
@@ -83,7 +83,7 @@ class FileRecordings:
         cutter: how they are cut.
 
     Raises:
-        MissingError: there is too little room on the disk for the frames.
+        MissingError: there is too little room on the disk for the frames, or tonic is not installed.
     """
 
     def __init__(self, source: Source, paths: Sequence[Path], cutter: Cutter) -> None:
@@ -93,6 +93,8 @@ class FileRecordings:
         self._cache = FrameCache(source.cache, source.root, cutter, str(source.sensor))
         self.room = self._cache.check_room(self._paths)
         """What the frames will take on the disk, in words; None where all are there."""
+        if self.room is not None:
+            event_library("tonic.transforms")  # said now, not by a process that loads samples
 
     def __len__(self) -> int:
         return len(self._paths)
