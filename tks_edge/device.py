@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import logging
 import warnings
@@ -58,8 +59,34 @@ def launch_fabric(device: str, compute: ComputeSettings, launch: Launch) -> Fabr
         precision="bf16-mixed" if compute.precision == "bf16" else "32-true",
     )
     if launch.world > 1:
+        _connect(launch, accelerator)
         fabric.launch()
     return fabric
+
+
+def _connect(launch: Launch, accelerator: str) -> None:
+    """Connect the processes of this attempt, where Fabric would meet those of an earlier one."""
+    from torch import distributed
+
+    store = launch.meeting_point()
+    if store is None or distributed.is_initialized():
+        return
+    own = torch.device("cuda", launch.local_rank) if accelerator == "cuda" else None
+    distributed.init_process_group(
+        "nccl" if accelerator == "cuda" else "gloo",
+        store=store,
+        rank=launch.rank,
+        world_size=launch.world,
+        device_id=own,
+    )
+    atexit.register(_disconnect)
+
+
+def _disconnect() -> None:
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _check_cuda(compute: ComputeSettings, launch: Launch) -> None:

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -216,11 +215,10 @@ def test_one_of_two_reports_an_error_that_both_have() -> None:
 
 
 @pytest.fixture
-def alone_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def alone_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variables of torchrun, whatever started the tests."""
     for name in [name for name in os.environ if name.startswith("TORCHELASTIC")]:
         monkeypatch.delenv(name)
-    yield
 
 
 @pytest.mark.usefixtures("alone_by_torchrun")
