@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from tks_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from torch.distributed import Store, TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+    from torch.distributed.distributed_c10d import Store
 
 _OUTPUT, _ERRORS = "tks-edge/output", "tks-edge/errors"
 _PATIENCE = timedelta(minutes=5)
@@ -89,7 +90,7 @@ class Launch:
 
     def meeting_point(self) -> Store | None:
         """Where the processes of this attempt find each other; None where torchrun keeps no store for it."""
-        from torch.distributed import PrefixStore
+        from torch.distributed.distributed_c10d import PrefixStore
 
         if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
             return None
@@ -100,7 +101,7 @@ class Launch:
 @functools.cache
 def _store() -> TCPStore:
     """The store that torchrun keeps for the job; it outlives the processes, and so a restart."""
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     return TCPStore(address, port, is_master=False, timeout=_PATIENCE)

@@ -22,7 +22,7 @@ def recompute(body: nn.Module) -> None:
     """
     for block in body.children():
         # An attribute of the instance: the block keeps its class, its place and the names of its weights.
-        block.forward = functools.partial(_recomputed, block, block.forward)  # type: ignore[method-assign]
+        block.forward = functools.partial(_recomputed, block, block.forward)
 
 
 def _recomputed(block: nn.Module, forward: Forward, x: Tensor) -> Tensor:

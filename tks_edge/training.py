@@ -65,7 +65,7 @@ class Training:
         self.parts = settings.compute.accumulate
         self.model = fabric.setup_module(prepare(network, settings.compute, processes, fabric.device))
         self.adamw = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-        self.optimizer = fabric.setup_optimizers(self.adamw)
+        self.optimizer: Any = fabric.setup_optimizers(self.adamw)
         saved = processes.once(lambda: read_state(path))
         self.progress = load_state(saved, network, self.adamw) if saved is not None else Progress()
         self.best = processes.once(lambda: read_best(path)) if self.progress.epoch else None

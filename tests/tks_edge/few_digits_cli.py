@@ -22,7 +22,7 @@ def _end_at(steps: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return stop
 
-    training.Training._step = step  # type: ignore[method-assign]
+    training.Training._step = step  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

@@ -44,14 +44,14 @@ def _train(path: Path, pipe: int, slow: bool) -> None:
         # A file stands half written for a while, so that a kill can meet it there.
         real = files._publish
 
-        def publish(temporary: Path, target: Path) -> None:
+        def publish(temporary: Path, path: Path) -> None:
             whole = temporary.read_bytes()
             temporary.write_bytes(whole[: len(whole) // 2])
-            if target.name != CONFIG:
+            if path.name != CONFIG:
                 os.write(pipe, b"w")
                 time.sleep(0.2)
             temporary.write_bytes(whole)
-            real(temporary, target)
+            real(temporary, path)
 
         files._publish = publish
     train(short(), path, resume=is_run(path), save_every=_SAVE_EVERY, watcher=_Telling(pipe))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tests.tks_edge.short_training import outcome, short
 from tks_edge import training
 from tks_edge.checkpoint import CONFIG, LAST
+from tks_edge.data.loading import training_batches
 from tks_edge.recomputation import recompute
 from tks_edge.settings import TrainSettings, changed, resolve
 from tks_edge.tensors import read_tensors
@@ -48,6 +49,7 @@ def test_the_defaults_change_nothing_and_all_is_recorded(tmp_path: Path, whole: 
         ({"accumulate": 0}, "accumulate is 0; allowed is at least 1"),
         ({"accumulate": 3}, "a batch of 16 samples does not divide into 3 equal parts"),
         ({"compile": True, "checkpoint": True}, "Give one of them"),
+        ({"channels_last": True, "strategy": "fsdp"}, "Leave --channels-last out"),
     ],
 )
 def test_what_cannot_be_computed(compute: dict[str, Any], said: str) -> None:
@@ -141,7 +143,7 @@ def test_channels_last_trains_to_the_same_up_to_rounding(tmp_path: Path, monkeyp
 @pytest.fixture
 def twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches whose second half repeats the first, so that batch norm sees the same in both."""
-    real = training.training_batches
+    real = training_batches
 
     def batches(*arguments: Any, **options: Any) -> Iterator[tuple[Tensor, Tensor]]:
         for images, labels in real(*arguments, **options):

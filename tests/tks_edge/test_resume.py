@@ -14,7 +14,7 @@ import torch
 
 from tests.tks_edge.short_training import EPOCHS, STEPS, Watched, outcome, short
 from tks_edge import training
-from tks_edge.checkpoint import CONFIG, LAST
+from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, SUMMARY
 from tks_edge.resume import Progress, load_state, read_state, save_state
 from tks_edge.trainer import train
 from tks_edge_runtime.errors import InputError
@@ -119,6 +119,8 @@ def test_killed_by_sigkill_at_random_moments_is_the_same_bit_for_bit(tmp_path: P
     assert sum(while_writing for _, while_writing in kills) >= 3
     for run in runs:
         assert outcome(run) == whole
+        # What was half written when the kill came is gone too.
+        assert {file.name for file in run.iterdir()} == {CONFIG, MODEL, HISTORY, SUMMARY, LAST}
 
 
 def test_the_state_is_saved_in_the_middle_of_an_epoch(
@@ -126,7 +128,7 @@ def test_the_state_is_saved_in_the_middle_of_an_epoch(
 ) -> None:
     path = tmp_path / "run"
     saved = []
-    real = training.save_state
+    real = save_state
 
     def seen(*arguments: Any, **options: Any) -> None:
         real(*arguments, **options)
