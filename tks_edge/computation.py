@@ -59,18 +59,18 @@ def prepare(network: Network, compute: ComputeSettings, processes: Processes, de
     if compute.precision == "bf16":
         _keep_membranes(network)
     if compute.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
     if compute.sync_batchnorm and processes.world > 1:
         synchronise(network, device)
     if compute.checkpoint:
         recompute(network.body)
     # For one shape at a time: T is unrolled, so each T is a program of its own.
-    return torch.compile(network, dynamic=False) if compute.compile else network  # type: ignore[return-value]
+    return torch.compile(network, dynamic=False) if compute.compile else network
 
 
 @contextlib.contextmanager
-def compiling(compute: ComputeSettings, timesteps: int) -> Iterator[None]:
-    """Within this block torch.compile makes at most one program a T and pass, and fails rather than run uncompiled.
+def compiling(compute: ComputeSettings, network: Network, timesteps: int) -> Iterator[None]:
+    """Within this block torch.compile makes at most a program a layer and T, and fails rather than run uncompiled.
 
     Raises:
         CheckError: the network cannot be compiled.
@@ -80,11 +80,12 @@ def compiling(compute: ComputeSettings, timesteps: int) -> Iterator[None]:
         return
     import torch._dynamo
 
-    limits = {"recompile_limit": 2 * timesteps + 2, "fail_on_recompile_limit_hit": True}
+    programs = sum(1 for _ in network.modules()) * 2 * timesteps  # forward and backward; most networks need one a T
+    limits: dict[str, Any] = {"recompile_limit": programs, "accumulated_recompile_limit": programs}
     try:
-        with torch._dynamo.config.patch(**limits):
+        with torch._dynamo.config.patch(**limits, fail_on_recompile_limit_hit=True):
             yield
-    except torch._dynamo.exc.TorchDynamoException as error:
+    except (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckError(f"torch.compile fails here: {reason}. Leave --compile out.") from error
 

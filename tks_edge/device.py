@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import logging
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,7 +16,7 @@ from tks_edge_runtime.errors import MissingError, unknown
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from lightning_fabric.strategies import Strategy
+    from lightning_fabric.strategies.strategy import Strategy
     from torch import nn
     from torch.distributed.device_mesh import DeviceMesh
 
@@ -58,8 +59,34 @@ def launch_fabric(device: str, compute: ComputeSettings, launch: Launch) -> Fabr
         precision="bf16-mixed" if compute.precision == "bf16" else "32-true",
     )
     if launch.world > 1:
+        _connect(launch, accelerator)
         fabric.launch()
     return fabric
+
+
+def _connect(launch: Launch, accelerator: str) -> None:
+    """Connect the processes of this attempt, where Fabric would meet those of an earlier one."""
+    from torch import distributed
+
+    store = launch.meeting_point()
+    if store is None or distributed.is_initialized():
+        return
+    own = torch.device("cuda", launch.local_rank) if accelerator == "cuda" else None
+    distributed.init_process_group(
+        "nccl" if accelerator == "cuda" else "gloo",
+        store=store,
+        rank=launch.rank,
+        world_size=launch.world,
+        device_id=own,
+    )
+    atexit.register(_disconnect)
+
+
+def _disconnect() -> None:
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _check_cuda(compute: ComputeSettings, launch: Launch) -> None:
@@ -73,14 +100,17 @@ def _check_cuda(compute: ComputeSettings, launch: Launch) -> None:
 
 
 def _strategy(name: str, world: int) -> Strategy:
-    from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
     if name == "fsdp":
         return ModelParallelStrategy(parallelize_fn=_sharded, data_parallel_size=world, tensor_parallel_size=1)
     # Statistics of batch norm do not enter a training pass: they are shared before they are used, not at every step.
     known = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
-    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    return DDPStrategy(**{option: False})
+    option: dict[str, Any] = {"broadcast_buffers": False}
+    if "forward_sync_buffers" in known:  # its newer name
+        option = {"forward_sync_buffers": False}
+    return DDPStrategy(**option)
 
 
 def _sharded(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
@@ -89,7 +119,7 @@ def _sharded(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
 
     # It warns of operations in place on what a block returns; there are none in our networks and losses.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
-    for block in network.body.children():
+    for block in network.get_submodule("body").children():
         if any(True for _ in block.parameters()):
             fully_shard(block, mesh=mesh["data_parallel"])
     fully_shard(network, mesh=mesh["data_parallel"])

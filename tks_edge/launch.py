@@ -2,7 +2,8 @@
 
     rank, world                     this process, and how many there are on all machines together
     local_rank, local_world         the same on this machine
-    restarts                        how often torchrun has started the job anew after a failure
+    attempt                         names this start of the job; torchrun starts it anew after a failure, or when
+                                    machines join it, and keeps its store
 
 Importing it does not import torch: the command line does so.
 """
@@ -19,10 +20,11 @@ from typing import TYPE_CHECKING
 from tks_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+    from torch.distributed.distributed_c10d import Store
 
 _OUTPUT, _ERRORS = "tks-edge/output", "tks-edge/errors"
-_PATIENCE = timedelta(seconds=10)
+_PATIENCE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Launch:
     world: int = 1
     local_rank: int = 0
     local_world: int = 1
-    restarts: int = 0
+    attempt: str = "0"
     by_torchrun: bool = False
 
     @classmethod
@@ -45,14 +47,15 @@ class Launch:
         """
         if "TORCHELASTIC_RUN_ID" not in os.environ:
             return cls()
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT")
-        rank, world, local_rank, local_world, restarts = (int(os.environ.get(name, "0")) for name in names)
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+        rank, world, local_rank, local_world = (int(os.environ[name]) for name in names)
         if world % local_world:
             raise InputError(
                 f"{world} processes are not the same number on every machine ({local_world} on this one). Give every "
                 f"torchrun the same --nproc-per-node."
             )
-        return cls(rank, world, local_rank, local_world, restarts, by_torchrun=True)
+        attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{world}"
+        return cls(rank, world, local_rank, local_world, attempt, by_torchrun=True)
 
     @property
     def is_first(self) -> bool:
@@ -65,13 +68,13 @@ class Launch:
         return self.world // self.local_world
 
     def remember(self, output: Path) -> None:
-        """Tell a restart of the job which run directory it began."""
+        """Tell later attempts which run directory this one began."""
         if self.by_torchrun and self.is_first:
             _store().set(_OUTPUT, str(output))
 
     def begun(self) -> Path | None:
-        """The run directory that the job began before torchrun restarted it; None in a job that is new."""
-        if not self.restarts:
+        """The run directory that an earlier attempt began; None in a job that is new."""
+        if not self.by_torchrun:
             return None
         store = _store()
         return Path(store.get(_OUTPUT).decode()) if store.check([_OUTPUT]) else None
@@ -81,15 +84,24 @@ class Launch:
         if self.world == 1:
             return True
         try:
-            return _store().add(f"{_ERRORS}/{self.restarts}", 1) == 1
+            return _store().add(f"{_ERRORS}/{self.attempt}", 1) == 1
         except RuntimeError:  # the store is gone with the job; an error twice is better than none
             return True
+
+    def meeting_point(self) -> Store | None:
+        """Where the processes of this attempt find each other; None where torchrun keeps no store for it."""
+        from torch.distributed.distributed_c10d import PrefixStore
+
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+            return None
+        # Under a name of its own: what processes of an earlier attempt left there are addresses that nobody answers at.
+        return PrefixStore(f"tks-edge/{self.attempt}", _store())
 
 
 @functools.cache
 def _store() -> TCPStore:
     """The store that torchrun keeps for the job; it outlives the processes, and so a restart."""
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     return TCPStore(address, port, is_master=False, timeout=_PATIENCE)

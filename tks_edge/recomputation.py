@@ -22,7 +22,7 @@ def recompute(body: nn.Module) -> None:
     """
     for block in body.children():
         # An attribute of the instance: the block keeps its class, its place and the names of its weights.
-        block.forward = functools.partial(_recomputed, block, block.forward)  # type: ignore[method-assign]
+        block.forward = functools.partial(_recomputed, block, block.forward)
 
 
 def _recomputed(block: nn.Module, forward: Forward, x: Tensor) -> Tensor:
@@ -38,12 +38,13 @@ def _recomputed(block: nn.Module, forward: Forward, x: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def _counted_before(block: nn.Module) -> Iterator[None]:
-    """Leave the statistics of batch norm alone within the block: they have seen this batch."""
-    norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-    for norm in norms:
-        norm.track_running_stats = False
+    """Leave the statistics of batch norm as they are after the block: they have seen this batch."""
+    counted = [(module, dict(module._buffers)) for module in block.modules() if isinstance(module, _BatchNorm)]
+    # Copies, not none: the pass must keep as many tensors as the one that it repeats.
+    for norm, buffers in counted:
+        norm._buffers.update({name: None if kept is None else kept.clone() for name, kept in buffers.items()})
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, buffers in counted:
+            norm._buffers.update(buffers)

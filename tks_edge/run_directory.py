@@ -82,6 +82,14 @@ def _clear(path: Path) -> None:
         (path / name).unlink(missing_ok=True)
 
 
+def remove_half_written(path: Path) -> None:
+    """Remove what a training that was killed while it wrote left in the run directory `path` beside the whole files."""
+    for name in (CONFIG, MODEL, HISTORY, SUMMARY, LAST):
+        stem, _, kind = name.partition(".")
+        for file in path.glob(f".{stem}-*.partial.{kind}"):
+            file.unlink(missing_ok=True)
+
+
 def free_directory(wanted: Path) -> Path:
     """`wanted`, or the first of `wanted-2`, `wanted-3`, ... where nothing stands."""
     path, number = wanted, 1

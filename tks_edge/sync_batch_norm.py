@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
     """`network` with every batch norm over all processes; names and shapes of the weights stay."""
     if device.type == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
     for name, module in network.named_children():
         if isinstance(module, _BatchNorm):

@@ -42,6 +42,7 @@ class Board:
             "accuracy/train": metrics.train_accuracy,
             "accuracy/validation": metrics.validation_accuracy,
             "lr": metrics.lr,
+            "waiting": metrics.waiting,
         }
         for timesteps, accuracy in enumerate(metrics.validation_accuracy_by_timesteps, start=1):
             scalars[f"accuracy_by_timesteps/{timesteps:02d}"] = accuracy

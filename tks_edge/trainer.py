@@ -16,7 +16,7 @@ from tks_edge.device import launch_fabric
 from tks_edge.launch import Launch
 from tks_edge.processes import Processes
 from tks_edge.resume import needs_no_state
-from tks_edge.run_directory import begun, refuse_to_overwrite
+from tks_edge.run_directory import begun, refuse_to_overwrite, remove_half_written
 from tks_edge.settings import TrainSettings
 from tks_edge.teacher import Teacher, load_teacher
 from tks_edge.tensorboard import check_installed
@@ -98,7 +98,7 @@ def train(
         launch.remember(path)
         stack.enter_context(_threads(settings.threads))
         training = Training(fabric, processes, path, settings, dataset, network, teacher, workers, save_every, watcher)
-        with compiling(settings.compute, settings.timesteps):
+        with compiling(settings.compute, network, settings.timesteps):
             training.run(tensorboard=tensorboard)
         return processes.once(lambda: load_run(path))
 
@@ -166,6 +166,7 @@ def _recorded(path: Path, settings: TrainSettings, *, resume: bool, overwrite: b
         refuse_to_overwrite(path, overwrite=overwrite)
         return None
     recorded = RunConfig.read(path)
+    remove_half_written(path)
     if differences := recorded.train.differences(settings):
         raise InputError(
             f"{path} was trained with other settings: {'; '.join(differences)}. Resume without them, or train anew "

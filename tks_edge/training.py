@@ -76,7 +76,7 @@ class Training:
         self.parts = settings.compute.accumulate
         self.model = fabric.setup_module(prepare(network, settings.compute, processes, fabric.device))
         self.adamw = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-        self.optimizer = fabric.setup_optimizers(self.adamw)
+        self.optimizer: Any = fabric.setup_optimizers(self.adamw)
         self.average = None if settings.ema is None else WeightAverage(network, settings.ema)
         saved = processes.once(lambda: read_state(path))
         self.progress = Progress() if saved is None else load_state(saved, network, self.adamw, self._extra())

@@ -52,7 +52,8 @@ def validate(
     rank, world = processes.shard
     share = split.shard(rank, world) if world > 1 else split
     passes = -(-len(share) // batch_size)
-    loss, correct = 0.0, [0] * timesteps
+    loss = 0.0
+    correct: list[float] = [0] * timesteps
     if len(share):
         result = evaluate(
             network,
@@ -69,6 +70,6 @@ def validate(
             after_batch()
         device = next(network.parameters()).device
         sums = torch.tensor([loss * len(share), *correct], dtype=torch.float64, device=device)
-        loss, *correct = (float(value) for value in processes.summed(sums)())
+        loss, *correct = processes.summed(sums)()
         loss /= len(split)
     return Validation(loss, tuple(count / len(split) for count in correct))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from tks_edge.data import registry
 from tks_edge.data.dataset import Dataset, Split
@@ -40,14 +40,13 @@ def use_few_digits() -> None:
     registry.open_digits = lambda: found  # type: ignore[attr-defined]
 
 
-def run_ranks(world: int, action: Callable[..., Any], *arguments: Any, restarts: int = 0) -> list[Any]:
+def run_ranks(world: int, action: Callable[..., Any], *arguments: Any) -> list[Any]:
     """What `action` returns, or the error it raises, in each of `world` processes; None where one was killed.
 
     Args:
         world: how many processes.
         action: a function of a module, given the rank and `arguments`.
         arguments: of the action.
-        restarts: how often torchrun would have restarted the job.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tks_edge.trainer", "sklearn.datasets", "torch.distributed.fsdp"])
@@ -58,7 +57,7 @@ def run_ranks(world: int, action: Callable[..., Any], *arguments: Any, restarts:
         environment = {
             "TORCHELASTIC_RUN_ID": "test",
             "TORCHELASTIC_USE_AGENT_STORE": "True",
-            "TORCHELASTIC_RESTART_COUNT": str(restarts),
+            "TORCHELASTIC_RESTART_COUNT": "0",
             "MASTER_ADDR": "localhost",
             "MASTER_PORT": str(store.port),
             "GROUP_RANK": "0",

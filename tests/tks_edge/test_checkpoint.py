@@ -25,10 +25,11 @@ from tks_edge.checkpoint import (
 )
 from tks_edge.data.dataset import Dataset
 from tks_edge.metrics import Validated
-from tks_edge.resume import Progress, load_state, save_state
+from tks_edge.resume import Progress, load_state, read_state, save_state
 from tks_edge.settings import resolve
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge.trainer import build_network
+from tks_edge_models import Network
 from tks_edge_runtime.errors import InputError, MissingError
 
 BEST = Validated(epoch=3, validation_loss=0.5, validation_accuracy=0.75, validation_accuracy_by_timesteps=(0.5, 0.75))
@@ -251,6 +252,12 @@ def stepped(digits: Dataset) -> tuple[Any, torch.optim.AdamW]:
     return network, optimizer
 
 
+def loaded(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> Progress:
+    saved = read_state(path)
+    assert saved is not None
+    return load_state(saved, network, optimizer)
+
+
 def test_the_state_is_read_back_bit_for_bit(digits: Dataset, tmp_path: Path) -> None:
     network, optimizer = stepped(digits)
     progress = Progress(epoch=1, step=2, loss=0.1 + 0.2, correct=3, seen=4, seconds=1.5)
@@ -258,7 +265,7 @@ def test_the_state_is_read_back_bit_for_bit(digits: Dataset, tmp_path: Path) -> 
     random = torch.rand(3)
     fresh = build_network(resolve({"timesteps": 2}), digits)
     fresh_optimizer = torch.optim.AdamW(fresh.parameters(), lr=1e-3)
-    assert load_state(tmp_path, fresh, fresh_optimizer) == progress
+    assert loaded(tmp_path, fresh, fresh_optimizer) == progress
     assert torch.equal(torch.rand(3), random)
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, fresh.state_dict()[name])
@@ -267,8 +274,8 @@ def test_the_state_is_read_back_bit_for_bit(digits: Dataset, tmp_path: Path) -> 
             assert torch.equal(value, fresh_optimizer.state[theirs][key])
 
 
-def test_there_may_be_no_state_yet(digits: Dataset, tmp_path: Path) -> None:
-    assert load_state(tmp_path, *stepped(digits)) is None
+def test_there_may_be_no_state_yet(tmp_path: Path) -> None:
+    assert read_state(tmp_path) is None
 
 
 def test_a_damaged_state_is_named(digits: Dataset, tmp_path: Path) -> None:
@@ -277,10 +284,10 @@ def test_a_damaged_state_is_named(digits: Dataset, tmp_path: Path) -> None:
     tensors, _ = read_tensors(tmp_path / LAST)
     write_tensors(tmp_path / LAST, tensors, {"progress": {"epoch": 1}})
     with pytest.raises(InputError, match=r"last\.safetensors is damaged"):
-        load_state(tmp_path, network, optimizer)
+        loaded(tmp_path, network, optimizer)
     truncate(tmp_path / LAST)
     with pytest.raises(InputError, match=r"last\.safetensors is damaged"):
-        load_state(tmp_path, network, optimizer)
+        loaded(tmp_path, network, optimizer)
 
 
 @pytest.mark.parametrize(
@@ -304,4 +311,4 @@ def test_every_part_of_a_damaged_state_is_named(
     change(tensors, document)
     write_tensors(tmp_path / LAST, tensors, document)
     with pytest.raises(InputError, match=r"last\.safetensors is damaged"):
-        load_state(tmp_path, network, optimizer)
+        loaded(tmp_path, network, optimizer)

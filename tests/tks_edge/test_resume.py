@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,12 @@ import torch
 
 from tests.tks_edge.short_training import EPOCHS, STEPS, Watched, outcome, short
 from tks_edge import training
-from tks_edge.checkpoint import CONFIG, LAST
+from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, SUMMARY
+from tks_edge.resume import Progress, load_state, read_state, save_state
 from tks_edge.trainer import train
 from tks_edge_runtime.errors import InputError
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [
     pytest.mark.usefixtures("few_digits"),
@@ -90,6 +96,63 @@ def test_killed_before_the_first_epoch_ended_is_resumed_from_the_beginning(
     assert {file.name for file in path.iterdir()} == {CONFIG}
     train(short(), path, resume=True)
     assert outcome(path) == whole
+
+
+def test_killed_by_sigkill_at_random_moments_is_the_same_bit_for_bit(tmp_path: Path, whole: dict[str, Any]) -> None:
+    runs = [tmp_path / name for name in ("a", "b", "c")]
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.tks_edge.kill_and_resume", *map(str, runs)],
+        cwd=_ROOT,
+        env=os.environ
+        | {
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(str(_ROOT / name) for name in (".", "models", "export", "runtime")),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    kills = [tuple(map(int, line.split())) for line in result.stdout.splitlines()]
+    assert len(kills) == len(runs)
+    assert all(killed >= 3 for killed, _ in kills)
+    assert sum(while_writing for _, while_writing in kills) >= 3
+    for run in runs:
+        assert outcome(run) == whole
+        # What was half written when the kill came is gone too.
+        assert {file.name for file in run.iterdir()} == {CONFIG, MODEL, HISTORY, SUMMARY, LAST}
+
+
+def test_the_state_is_saved_in_the_middle_of_an_epoch(
+    tmp_path: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run"
+    saved = []
+    real = save_state
+
+    def seen(*arguments: Any, **options: Any) -> None:
+        real(*arguments, **options)
+        saved.append((arguments[3].epoch, arguments[3].step))
+
+    monkeypatch.setattr(training, "save_state", seen)
+    train(short(), path, save_every=2)
+    assert saved == [(0, 2), (1, 0), (1, 1), (2, 0), (2, 2), (3, 0)]
+    assert outcome(path) == whole
+
+
+def test_extra_tensors_come_back(tmp_path: Path) -> None:
+    run = train(short(epochs=1), tmp_path / "run")
+    optimizer = torch.optim.AdamW(run.network.parameters())
+    average = {"ema/weight": torch.arange(3.0), "ema/count": torch.tensor(7)}
+    save_state(run.path, run.network, optimizer, Progress(epoch=1), average)
+    saved = read_state(run.path)
+    assert saved is not None
+    back = {name: torch.zeros_like(tensor) for name, tensor in average.items()}
+    assert load_state(saved, run.network, optimizer, back).epoch == 1
+    assert all(torch.equal(back[name], average[name]) for name in average)
+    for other in ({}, {**back, "ema/more": torch.zeros(1)}, {**back, "ema/weight": torch.zeros(4)}):
+        with pytest.raises(InputError, match="does not fit the settings of this run"):
+            load_state(saved, run.network, optimizer, other)
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:

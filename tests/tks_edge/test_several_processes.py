@@ -6,7 +6,6 @@ import json
 import math
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ def test_batch_norm_of_its_own_sees_half_the_batch(tmp_path: Path) -> None:
     assert history(tmp_path / "two")[0]["train_loss"] != pytest.approx(history(tmp_path / "one")[0]["train_loss"])
 
 
-def watched(rank: int, path: Path, stop_at: int | None, given: dict[str, Any], **options: Any) -> Any:
+def watched(rank: int, path: Path, stop_at: int | None, given: dict[str, Any], by: int = signal.SIGINT) -> Any:
     """Train, and give what the watcher saw; the second process asks to stop in its step `stop_at`."""
     real = training.Training._step
     steps = 0
@@ -83,13 +82,13 @@ def watched(rank: int, path: Path, stop_at: int | None, given: dict[str, Any], *
         nonlocal steps
         steps += 1
         if rank == 1 and steps == stop_at:
-            signal.raise_signal(signal.SIGTERM if given else signal.SIGINT)
+            signal.raise_signal(by)
         return real(self, *batch)
 
-    training.Training._step = step  # type: ignore[method-assign]
+    training.Training._step = step  # type: ignore[method-assign, assignment]
     seen = Watched()
     try:
-        train(short(**given), path, watcher=seen, **options)
+        train(short(**given), path, watcher=seen)
     except KeyboardInterrupt:
         return "stopped", seen.steps, seen.epochs
     return "done", seen.steps, seen.epochs
@@ -102,12 +101,13 @@ def test_the_first_process_alone_writes_and_watches(tmp_path: Path) -> None:
     assert {file.name for file in (tmp_path / "run").iterdir()} == {CONFIG, MODEL, HISTORY, SUMMARY, LAST}
 
 
-@pytest.mark.parametrize("given", [{}, {"compute": {"strategy": "fsdp"}}], ids=["ddp", "fsdp"])
+@pytest.mark.parametrize(("strategy", "by"), [("ddp", signal.SIGINT), ("fsdp", signal.SIGTERM)])
 def test_a_request_to_one_stops_both_at_its_step_and_they_resume_bit_for_bit(
-    given: dict[str, Any], tmp_path: Path
+    strategy: str, by: int, tmp_path: Path
 ) -> None:
+    given = {"compute": {"strategy": strategy}}
     run_ranks(2, trained, tmp_path / "whole", given)
-    stopped = run_ranks(2, watched, tmp_path / "run", 5, given)
+    stopped = run_ranks(2, watched, tmp_path / "run", 5, given, by)
     assert [result[0] for result in stopped] == ["stopped", "stopped"]
     assert stopped[0][1] == 5
     document = read_tensors(tmp_path / "run" / LAST)[1]
@@ -167,7 +167,7 @@ def not_finite(rank: int, path: Path) -> None:
         bad = rank == 1 and self.progress.epoch == 1 and self.progress.step == 1
         return loss * (math.nan if bad else 1.0), logits
 
-    training.Training._forward = forward  # type: ignore[method-assign]
+    training.Training._forward = forward  # type: ignore[method-assign, assignment]
     train(short(), path)
 
 
@@ -216,11 +216,10 @@ def test_one_of_two_reports_an_error_that_both_have() -> None:
 
 
 @pytest.fixture
-def alone_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def alone_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variables of torchrun, whatever started the tests."""
     for name in [name for name in os.environ if name.startswith("TORCHELASTIC")]:
         monkeypatch.delenv(name)
-    yield
 
 
 @pytest.mark.usefixtures("alone_by_torchrun")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tks_edge.metrics import EpochMetrics, Validated
     from tks_edge_models import Network
 
+_MUCH_WAITING = 0.25
+
 
 def train(
     recipe: options.Recipe = None,
@@ -259,11 +261,13 @@ class _Shown:
         """Print the epoch."""
         first, last = metrics.validation_accuracy_by_timesteps[0], metrics.validation_accuracy
         steps = self._settings.timesteps
+        # Worth a word where more --workers would help.
+        waited = f", {metrics.waiting:.0%} of it waiting for samples" if metrics.waiting >= _MUCH_WAITING else ""
         validated = f"{last:6.1%}" if steps == 1 else f"{last:6.1%} at T={steps}, {first:6.1%} at T=1"
         self._out.console.print(
             f"epoch {metrics.epoch:>{len(str(self._settings.epochs))}}/{self._settings.epochs}  "
             f"loss {metrics.train_loss:.3f}  train {metrics.train_accuracy:6.1%}  validation {validated}  "
-            f"{metrics.seconds:.1f} s{'  best' if best.epoch == metrics.epoch else ''}",
+            f"{metrics.seconds:.1f} s{waited}{'  best' if best.epoch == metrics.epoch else ''}",
             highlight=False,
             soft_wrap=True,
         )

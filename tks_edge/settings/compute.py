@@ -50,3 +50,5 @@ class ComputeSettings:
                 "--compile chooses by itself what the backward pass computes again, and --checkpoint does it block by "
                 "block. Give one of them."
             )
+        if self.channels_last and self.strategy == "fsdp":
+            raise InputError("--strategy fsdp cuts weights in their usual order in memory. Leave --channels-last out.")
