@@ -50,6 +50,8 @@ class _Clock:
 
     def ended_epoch(self, *_: object) -> None: ...
 
+    def warned(self, text: str) -> None: ...
+
 
 def _train(asked: dict[str, Any]) -> dict[str, Any]:
     """Train for an epoch in this process, which may be one of several."""

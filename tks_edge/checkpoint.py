@@ -264,8 +264,10 @@ def _best(document: dict[str, Any], source: Path) -> Validated:
         raise InputError(f"{source} is damaged ({error}). Restore it, or train again with --overwrite.") from error
 
 
-def write_metrics(path: Path, history: Sequence[EpochMetrics], best: Validated, epochs: int) -> None:
-    """Write the line of every epoch so far and the summary."""
+def write_metrics(
+    path: Path, history: Sequence[EpochMetrics], best: Validated, epochs: int, skipped: dict[str, Any] | None = None
+) -> None:
+    """Write the line of every epoch so far and the summary, with the samples that were left out, if any may be."""
     lines = (json.dumps(dataclasses.asdict(metrics), allow_nan=False) for metrics in history)
     write_text(path / HISTORY, "\n".join(lines) + "\n")
     summary = {
@@ -274,7 +276,7 @@ def write_metrics(path: Path, history: Sequence[EpochMetrics], best: Validated, 
         "epochs": epochs,
         "seconds": sum(metrics.seconds for metrics in history),
         "best": dataclasses.asdict(best),
-    }
+    } | ({} if skipped is None else {"skipped": skipped})
     write_json(path / SUMMARY, summary)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +65,7 @@ def prepare(network: Network, compute: ComputeSettings, processes: Processes, de
     if compute.checkpoint:
         recompute(network.body)
     # For one shape at a time: T is unrolled, so each T is a program of its own.
-    return torch.compile(network, dynamic=False) if compute.compile else network
+    return cast(nn.Module, torch.compile(network, dynamic=False)) if compute.compile else network
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from tks_edge.data.dataset import Split
 from tks_edge.data.loading import evaluation_batches
+from tks_edge.data.skipping import Skipped
 from tks_edge.timesteps import check_timesteps
 from tks_edge_models import Network
 from tks_edge_runtime.artifact import Accuracy
@@ -47,6 +48,7 @@ def evaluate_rebinned(
     trained_at: int,
     batch_size: int = 32,
     workers: int = 0,
+    skipped: Skipped | None = None,
     after_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Run a network over recordings once for each T, each recording as a whole in T frames.
@@ -58,6 +60,7 @@ def evaluate_rebinned(
         trained_at: T of the training: fewer frames hold more events each, which the network's input scale makes up for.
         batch_size: as in `evaluate`.
         workers: as in `evaluate`.
+        skipped: as in `evaluate`.
         after_batch: as in `evaluate`.
 
     Raises:
@@ -70,6 +73,7 @@ def evaluate_rebinned(
             [t],
             batch_size=batch_size,
             workers=workers,
+            skipped=skipped,
             after_batch=after_batch,
         )
         for t in timesteps
@@ -89,6 +93,7 @@ def evaluate(
     *,
     batch_size: int = 32,
     workers: int = 0,
+    skipped: Skipped | None = None,
     after_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Run a network in evaluation mode over a split, once, at the largest T.
@@ -102,6 +107,8 @@ def evaluate(
         timesteps: each T to give predictions for.
         batch_size: samples a pass; it does not change the result. What a network was trained with fits into memory.
         workers: processes that load the samples.
+        skipped: takes down samples that cannot be read, which then count neither as right nor as wrong; None: the first
+            is an error.
         after_batch: called after each batch with the number of its samples.
 
     Raises:
@@ -116,9 +123,10 @@ def evaluate(
     network.eval()
     predictions, labels = [], []
     loss = 0.0
+    on_gpu = parameter.device.type == "cuda"
     try:
         with torch.inference_mode():
-            for images, targets in evaluation_batches(split, batch_size, workers):
+            for images, targets in evaluation_batches(split, batch_size, workers, pin_memory=on_gpu, skipped=skipped):
                 logits = _logits(network, images.to(parameter.device), max(steps)).cpu()
                 predictions.append(torch.stack([logits[:t].mean(0).argmax(-1) for t in steps]))
                 labels.append(targets)
@@ -127,7 +135,8 @@ def evaluate(
                     after_batch(len(targets))
     finally:
         network.train(was_training)
-    return Evaluation(steps, torch.cat(predictions, dim=1), torch.cat(labels), loss / len(split))
+    read = torch.cat(labels)
+    return Evaluation(steps, torch.cat(predictions, dim=1), read, loss / len(read))
 
 
 def _logits(network: Network, samples: Tensor, timesteps: int) -> Tensor:

@@ -20,7 +20,7 @@ from tks_edge.run_directory import begun, refuse_to_overwrite, remove_half_writt
 from tks_edge.settings import TrainSettings
 from tks_edge.teacher import Teacher, load_teacher
 from tks_edge.tensorboard import check_installed
-from tks_edge.training import Training
+from tks_edge.training import Conduct, Training
 from tks_edge.watcher import SILENT, Watcher
 from tks_edge_models import LIFParameters, ModelError, Network, create
 from tks_edge_runtime.errors import InputError
@@ -35,6 +35,7 @@ def train(
     workers: int = 0,
     device: str = "auto",
     save_every: int | None = None,
+    skip_corrupt: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     tensorboard: bool = False,
@@ -56,6 +57,7 @@ def train(
         workers: processes that load samples, for each that trains; 0 loads them between the steps.
         device: "auto", "cpu" or "cuda".
         save_every: also save the state after every so many steps, counted from the beginning; None: after each epoch.
+        skip_corrupt: leave out samples that cannot be read, count and name them; else the first ends the training.
         resume: continue the training in `output`; one that is finished is left as it is.
         overwrite: replace the run in `output`.
         tensorboard: also write TensorBoard's files.
@@ -96,8 +98,9 @@ def train(
             config = RunConfig.now(network, settings, dataset, taught_by)
             processes.once(lambda: stack.enter_context(begun(path, config, overwrite=overwrite)))
         launch.remember(path)
+        conduct = Conduct(workers, save_every, skip_corrupt, watcher)
         stack.enter_context(_threads(settings.threads))
-        training = Training(fabric, processes, path, settings, dataset, network, teacher, workers, save_every, watcher)
+        training = Training(fabric, processes, path, settings, dataset, network, teacher, conduct)
         with compiling(settings.compute, network, settings.timesteps):
             training.run(tensorboard=tensorboard)
         return processes.once(lambda: load_run(path))

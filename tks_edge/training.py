@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from tks_edge.computation import prepare
 from tks_edge.data.augment import AUGMENTATIONS
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.loading import Batch, steps_per_epoch, training_batches
+from tks_edge.data.skipping import Skipped
 from tks_edge.ema import WeightAverage
 from tks_edge.interrupt import deferred
 from tks_edge.losses import create_loss
 from tks_edge.metrics import EpochMetrics
-from tks_edge.objective import Objective
+from tks_edge.objective import Objective, Step
 from tks_edge.processes import LostProcessError, Processes
 from tks_edge.resume import Progress, load_state, read_state, save_state
 from tks_edge.schedule import Schedule
@@ -37,6 +39,23 @@ from tks_edge_models import Network
 from tks_edge_runtime.errors import CheckError
 
 
+@dataclass(frozen=True)
+class Conduct:
+    """How a training is conducted, where that changes no weight.
+
+    Attributes:
+        workers: processes that load samples.
+        save_every: also save the state after every so many steps; None: after each epoch.
+        skip_corrupt: whether samples that cannot be read are left out, rather than end the training.
+        watcher: is told about every step and epoch.
+    """
+
+    workers: int = 0
+    save_every: int | None = None
+    skip_corrupt: bool = False
+    watcher: Watcher = SILENT
+
+
 class Training:
     """A training under way: from the saved state of a run directory, or from the beginning, to the end."""
 
@@ -49,9 +68,7 @@ class Training:
         dataset: Dataset,
         network: Network,
         teacher: Teacher | None,
-        workers: int,
-        save_every: int | None,
-        watcher: Watcher,
+        conduct: Conduct,
     ) -> None:
         self.fabric = fabric
         self.processes = processes
@@ -59,9 +76,9 @@ class Training:
         self.settings = settings
         self.dataset = dataset
         self.network = self.whole = network
-        self.workers = workers
-        self.save_every = save_every
-        self.watcher = watcher if processes.is_first else SILENT
+        self.conduct = conduct
+        self.watcher = conduct.watcher if processes.is_first else SILENT
+        self.skipped = Skipped(self.watcher.warned) if conduct.skip_corrupt else None
         self.objective = Objective(
             settings.objective,
             create_loss(settings.loss, settings.loss_options),
@@ -94,8 +111,10 @@ class Training:
             batch_size=settings.batch_size,
             epochs=settings.epochs,
             start=(progress.epoch, progress.step),
-            workers=self.workers,
+            workers=self.conduct.workers,
             shard=self.processes.shard,
+            pin_memory=self.fabric.device.type == "cuda",
+            skipped=self.skipped,
         )
         wanted = tensorboard and self.processes.is_first
         with _board(self.path, progress.epoch, wanted=wanted) as log, self._saying_what_is_kept(), deferred() as asked:
@@ -105,6 +124,8 @@ class Training:
                 metrics = self._validate()
                 self._end_epoch(metrics)
                 log(metrics)
+        if self.skipped:
+            self.watcher.warned(str(self.skipped))
 
     def _train_epoch(self, batches: Iterator[Batch]) -> None:
         progress = self.progress
@@ -118,7 +139,8 @@ class Training:
             progress.seconds += time.perf_counter() - began
             self.watcher.stepped(progress.epoch + 1, progress.loss / progress.seen, progress.correct / progress.seen)
             self._stop_if(stop)
-            if self.save_every is not None and self._done() % self.save_every == 0 and progress.step < self.steps:
+            every = self.conduct.save_every
+            if every is not None and self._done() % every == 0 and progress.step < self.steps:
                 self._save()
 
     def _step(self, images: Tensor, labels: Tensor) -> bool:
@@ -132,7 +154,7 @@ class Training:
         parts = zip(images.chunk(self.parts), labels.chunk(self.parts), strict=True)
         for number, (some, theirs) in enumerate(parts, start=1):
             with self.processes.summing_locally(self.model, enabled=number < self.parts):
-                done = self.objective(self.model, _by_step(some), theirs, self.progress.epoch / self.settings.epochs)
+                done = self._forward(some, theirs)
                 tally[0] += done.loss.detach().double() * len(theirs)
                 tally[1] += (done.logits.mean(0).argmax(-1) == theirs).sum()
                 tally[2] += len(theirs)
@@ -153,6 +175,11 @@ class Training:
         progress.seen += int(seen)
         return bool(stop)
 
+    def _forward(self, samples: Tensor, labels: Tensor) -> Step:
+        """What these samples, `[B, C, H, W]` or `[B, T, C, H, W]`, give to be minimised."""
+        by_step = samples.transpose(0, 1) if samples.ndim == 5 else samples
+        return self.objective(self.model, by_step, labels, self.progress.epoch / self.settings.epochs)
+
     def _clip(self) -> None:
         if self.settings.clip_norm is None:
             return
@@ -172,7 +199,8 @@ class Training:
             self.settings.timesteps,
             self.processes,
             batch_size=max(1, self.settings.batch_size // self.processes.world // self.parts),
-            workers=self.workers,
+            workers=self.conduct.workers,
+            skipped=self.skipped,
             after_batch=self._stop_if_asked,
         )
         progress.seconds += time.perf_counter() - began
@@ -198,7 +226,8 @@ class Training:
                 write_best(self.path, self.whole, best)
         self.progress.end_epoch(metrics)
         if first:
-            write_metrics(self.path, self.progress.history, best, self.settings.epochs)
+            left_out = None if self.skipped is None else self.skipped.to_json()
+            write_metrics(self.path, self.progress.history, best, self.settings.epochs, left_out)
         self._save()
         self.watcher.ended_epoch(metrics, best)
 
@@ -247,11 +276,6 @@ class Training:
             f"the {what} is {value} in epoch {progress.epoch + 1}, step {progress.step + 1} of {self.steps}.{kept} "
             f"Train again with a smaller --lr or with --clip-norm 1."
         )
-
-
-def _by_step(samples: Tensor) -> Tensor:
-    """Still images `[B, C, H, W]` as they are; frames `[B, T, C, H, W]` with the timesteps first."""
-    return samples.transpose(0, 1) if samples.ndim == 5 else samples
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from tks_edge.data.dataset import Split
+from tks_edge.data.skipping import Skipped
 from tks_edge.evaluate import evaluate
 from tks_edge.processes import Processes
 from tks_edge_models import Network
@@ -34,6 +35,7 @@ def validate(
     *,
     batch_size: int,
     workers: int,
+    skipped: Skipped | None,
     after_batch: Callable[[], None],
 ) -> Validation:
     """Evaluate `network` at T = 1 to `timesteps`.
@@ -47,12 +49,13 @@ def validate(
         processes: who shares the work.
         batch_size: samples a pass.
         workers: processes that load the samples.
+        skipped: takes down samples that cannot be read; None: the first is an error.
         after_batch: called as often in every process.
     """
     rank, world = processes.shard
     share = split.shard(rank, world) if world > 1 else split
     passes = -(-len(share) // batch_size)
-    loss = 0.0
+    loss, read = 0.0, 0.0
     correct: list[float] = [0] * timesteps
     if len(share):
         result = evaluate(
@@ -61,15 +64,17 @@ def validate(
             range(1, timesteps + 1),
             batch_size=batch_size,
             workers=workers,
+            skipped=skipped,
             after_batch=lambda _: after_batch(),
         )
+        read = len(result.labels)
         loss, correct = result.loss, [entry.correct for entry in result.accuracies()]
     if world > 1:
         # The first process has the largest share.
         for _ in range(-(-len(split.indices[::world]) // batch_size) - passes):
             after_batch()
         device = next(network.parameters()).device
-        sums = torch.tensor([loss * len(share), *correct], dtype=torch.float64, device=device)
-        loss, *correct = processes.summed(sums)()
-        loss /= len(split)
-    return Validation(loss, tuple(count / len(split) for count in correct))
+        sums = torch.tensor([read, loss * read, *correct], dtype=torch.float64, device=device)
+        read, loss, *correct = processes.summed(sums)()
+        loss /= read
+    return Validation(loss, tuple(count / read for count in correct))

@@ -24,11 +24,25 @@ class Watcher(Protocol):
         """An epoch is done and saved."""
         ...
 
-
-class _Silent:
-    def began(self, network: Network, dataset: Dataset, total: int, done: int) -> None: ...
-    def stepped(self, epoch: int, loss: float, accuracy: float) -> None: ...
-    def ended_epoch(self, metrics: EpochMetrics, best: Validated) -> None: ...
+    def warned(self, text: str) -> None:
+        """Something is not as it should be, and training goes on."""
+        ...
 
 
-SILENT: Watcher = _Silent()
+class Silent:
+    """Follows nothing; a base for watchers that look at a part."""
+
+    def began(self, network: Network, dataset: Dataset, total: int, done: int) -> None:
+        """Pass over it."""
+
+    def stepped(self, epoch: int, loss: float, accuracy: float) -> None:
+        """Pass over it."""
+
+    def ended_epoch(self, metrics: EpochMetrics, best: Validated) -> None:
+        """Pass over it."""
+
+    def warned(self, text: str) -> None:
+        """Pass over it."""
+
+
+SILENT: Watcher = Silent()

@@ -38,6 +38,8 @@ class _Telling:
 
     def ended_epoch(self, *_: object) -> None: ...
 
+    def warned(self, text: str) -> None: ...
+
 
 def _train(path: Path, pipe: int, slow: bool) -> None:
     if slow:

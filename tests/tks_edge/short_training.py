@@ -31,6 +31,7 @@ class Watched:
         self.steps = 0
         self.began_at: tuple[int, int] | None = None
         self.epochs: list[int] = []
+        self.warnings: list[str] = []
 
     def began(self, network: Network, dataset: Dataset, total: int, done: int) -> None:
         self.began_at = (done, total)
@@ -44,6 +45,9 @@ class Watched:
 
     def ended_epoch(self, metrics: EpochMetrics, best: Validated) -> None:
         self.epochs.append(metrics.epoch)
+
+    def warned(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 def outcome(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -163,9 +164,9 @@ def not_finite(rank: int, path: Path) -> None:
     real = training.Training._forward
 
     def forward(self: training.Training, *batch: Any) -> Any:
-        loss, logits = real(self, *batch)
+        done = real(self, *batch)
         bad = rank == 1 and self.progress.epoch == 1 and self.progress.step == 1
-        return loss * (math.nan if bad else 1.0), logits
+        return dataclasses.replace(done, loss=done.loss * (math.nan if bad else 1.0))
 
     training.Training._forward = forward  # type: ignore[method-assign, assignment]
     train(short(), path)

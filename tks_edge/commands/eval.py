@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from tks_edge.commands.options import DataOption, FramesOption, RunArgument, TimestepsOption
+from tks_edge.commands.options import DataOption, FramesOption, RunArgument, SkipCorruptOption, TimestepsOption
 from tks_edge.settings import RUNS
 from tks_edge.settings.frames import FIRST, REBIN
 from tks_edge.timesteps import parse_timesteps, powers_of_two
@@ -24,6 +24,7 @@ def evaluate(
     run: RunArgument = None,
     timesteps: TimestepsOption = None,
     frames: FramesOption = None,
+    skip_corrupt: SkipCorruptOption = False,
     data: DataOption = None,
     batch_size: Annotated[
         int | None,
@@ -38,6 +39,7 @@ def evaluate(
     with running(as_json, debug) as out:
         steps = parse_timesteps(timesteps) if timesteps is not None else None
         from tks_edge.checkpoint import latest_run, load_run
+        from tks_edge.data.skipping import Skipped
         from tks_edge.device import choose_device
         from tks_edge.evaluate import evaluate as measure
         from tks_edge.evaluate import evaluate_rebinned as measure_rebinned
@@ -54,6 +56,7 @@ def evaluate(
         dataset = trained.dataset(data)
         passes = sum(len(steps) if way == REBIN else 1 for way in ways)
         rows: list[dict[str, Any]] = []
+        skipped = Skipped(out.warn) if skip_corrupt else None
         with out.progress() as bar:
             task = bar.add_task("evaluating", total=len(dataset.test) * passes)
             for way in ways:
@@ -64,11 +67,14 @@ def evaluate(
                     steps,
                     batch_size=batch_size if batch_size is not None else trained.config.train.batch_size,
                     workers=workers,
+                    skipped=skipped,
                     after_batch=lambda samples: bar.advance(task, samples),
                 )
                 rows += [_row(entry, way) for entry in result.accuracies()]
         split = f"the test split of {dataset.name}" + (f" ({dataset.test.folder}/)" if dataset.test.folder else "")
         out.console.print(_table(f"{trained.name} on {split}", rows))
+        if skipped:
+            out.warn(str(skipped))
         out.document(
             {
                 "run": str(run),
@@ -78,6 +84,7 @@ def evaluate(
                 "weights_sha256": trained.weights_sha256(),
                 "accuracies": rows,
             }
+            | ({} if skipped is None else {"skipped": skipped.to_json()})
         )
         out.next("export", str(run), "--timesteps", ",".join(map(str, steps)))
 

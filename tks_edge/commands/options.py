@@ -19,4 +19,7 @@ FramesOption = Annotated[
         "(default: the training's)"
     ),
 ]
+SkipCorruptOption = Annotated[
+    bool, typer.Option("--skip-corrupt", help="Leave out samples that cannot be read; they are counted and named.")
+]
 DataOption = Annotated[Path | None, typer.Option(help="Where the data set lies now, if it was moved.")]
