@@ -182,9 +182,9 @@ def test_eval_runs_at_the_batch_size_of_the_training(
     sizes = []
     real = loading.evaluation_batches
 
-    def seen(split: Split, batch_size: int, workers: int = 0) -> Any:
+    def seen(split: Split, batch_size: int, *arguments: Any, **options: Any) -> Any:
         sizes.append(batch_size)
-        return real(split, batch_size, workers)
+        return real(split, batch_size, *arguments, **options)
 
     monkeypatch.setattr("tks_edge.evaluate.evaluation_batches", seen)
     accuracies = []

@@ -39,10 +39,11 @@ def test_the_twin_trains_as_in_one_process(strategy: str, tmp_path: Path) -> Non
     train(short(**TWIN), tmp_path / "one")
     compute = {**SYNC, "strategy": strategy}
     assert run_ranks(2, trained, tmp_path / "two", {**TWIN, "compute": compute}) == [None, None]
-    # Sums over the batch are added in another order: rounding, which a ReLU network hands on as it is.
+    # Sums over the batch are added in another order: rounding, which a ReLU network hands on as it is, and nine steps of
+    # AdamW, which divides by the gradient's own size, make ten times as large.
     for one, two in zip(history(tmp_path / "one"), history(tmp_path / "two"), strict=True):
-        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-6)
-        assert two["validation_loss"] == pytest.approx(one["validation_loss"], rel=1e-6)
+        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-5)
+        assert two["validation_loss"] == pytest.approx(one["validation_loss"], rel=1e-5)
         for name in ("train_accuracy", "validation_accuracy", "validation_accuracy_by_timesteps", "lr"):
             assert two[name] == one[name]
 

@@ -54,7 +54,11 @@ Frames = Annotated[
 ]
 Model = Annotated[
     str | None,
-    _option(_TASK, "tiny, sew_resnet18, sew_resnet34, resnet19, vggsnn (default: by recipe; tiny for digits)."),
+    _option(
+        _TASK,
+        "tiny, sew_resnet18, sew_resnet34, sew_resnet50, ms_resnet18, ms_resnet34, resnet19, vggsnn, spikformer, "
+        "qkformer (default: by recipe; tiny for digits).",
+    ),
 ]
 Neuron = Annotated[
     str | None,
