@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections import namedtuple
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 
 from tests.tks_edge.event_writers import random_events, write_npz
-from tks_edge.data import frame_cache
 from tks_edge.data.event_files import read_recording
 from tks_edge.data.event_frames import Cutter
 from tks_edge.data.frame_cache import FOLDER_VARIABLE, FrameCache, Frames, cache_folder
@@ -157,7 +157,7 @@ def test_the_room_is_said_before_and_too_little_is_refused(source: Path, monkeyp
     assert "frames of 1 recordings will be kept in" in said
     assert "at most 0.0 MB" in said
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(frame_cache.shutil, "disk_usage", lambda _: usage(10**9, 10**9, 4096))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 4096))
     with pytest.raises(MissingError, match=r"0\.0 MB are free.*\$TKS_EDGE_FRAMES"):
         cache(root).check_room([source])
     cache(root).get(source, Made(source))
