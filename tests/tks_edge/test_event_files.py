@@ -19,6 +19,7 @@ from tests.tks_edge.event_writers import (
     write_npz,
 )
 from tks_edge.data.event_files import EVENT_FORMATS, read_recording
+from tks_edge.data.event_frames import event_library
 from tks_edge.data.events import EVENT, Events, structured
 from tks_edge_runtime.errors import InputError, MissingError
 
@@ -27,10 +28,8 @@ _EVT2 = "% evt 2.0\n% geometry 640x480\n"
 
 def _by_prophesee(encoding: str) -> Callable[[Path, Events], None]:
     def written(path: Path, events: Events) -> None:
-        from expelliarmus import Wizard
-
         path.parent.mkdir(parents=True, exist_ok=True)
-        Wizard(encoding=encoding).save(str(path), events)
+        event_library("expelliarmus").Wizard(encoding=encoding).save(str(path), events)
 
     return written
 

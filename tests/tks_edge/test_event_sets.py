@@ -239,6 +239,14 @@ def test_tonic_is_missed_before_a_training_begins(tmp_path: Path, monkeypatch: p
         open_dataset("event-folder", tmp_path)
 
 
+def test_processes_that_load_give_the_same_as_none(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    dataset = open_dataset("event-folder", tmp_path, image_size=16)
+    by_two = [samples for samples, _ in evaluation_batches(dataset.train, 2, workers=2)]
+    alone = [samples for samples, _ in evaluation_batches(dataset.train, 2)]
+    assert torch.equal(torch.cat(by_two), torch.cat(alone))
+
+
 def test_what_is_no_folder_of_recordings_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a folder"):
         open_dataset("event-folder", tmp_path / "nowhere")
