@@ -39,7 +39,7 @@ def test_the_twin_trains_as_in_one_process(strategy: str, tmp_path: Path) -> Non
     train(short(**TWIN), tmp_path / "one")
     compute = {**SYNC, "strategy": strategy}
     assert run_ranks(2, trained, tmp_path / "two", {**TWIN, "compute": compute}) == [None, None]
-    # Sums over the batch are added in another order: rounding, which a ReLU network hands on as it is, and nine steps of
+    # Sums over the batch are added in another order: rounding, which a ReLU network hands on as it is, and the steps of
     # AdamW, which divides by the gradient's own size, make ten times as large.
     for one, two in zip(history(tmp_path / "one"), history(tmp_path / "two"), strict=True):
         assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-5)
