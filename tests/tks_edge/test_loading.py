@@ -11,7 +11,7 @@ from tks_edge.data.augment import AUGMENTATIONS
 from tks_edge.data.dataset import Dataset, Split, Transform
 from tks_edge.data.loading import evaluation_batches, steps_per_epoch, training_batches
 from tks_edge.data.skipping import Skipped
-from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.errors import InputError, MissingError
 
 # From Python 3.12 on, forking a worker beside torch's threads warns; the loader's workers are made by torch.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -145,6 +145,18 @@ def test_without_skipping_the_first_corrupt_sample_is_an_error() -> None:
         drawn(colours(12, 3))
     with pytest.raises(InputError, match=r"images/3\.png"):
         list(evaluation_batches(colours(12, 3), 4))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_missing_on_this_machine_is_not_skipped(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_self: Colours, _index: int) -> torch.Tensor:
+        raise MissingError("the disk is full")
+
+    monkeypatch.setattr(Colours, "original", full)
+    with pytest.raises(MissingError, match="the disk is full"):
+        drawn(colours(12), workers=workers, skipped=Skipped())
+    with pytest.raises(MissingError, match="the disk is full"):
+        list(evaluation_batches(colours(12), 4, workers, skipped=Skipped()))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

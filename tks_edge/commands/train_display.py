@@ -37,6 +37,8 @@ class Display:
             highlight=False,
             soft_wrap=True,
         )
+        for note in dataset.notes:
+            self._out.console.print(note, highlight=False, soft_wrap=True)
         if done:
             self._out.console.print(f"continuing after step {done:,} of {total:,}", highlight=False)
         if dataset.test.folder == "val":

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from tks_edge.data.dataset import Split, Transform
 from tks_edge.data.skipping import Skipped
-from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.errors import InputError, TksEdgeError
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 """Samples, uint8 `[B, C, H, W]` or `[B, T, C, H, W]`, and labels, int64 `[B]`."""
@@ -117,8 +117,13 @@ class _Unread:
     """A sample that could not be read: its name, why, and whether that ends the training even where some may lack."""
 
     name: str
-    error: InputError
+    error: TksEdgeError
     fatal: bool = False
+
+    @classmethod
+    def of(cls, split: Split, index: int, error: TksEdgeError) -> _Unread:
+        """What a sample of the split failed with; a library or room that is missing fails them all."""
+        return cls(split.samples.name(split.indices[index]), error, fatal=not isinstance(error, InputError))
 
 
 _Loaded: TypeAlias = tuple[tuple[Tensor, int] | None, _Unread | None]
@@ -219,9 +224,9 @@ class _Augmented(TorchDataset[_Loaded]):
         epoch, index = key
         try:
             return self._sample(epoch, index), None
-        except InputError as error:
-            unread = _Unread(_name(self._split, index), error)
-        return self._instead(epoch, index, unread) if self._replace else (None, unread)
+        except TksEdgeError as error:
+            unread = _Unread.of(self._split, index, error)
+        return self._instead(epoch, index, unread) if self._replace and not unread.fatal else (None, unread)
 
     def _sample(self, epoch: int, index: int) -> tuple[Tensor, int]:
         original = self._split.original(index)
@@ -246,12 +251,8 @@ class _Plain(TorchDataset[_Loaded]):
     def __getitem__(self, index: int) -> _Loaded:
         try:
             return self._split[index], None
-        except InputError as error:
-            return None, _Unread(_name(self._split, index), error)
-
-
-def _name(split: Split, index: int) -> str:
-    return split.samples.name(split.indices[index])
+        except TksEdgeError as error:
+            return None, _Unread.of(self._split, index, error)
 
 
 def _collate(loaded: Sequence[_Loaded]) -> tuple[Tensor, Tensor, list[_Unread]]:
