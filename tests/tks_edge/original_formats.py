@@ -15,6 +15,11 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision.datasets import CIFAR10, CIFAR100
 
+from tests.tks_edge.test_event_sets import write_caltech as write_ncaltech101
+from tests.tks_edge.test_event_sets import write_cifar as write_dvs_cifar10
+from tests.tks_edge.test_event_sets import write_folder as write_recordings
+from tks_edge.data import dvs_cifar10, ncaltech101
+
 WNIDS = ("n01440764", "n01443537", "n01484850")
 WORDS = ("tench, Tinca tinca", "goldfish, Carassius auratus", "great white shark, white shark")
 BIRDS = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross")
@@ -177,3 +182,23 @@ WRITERS: dict[str, Callable[[Path, pytest.MonkeyPatch], None]] = {
     "folder": lambda root, _: write_folder(root),
 }
 """For each recipe of still images, what writes its data set."""
+
+
+def _write_dvs_cifar10(root: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dvs_cifar10, "_EACH", 5)
+    write_dvs_cifar10(root, each=5)
+
+
+def _write_ncaltech101(root: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ncaltech101, "_RECORDINGS", 30)
+    patch.setattr(ncaltech101, "_CLASSES", 3)
+    write_ncaltech101(root, each=10)
+
+
+RECORDING_WRITERS: dict[str, Callable[[Path, pytest.MonkeyPatch], None]] = {
+    "dvs-cifar10": _write_dvs_cifar10,
+    "ncaltech101": _write_ncaltech101,
+    "event-folder": lambda root, _: write_recordings(root),
+    "digits-dvs": lambda _root, _patch: None,
+}
+"""The same for each recipe of recordings."""
