@@ -27,6 +27,7 @@ from torch import Tensor
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.registry import check_record, describe, reopen
 from tks_edge.metrics import EpochMetrics, Validated
+from tks_edge.older_runs import SCHEMA_VERSION, upgraded
 from tks_edge.settings import RUNS, TrainSettings
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge_models import ModelError, Network, create
@@ -43,7 +44,6 @@ CONFIG, MODEL, HISTORY, SUMMARY, LAST = (
     "metrics.json",
     "last.safetensors",
 )
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class RunConfig:
         document = read_json(file)
         if not _is_ours(document):
             raise InputError(f"{file} was not written by `tks-edge train`. Give a run directory that was.")
+        document = upgraded(document)
         if document["schema_version"] != SCHEMA_VERSION:
             found = document["schema_version"]
             raise InputError(

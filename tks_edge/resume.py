@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tks_edge.checkpoint import LAST, SUMMARY, load_weights, read_done
 from tks_edge.metrics import EpochMetrics
+from tks_edge.older_runs import upgraded_progress
 from tks_edge.sharding import placed_like, whole
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge_models import Network
@@ -184,7 +185,7 @@ def _load_optimizer(network: Network, optimizer: torch.optim.Optimizer, tensors:
 
 def _progress(document: Any, file: Path) -> Progress:
     try:
-        return parse(Progress, document, "progress")
+        return parse(Progress, upgraded_progress(document), "progress")
     except TypeError as error:
         raise InputError(f"{file} is damaged ({error}). Train again with --overwrite.") from error
 
