@@ -157,10 +157,8 @@ def _row(variant: tuple[int, int], runs: list[dict[str, Any]], batch_size: int) 
 def _print(rows: list[dict[str, Any]]) -> None:
     first = rows[0]
     alone = {row["timesteps"]: row for row in rows if row["processes"] == first["processes"]}
-    of = f"T={first['timesteps']}"
-    print(
-        f"| T | processes | CPU a step and process | to {of} | to one process | wall | to one process | memory | to {of} |"
-    )
+    of = f"to T={first['timesteps']}"
+    print(f"| T | processes | CPU a step and process | {of} | to one process | wall | to one process | memory | {of} |")
     print("|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         one = alone[row["timesteps"]]
