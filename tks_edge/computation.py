@@ -64,8 +64,11 @@ def prepare(network: Network, compute: ComputeSettings, processes: Processes, de
         synchronise(network, device)
     if compute.checkpoint:
         recompute(network.body)
+    if not compute.compile:
+        return network
     # For one shape at a time: T is unrolled, so each T is a program of its own.
-    return cast(nn.Module, torch.compile(network, dynamic=False)) if compute.compile else network
+    compiled: Any = torch.compile(network, dynamic=False)
+    return cast(nn.Module, compiled)
 
 
 @contextlib.contextmanager

@@ -65,20 +65,14 @@ def launch_fabric(device: str, compute: ComputeSettings, launch: Launch) -> Fabr
 
 
 def _connect(launch: Launch, accelerator: str) -> None:
-    """Connect the processes of this attempt, where Fabric would meet those of an earlier one."""
+    """Connect the processes of this attempt, where Fabric would look for those of an earlier one."""
     from torch import distributed
 
-    store = launch.meeting_point()
-    if store is None or distributed.is_initialized():
+    if distributed.is_initialized() or (store := launch.meet()) is None:
         return
+    backend = "nccl" if accelerator == "cuda" else "gloo"
     own = torch.device("cuda", launch.local_rank) if accelerator == "cuda" else None
-    distributed.init_process_group(
-        "nccl" if accelerator == "cuda" else "gloo",
-        store=store,
-        rank=launch.rank,
-        world_size=launch.world,
-        device_id=own,
-    )
+    distributed.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.world, device_id=own)
     atexit.register(_disconnect)
 
 

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+_LAST_WORDS = 5.0  # seconds
+
+
+def leave_time_for_last_words() -> None:
+    """From now on, let SIGTERM end this process some seconds later.
+
+    When a process of a job fails, torchrun sends it to the others, which find out by themselves at the same moment and
+    have something to say.
+    """
+
+    def note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
+        end = threading.Timer(_LAST_WORDS, os._exit, (128 + signum,))
+        end.daemon = True
+        end.start()
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, note)
 
 
 @contextlib.contextmanager

@@ -2,8 +2,9 @@
 
     rank, world                     this process, and how many there are on all machines together
     local_rank, local_world         the same on this machine
-    attempt                         names this start of the job; torchrun starts it anew after a failure, or when
-                                    machines join it, and keeps its store
+
+An attempt is one start of the job: torchrun starts it anew after a failure, or when machines join it, and keeps its
+store.
 
 Importing it does not import torch: the command line does so.
 """
@@ -17,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tks_edge.rendezvous import meet
 from tks_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ class Launch:
     world: int = 1
     local_rank: int = 0
     local_world: int = 1
-    attempt: str = "0"
     by_torchrun: bool = False
 
     @classmethod
@@ -54,8 +55,7 @@ class Launch:
                 f"{world} processes are not the same number on every machine ({local_world} on this one). Give every "
                 f"torchrun the same --nproc-per-node."
             )
-        attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{world}"
-        return cls(rank, world, local_rank, local_world, attempt, by_torchrun=True)
+        return cls(rank, world, local_rank, local_world, by_torchrun=True)
 
     @property
     def is_first(self) -> bool:
@@ -84,18 +84,22 @@ class Launch:
         if self.world == 1:
             return True
         try:
-            return _store().add(f"{_ERRORS}/{self.attempt}", 1) == 1
+            return _store().add(f"{_ERRORS}/{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", 1) == 1
         except RuntimeError:  # the store is gone with the job; an error twice is better than none
             return True
 
-    def meeting_point(self) -> Store | None:
-        """Where the processes of this attempt find each other; None where torchrun keeps no store for it."""
+    def meet(self) -> Store | None:
+        """Where the processes of this attempt exchange addresses; None where torchrun keeps no store for it.
+
+        Raises:
+            CheckError: one of the others does not come.
+        """
         from torch.distributed.distributed_c10d import PrefixStore
 
         if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
             return None
-        # Under a name of its own: what processes of an earlier attempt left there are addresses that nobody answers at.
-        return PrefixStore(f"tks-edge/{self.attempt}", _store())
+        own = PrefixStore("tks-edge/meeting", _store())
+        return meet(own, self.rank, self.world, _PATIENCE.total_seconds())
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from rich.progress import Progress
 from tks_edge.commands import train_options as options
 from tks_edge.commands.options import SkipCorruptOption
 from tks_edge.commands.train_display import Display
+from tks_edge.interrupt import leave_time_for_last_words
 from tks_edge.launch import Launch
 from tks_edge.settings import RUNS, TrainSettings, changed, resolve
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
@@ -168,6 +169,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any] | None:
 def _one_for_all(out: Output) -> Iterator[Output]:
     """Where several processes train, show the output of the first of them, and of the errors they end with one."""
     launch = Launch.here()
+    if launch.world > 1:
+        leave_time_for_last_words()
     try:
         yield out if launch.is_first else dataclasses.replace(out, console=Console(quiet=True), as_json=False)
     except (typer.Exit, typer.Abort):
