@@ -57,11 +57,13 @@ class Worker:
 
     Args:
         job: what it holds.
+        variables: of its environment, beside this process's.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, variables: Mapping[str, str] | None = None) -> None:
         # A library's threads would otherwise be as many as there are cores, or spin while another variant runs.
         environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(job.threads)}
+        environment.update(variables or {})
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - see __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-m", job.program],

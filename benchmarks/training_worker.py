@@ -44,6 +44,7 @@ class TrainingJob:
         timesteps: T.
         frames: every timestep has an input of its own; otherwise one image is shown at all of them.
         compact: within `compact_activations`.
+        channels_last: the weights' memory format.
         double: in float64.
         surrogate: of the neurons; "quadratic", "atan" or "sigmoid".
         size: of an image, in pixels a side.
@@ -58,6 +59,7 @@ class TrainingJob:
     timesteps: int
     frames: bool = False
     compact: bool = False
+    channels_last: bool = False
     double: bool = False
     surrogate: str = "quadratic"
     size: int = 32
@@ -135,6 +137,8 @@ def _batch(job: TrainingJob) -> tuple[Tensor, Tensor]:
 def _ours(network: Network, job: TrainingJob) -> tuple[Callable[[Tensor], Tensor], nn.Module]:
     if job.double:
         network.double()
+    if job.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if job.kernel != LOOP:
         select_kernel(network, job.kernel, "cpu", recompute=job.compact)
     # Frames bring their T.
@@ -163,6 +167,8 @@ def _theirs(network: Network, job: TrainingJob) -> tuple[Callable[[Tensor], Tens
             layer.detach_reset = network.lif.detach_reset if network.lif is not None else True
     if job.double:
         same.double()
+    if job.channels_last:
+        same.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(pixels: Tensor) -> Tensor:
         same.reset()

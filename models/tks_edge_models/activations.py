@@ -123,9 +123,7 @@ class _Keeper:
         key = storage._cdata, tensor._version, _Place.of(tensor)
         if key in self._bytes:
             return self._bytes[key]
-        if not certain and not _is_bytes(tensor.detach().flatten()[:_LOOKED_AT] if tensor.is_contiguous() else tensor):
-            return None
-        if not certain and not _is_bytes(tensor.detach()):
+        if not certain and not (_is_bytes(_glimpse(tensor)) and _is_bytes(tensor.detach())):
             return None
         self._alive.append(StorageWeakRef(storage))
         found = self._bytes[key] = _Bytes(tensor.detach().to(torch.uint8), tensor.dtype)
@@ -135,6 +133,12 @@ class _Keeper:
     def unpack(kept: Tensor | _Bytes | _Normalised) -> Tensor:
         """The tensor that was saved."""
         return kept if isinstance(kept, Tensor) else kept.unpacked()
+
+
+def _glimpse(tensor: Tensor) -> Tensor:
+    """The first elements as they lie in memory, whatever the layout."""
+    room = tensor.untyped_storage().nbytes() // tensor.element_size() - tensor.storage_offset()
+    return tensor.detach().as_strided((min(_LOOKED_AT, room),), (1,))
 
 
 def _is_bytes(tensor: Tensor) -> bool:

@@ -130,7 +130,12 @@ class LIF(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run all timesteps, from rest."""
-        if self.kernel is not None and x.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if (
+            self.kernel is not None
+            and x.requires_grad
+            and torch.is_grad_enabled()
+            and not torch.compiler.is_compiling()
+        ):
             return self.kernel(x, self.params)
         state: Tensor | None = None
         outputs = []

@@ -70,9 +70,7 @@ def problem(kind: str) -> str | None:
 
 
 @functools.cache
-def _forward(
-    params: LIFParameters, timesteps: int, held: bool, dtype: torch.dtype, kind: str
-) -> Callable[..., Tensor]:
+def _forward(params: LIFParameters, timesteps: int, held: bool, dtype: torch.dtype, kind: str) -> Callable[..., Tensor]:
     def lif(x: Tensor) -> Tensor:
         return lif_sequence.forward(x, timesteps, params)
 

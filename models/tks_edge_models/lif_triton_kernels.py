@@ -15,9 +15,16 @@ import triton.language as tl
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _rounded(value: Any, DTYPE: tl.constexpr, WIDE: tl.constexpr) -> Any:
-    """`value` rounded to DTYPE, in the dtype of the computation."""
+    """`value` rounded to DTYPE, in the dtype of the computation.
+
+    To bfloat16 by its bits, to nearest and of two to the even one: Triton's interpreter would cut the bits off.
+    """
     if WIDE:
         return value
+    if DTYPE == tl.bfloat16:
+        bits = value.to(tl.int32, bitcast=True)
+        nearest = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) << 16
+        return tl.where(value == value, nearest.to(tl.float32, bitcast=True), value)
     return value.to(DTYPE).to(tl.float32)
 
 
