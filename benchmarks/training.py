@@ -7,7 +7,7 @@ each kernel the loop's. Memory is what a step needs beyond what lies there betwe
 state, libraries): the resident peak minus the resident size before, in a process of its own whose C library gives back
 what is freed.
 
-    python -m benchmarks.training [--networks tiny:64,sew_resnet18:8] [--timesteps 1,2,4,8] [--plot FILE] [--output FILE]
+    python -m benchmarks.training [--networks tiny:64,sew_resnet18:8] [--timesteps 1,2,4,8] [--output FILE]
 """
 
 from __future__ import annotations
@@ -127,10 +127,10 @@ def _check_same(base: TrainingJob) -> None:
     """Refuse to compare what is not the same: in float64 no spike lies within rounding of its threshold."""
     jobs = {variant: dataclasses.replace(variant.job(base), double=True) for variant in (BASELINE, PLAIN)}
     with workers(jobs) as players:
-        try:
-            theirs, ours = (_first(worker) for worker in players.values())
-        except WorkerError as error:
-            raise CheckError(f"the first step cannot be compared: {error}.") from error
+        theirs, ours = (_first(worker) for worker in players.values())
+    for first in (theirs, ours):
+        if "problem" in first:
+            raise CheckError(f"the first step cannot be compared: {first['problem']}.")
     if theirs["spikes"] != ours["spikes"] or abs(theirs["loss"] - ours["loss"]) > _CLOSE * abs(ours["loss"]):
         raise CheckError(
             f"{base.network} is another network in SpikingJelly: on the first step in float64 the loss is "
@@ -139,23 +139,24 @@ def _check_same(base: TrainingJob) -> None:
 
 
 def _firsts(players: Mapping[Variant, Worker], problems: dict[Variant, str]) -> dict[Variant, dict[str, Any]]:
-    found: dict[Variant, dict[str, Any]] = {}
-    for variant, worker in players.items():
-        try:
-            found[variant] = _first(worker)
-        except WorkerError as error:
-            problems[variant] = str(error)
+    """The first step of every variant that can be opened; the others, and those that do it otherwise, are problems."""
+    found = {variant: _first(worker) for variant, worker in players.items()}
     for variant, first in found.items():
         # Another memory format is another convolution, which rounds otherwise.
         same_arithmetic = variant.kernel != SPIKINGJELLY and not variant.channels_last
-        if same_arithmetic and PLAIN in found and first != found[PLAIN]:
+        if "problem" in first:
+            problems[variant] = first["problem"]
+        elif same_arithmetic and first != found[PLAIN]:
             problems[variant] = "its first step is not that of the loop"
     return found
 
 
 def _first(worker: Worker) -> dict[str, Any]:
-    worker.opened()
-    return worker.ask(first=True)
+    try:
+        worker.opened()
+        return worker.ask(first=True)
+    except WorkerError as error:
+        return {"problem": str(error)}
 
 
 def _memory(job: TrainingJob) -> float:
@@ -201,7 +202,7 @@ def _by_round(timing: Timing) -> Any:
 def table(rows: list[Row]) -> str:
     """The rows of one network at one T, as Markdown."""
     lines = [
-        "| T | variant | step, wall | throughput, SpikingJelly = 1 (quartiles of the rounds) | by CPU time | memory | ratio |",
+        "| T | variant | step, wall | throughput (quartiles of the rounds) | by CPU time | memory | ratio |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -210,8 +211,9 @@ def table(rows: list[Row]) -> str:
             continue
         low, high = row.throughput_by_round
         lines.append(
-            f"| {row.timesteps} | {row.variant} | {row.wall_ms:.0f} ms | {row.throughput:.2f} ({low:.2f} to {high:.2f}) "
-            f"| {row.cpu_throughput:.2f} | {row.memory_mib:.0f} MiB | {row.memory_ratio:.2f} |"
+            f"| {row.timesteps} | {row.variant} | {row.wall_ms:.0f} ms "
+            f"| {row.throughput:.2f} ({low:.2f} to {high:.2f}) | {row.cpu_throughput:.2f} "
+            f"| {row.memory_mib:.0f} MiB | {row.memory_ratio:.2f} |"
         )
     return "\n".join(lines)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tks_edge_runtime.files import write_bytes
+from tks_edge_runtime.files import replacing
 
 
 def plot_memory(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -31,6 +30,5 @@ def plot_memory(rows: Sequence[dict[str, Any]], path: Path) -> None:
         panel.set_ylim(bottom=0)
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize="small")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    write_bytes(path, picture.getvalue())
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

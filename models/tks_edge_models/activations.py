@@ -96,7 +96,7 @@ class _Keeper:
         if output.requires_grad:
             self._know(output, _again(norm, inputs[0].detach(), output.stride()))
 
-    def fired(self, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def fired(self, _: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
         """Forward hook of a LIF layer."""
         if output.requires_grad:
             self._know(output, None)

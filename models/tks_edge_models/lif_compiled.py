@@ -4,8 +4,8 @@ A compiler may contract `a * b + c` into one operation that rounds once, and kee
 either turns spikes whose membrane lies within rounding of the threshold. Both are forbidden here, and the constants are
 literals: as symbols they would be rearranged.
 
-One function is compiled for each set of constants, T, dtype and kind of device, for any number of neurons. Each has a code
-object of its own, because the limit on recompilations counts by code object.
+One function is compiled for each set of constants, T, dtype and kind of device, for any number of neurons. Each has a
+code object of its own, because the limit on recompilations counts by code object.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ def forward(x: Tensor, timesteps: int, params: LIFParameters) -> Tensor:
     Raises:
         ModelError: it cannot be compiled here.
     """
-    return _call(_forward(params, timesteps, len(x) < timesteps, x.dtype, x.device.type), x)
+    return _call(_compiled(_Key(False, params, timesteps, len(x) < timesteps, x.dtype, x.device.type)), x)
 
 
 def backward(grad: Tensor, x: Tensor, params: LIFParameters) -> Tensor:
@@ -52,7 +53,7 @@ def backward(grad: Tensor, x: Tensor, params: LIFParameters) -> Tensor:
     Raises:
         ModelError: it cannot be compiled here.
     """
-    return _call(_backward(params, len(grad), len(x) < len(grad), x.dtype, x.device.type), grad, x)
+    return _call(_compiled(_Key(True, params, len(grad), len(x) < len(grad), x.dtype, x.device.type)), grad, x)
 
 
 @functools.cache
@@ -69,25 +70,29 @@ def problem(kind: str) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class _Key:
+    """What a compiled function is for; whatever else differs does not compile it again."""
+
+    back: bool
+    params: LIFParameters
+    timesteps: int
+    held: bool
+    dtype: torch.dtype
+    kind: str
+
+
 @functools.cache
-def _forward(params: LIFParameters, timesteps: int, held: bool, dtype: torch.dtype, kind: str) -> Callable[..., Tensor]:
-    def lif(x: Tensor) -> Tensor:
+def _compiled(key: _Key) -> Callable[..., Tensor]:
+    params, timesteps = key.params, key.timesteps
+
+    def lif_forward(x: Tensor) -> Tensor:
         return lif_sequence.forward(x, timesteps, params)
 
-    return _compiled(lif)
-
-
-@functools.cache
-def _backward(
-    params: LIFParameters, timesteps: int, held: bool, dtype: torch.dtype, kind: str
-) -> Callable[..., Tensor]:
-    def lif(grad: Tensor, x: Tensor) -> Tensor:
+    def lif_backward(grad: Tensor, x: Tensor) -> Tensor:
         return lif_sequence.backward(grad, x, params)
 
-    return _compiled(lif)
-
-
-def _compiled(function: Any) -> Callable[..., Tensor]:
+    function = cast(FunctionType, lif_backward if key.back else lif_forward)
     # Code objects that are equal share a limit too, so the name differs.
     code = function.__code__.replace(co_name=f"{function.__name__}_{next(_numbers)}")
     own = FunctionType(code, function.__globals__, code.co_name, function.__defaults__, function.__closure__)

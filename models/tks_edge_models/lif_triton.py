@@ -46,8 +46,8 @@ def backward(grad: Tensor, x: Tensor, params: LIFParameters) -> Tensor:
     # The potentials wait where the gradient will be; of a held current there is one gradient, but T potentials.
     potentials = gradient if len(x) == len(grad) else torch.empty_like(grad)
     constants = _constants(params, x) | {
-        "DETACHED": params.detach_reset,
-        "SURROGATE": _SURROGATES[params.surrogate],
+        "detached": params.detach_reset,
+        "surrogate": _SURROGATES[params.surrogate],
     }
     _launch("lif_backward", [x, grad, potentials, gradient], len(grad), constants)
     return gradient
@@ -61,15 +61,15 @@ def _constants(params: LIFParameters, x: Tensor) -> dict[str, Any]:
         return constant if x.is_cuda else float(torch.tensor(constant, dtype=x.dtype))
 
     return {
-        "DECAY": params.decay,
-        "GAIN": params.gain,
-        "THRESHOLD": params.v_threshold,
-        "REST": params.v_rest,
-        "ADD_THRESHOLD": added(params.v_threshold),
-        "ADD_REST": added(params.v_rest),
-        "ADD_PULL": added(params.v_rest * (1.0 - params.decay)),
-        "SOFT": params.v_reset is None,
-        "WIDE": x.dtype == torch.float64,
+        "decay": params.decay,
+        "gain": params.gain,
+        "threshold": params.v_threshold,
+        "rest": params.v_rest,
+        "add_threshold": added(params.v_threshold),
+        "add_rest": added(params.v_rest),
+        "add_pull": added(params.v_rest * (1.0 - params.decay)),
+        "soft": params.v_reset is None,
+        "wide": x.dtype == torch.float64,
     }
 
 
@@ -83,4 +83,4 @@ def _launch(name: str, tensors: list[Tensor], timesteps: int, constants: dict[st
     options = {} if os.environ.get(_INTERPRETED) == "1" else {"enable_fp_fusion": False}
     stride = 0 if len(x) < timesteps else neurons
     grid = (-(-neurons // _BLOCK),)
-    kernel[grid](*tensors, neurons, timesteps, stride, BLOCK=_BLOCK, **constants, **options)
+    kernel[grid](*tensors, neurons, timesteps, stride, block=_BLOCK, **constants, **options)

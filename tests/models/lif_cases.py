@@ -7,6 +7,7 @@ many cases it has compared.
 from __future__ import annotations
 
 import itertools
+import sys
 
 import torch
 from torch import Tensor
@@ -14,7 +15,6 @@ from torch import Tensor
 from tks_edge_models import LIF, LIFParameters, step
 from tks_edge_models.lif_kernels import Kernel
 
-HARD = LIFParameters(tau=3.0, v_reset=-0.1)
 CASES = {
     "defaults": LIFParameters(),
     "hard, not detached, reset below zero": LIFParameters(tau=3.0, v_reset=-0.1, detach_reset=False, surrogate="atan"),
@@ -83,4 +83,4 @@ if __name__ == "__main__":
     cases = list(itertools.product(CASES.values(), CLOSE))
     for params, dtype in cases:
         check(Kernel("triton"), params, on_the_threshold(params, (4, 1, 1100), dtype))
-    print(len(cases))
+    sys.stdout.write(f"{len(cases)}\n")

@@ -75,7 +75,7 @@ def test_such_currents_would_show_a_contracted_product_and_sum(monkeypatch: pyte
     x = on_the_threshold(params, (4, 1, 20_000), torch.float32)
     monkeypatch.setitem(lif_compiled._OPTIONS, "cpp.enable_floating_point_contract_flag", "fast")
     fired = COMPILED(x.clone().requires_grad_(), params)
-    lif_compiled._forward.cache_clear()
+    lif_compiled._compiled.cache_clear()
     assert not torch.equal(fired, LIF(params)(x)), (
         "this machine has no fused multiply-add, or the test has lost its edge"
     )
