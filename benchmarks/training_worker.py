@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import gc
 import hashlib
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.spikingjelly_networks import MultiStep
+from benchmarks.spikingjelly_networks import LIBRARY, MultiStep
 from benchmarks.worker import Variant, serve
 from tks_edge_models import LIF, LIFParameters, Network, create
 from tks_edge_models.activations import compact_activations
@@ -138,7 +139,7 @@ def _ours(network: Network, job: TrainingJob) -> tuple[Callable[[Tensor], Tensor
     if job.double:
         network.double()
     if job.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
     if job.kernel != LOOP:
         select_kernel(network, job.kernel, "cpu", recompute=job.compact)
     # Frames bring their T.
@@ -153,22 +154,21 @@ def _ours(network: Network, job: TrainingJob) -> tuple[Callable[[Tensor], Tensor
 
 
 def _theirs(network: Network, job: TrainingJob) -> tuple[Callable[[Tensor], Tensor], nn.Module]:
-    from spikingjelly.activation_based import surrogate
-
+    surrogate = importlib.import_module(f"{LIBRARY}.activation_based.surrogate")
     same = MultiStep(network, job.timesteps)
     derivative = {
         "quadratic": surrogate.PiecewiseQuadratic(alpha=2.0),
         "atan": surrogate.ATan(alpha=2.0),
         "sigmoid": surrogate.Sigmoid(alpha=4.0),
     }[job.surrogate]
-    for layer in same.modules():
-        if type(layer).__name__ == "LIFNode":
-            layer.surrogate_function = derivative
-            layer.detach_reset = network.lif.detach_reset if network.lif is not None else True
+    neurons: list[Any] = [layer for layer in same.modules() if type(layer).__name__ == "LIFNode"]
+    for neuron in neurons:
+        neuron.surrogate_function = derivative
+        neuron.detach_reset = LIFParameters().detach_reset
     if job.double:
         same.double()
     if job.channels_last:
-        same.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        same.to(memory_format=torch.channels_last)
 
     def forward(pixels: Tensor) -> Tensor:
         same.reset()

@@ -42,7 +42,7 @@ class _Place:
 
     @classmethod
     def of(cls, tensor: Tensor) -> _Place:
-        return cls(tensor.shape, tensor.stride(), tensor.storage_offset())
+        return cls(tensor.shape, tensor.stride(), int(tensor.storage_offset()))
 
     def view(self, tensor: Tensor) -> Tensor:
         return tensor.as_strided(self.shape, self.stride, self.offset)
@@ -104,7 +104,7 @@ class _Keeper:
     def _know(self, output: Tensor, compute: Callable[[], Tensor] | None) -> None:
         if output.storage_offset() == 0:
             storage = output.untyped_storage()
-            self._outputs[storage._cdata] = _Output(StorageWeakRef(storage), output._version, compute)
+            self._outputs[storage._cdata] = _Output(_weak(storage), output._version, compute)
 
     def pack(self, tensor: Tensor) -> Tensor | _Bytes | _Normalised:
         """The form in which a tensor is kept."""
@@ -125,7 +125,7 @@ class _Keeper:
             return self._bytes[key]
         if not certain and not (_is_bytes(_glimpse(tensor)) and _is_bytes(tensor.detach())):
             return None
-        self._alive.append(StorageWeakRef(storage))
+        self._alive.append(_weak(storage))
         found = self._bytes[key] = _Bytes(tensor.detach().to(torch.uint8), tensor.dtype)
         return found
 
@@ -133,6 +133,10 @@ class _Keeper:
     def unpack(kept: Tensor | _Bytes | _Normalised) -> Tensor:
         """The tensor that was saved."""
         return kept if isinstance(kept, Tensor) else kept.unpacked()
+
+
+def _weak(storage: torch.UntypedStorage) -> StorageWeakRef:
+    return StorageWeakRef(storage)  # type: ignore[no-untyped-call]
 
 
 def _glimpse(tensor: Tensor) -> Tensor:

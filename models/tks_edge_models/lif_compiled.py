@@ -24,13 +24,6 @@ from tks_edge_models import lif_sequence
 from tks_edge_models.errors import ModelError
 from tks_edge_models.lif import LIFParameters
 
-_OPTIONS: dict[str, Any] = {
-    "cpp.enable_floating_point_contract_flag": "off",
-    "cpp.enable_unsafe_math_opt_flag": False,
-    "emulate_precision_casts": True,
-    # Otherwise the number of threads at the time of compiling is built in.
-    "cpp.dynamic_threads": True,
-}
 _COMPILER = (
     "torch.compile builds it with a C++ compiler and Python's headers; install them (Debian, Ubuntu: apt-get install "
     "g++ python3-dev), or name another compiler in the environment variable CXX."
@@ -96,8 +89,22 @@ def _compiled(key: _Key) -> Callable[..., Tensor]:
     # Code objects that are equal share a limit too, so the name differs.
     code = function.__code__.replace(co_name=f"{function.__name__}_{next(_numbers)}")
     own = FunctionType(code, function.__globals__, code.co_name, function.__defaults__, function.__closure__)
-    compiled: Callable[..., Tensor] = torch.compile(own, fullgraph=True, options=_OPTIONS)
+    compiled: Callable[..., Tensor] = torch.compile(own, fullgraph=True, options=_options())
     return compiled
+
+
+def _options() -> dict[str, Any]:
+    from torch._inductor import config  # only now: it takes a second
+
+    # PyTorch's newer versions have a word where the older ones had a bool.
+    contract = config.cpp.enable_floating_point_contract_flag
+    return {
+        "cpp.enable_floating_point_contract_flag": "off" if isinstance(contract, str) else False,
+        "cpp.enable_unsafe_math_opt_flag": False,
+        "emulate_precision_casts": True,
+        # Otherwise the number of threads at the time of compiling is built in.
+        "cpp.dynamic_threads": True,
+    }
 
 
 def _call(compiled: Callable[..., Tensor], *sequences: Tensor) -> Tensor:

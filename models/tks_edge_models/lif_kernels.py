@@ -74,7 +74,9 @@ def choose_kernel(name: str, device: torch.device | str) -> Choice:
         close = get_close_matches(name, KERNELS, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ModelError(f"unknown LIF kernel {name!r}.{hint} Allowed: {', '.join((AUTO, *KERNELS))}.")
-    problem = {"compiled": lif_compiled.problem, "triton": lif_triton.problem}.get(name, lambda _: None)(kind)
+    problem = None
+    if name != "torch":
+        problem = lif_compiled.problem(kind) if name == "compiled" else lif_triton.problem(kind)
     if problem is not None:
         raise ModelError(f"the LIF kernel {name!r} cannot be used: {problem} Or choose the kernel 'torch'.")
     return Choice(name, "asked for")
@@ -131,7 +133,7 @@ class _Sequence(torch.autograd.Function):
         return _shaped(spikes, x)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None, None]:
         (saved,) = ctx.saved_tensors
         grad: Tensor = grad_outputs[0]
