@@ -13,9 +13,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from benchmarks.worker import Job
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    class Job(DataclassInstance, Protocol):
+        """What a worker holds: a dataclass that JSON can hold, and the module that serves it."""
+
+        program: ClassVar[str]
+
+        @property
+        def threads(self) -> int:
+            """Inside one operator."""
+            ...
+
 
 Key = TypeVar("Key")
 _ROOT = Path(__file__).resolve().parents[1]
@@ -45,14 +57,16 @@ class Worker:
 
     Args:
         job: what it holds.
+        variables: of its environment, beside this process's.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, variables: Mapping[str, str] | None = None) -> None:
         # A library's threads would otherwise be as many as there are cores, or spin while another variant runs.
         environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(job.threads)}
+        environment.update(variables or {})
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - see __exit__
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker"],
+            [sys.executable, "-m", job.program],
             cwd=_ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -118,7 +132,7 @@ def workers(jobs: Mapping[Key, Job]) -> Iterator[dict[Key, Worker]]:
 
 
 def take_turns(
-    players: Mapping[Key, Worker], rounds: int, on_round: Callable[[int], None] | None = None
+    players: Mapping[Key, Worker], rounds: int, on_round: Callable[[int], None] | None = None, *, runs: int = _RUNS
 ) -> tuple[dict[Key, Timing], dict[Key, str]]:
     """Let every worker run in turn, in an order that is reversed every round.
 
@@ -126,6 +140,7 @@ def take_turns(
         players: workers that are open.
         rounds: turns of each.
         on_round: called with the number of rounds done.
+        runs: in a turn.
 
     Returns:
         The timings, and the reasons of those that failed on the way.
@@ -144,7 +159,7 @@ def take_turns(
         attempt(key, warm_up=_WARM_UP_SECONDS)
     for index in range(rounds):
         for key in list(players)[:: 1 if index % 2 == 0 else -1]:
-            if key not in failed and (answer := attempt(key, runs=_RUNS)):
+            if key not in failed and (answer := attempt(key, runs=runs)):
                 timings[key].cpu_ms.append(answer["cpu_ms"])
                 timings[key].wall_ms.extend(answer["wall_ms"])
         if on_round is not None:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,9 @@ class Job:
         network: a module's name in `networks.MEASURED`.
         weights: path of a module's weights, safetensors.
     """
+
+    program: ClassVar[str] = "benchmarks.worker"
+    """The module that a process runs for it."""
 
     kind: str
     images: str
@@ -129,19 +132,18 @@ OPENERS: dict[str, Callable[[Job], Run]] = {
 }
 
 
-class _Variant:
-    """A variant that is open, and the requests it answers."""
+class Variant:
+    """Something that is run again and again, and the requests it answers.
 
-    def __init__(self, job: Job) -> None:
-        images = np.load(job.images)
-        self._images = [np.ascontiguousarray(images[i : i + 1]) for i in range(len(images))]
-        self._next = 0
-        self._run = OPENERS[job.kind](job)
+    Args:
+        run_next: runs it once.
+    """
+
+    def __init__(self, run_next: Callable[[], object]) -> None:
+        self._run_next = run_next
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what one request asks for; the module's docstring lists them."""
-        if "logits" in request:
-            return {"logits": [self._run(image)[0].tolist() for image in self._images]}
         return self._warm_up(request["warm_up"]) if "warm_up" in request else self._turn(request["runs"])
 
     def _turn(self, runs: int) -> dict[str, Any]:
@@ -165,7 +167,24 @@ class _Variant:
         _rest()
         return {}
 
-    def _run_next(self) -> None:
+
+class _Inference(Variant):
+    """A variant of a network that is open."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(self._run_image)
+        images = np.load(job.images)
+        self._images = [np.ascontiguousarray(images[i : i + 1]) for i in range(len(images))]
+        self._next = 0
+        self._run = OPENERS[job.kind](job)
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """As every variant, and the logits."""
+        if "logits" in request:
+            return {"logits": [self._run(image)[0].tolist() for image in self._images]}
+        return super().answer(request)
+
+    def _run_image(self) -> None:
         self._run(self._images[self._next])
         self._next = (self._next + 1) % len(self._images)
 
@@ -191,14 +210,14 @@ def _failure(error: Exception) -> dict[str, str]:
     return {"error": f"{type(error).__name__}: {error}"}
 
 
-def serve() -> None:
+def serve(open_variant: Callable[[dict[str, Any]], Variant]) -> None:
     """Open the job that comes first, then answer requests until the input ends."""
     # Ctrl-C reaches the whole process group; who asks closes the pipe, and the answers stop there.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     replies = _private_output()
     # Whatever a library raises is this variant's result.
     try:
-        variant = _Variant(Job(**json.loads(sys.stdin.readline())))
+        variant = open_variant(json.loads(sys.stdin.readline()))
     except Exception as error:
         print(json.dumps(_failure(error)), file=replies)
         return
@@ -212,4 +231,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(lambda job: _Inference(Job(**job)))

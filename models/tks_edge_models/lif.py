@@ -12,6 +12,7 @@ v_threshold = 0.5 and v_reset = 0 the neuron of Dong et al., arXiv 2304.06540.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -115,14 +116,27 @@ class LIF(nn.Module):
 
     It keeps nothing between calls: every call starts at rest. `repeat` of one current along T is what a still image
     gives; the view that `expand` makes is enough.
+
+    Attributes:
+        params: the constants.
+        kernel: what computes the sequence where a gradient is wanted, chosen by `lif_kernels.select_kernel`; None for
+            the loop over `step` below, which computes it in every other case (evaluation, export, a tracing compiler).
     """
 
     def __init__(self, params: LIFParameters | None = None) -> None:
         super().__init__()
         self.params = params if params is not None else LIFParameters()
+        self.kernel: Callable[[Tensor, LIFParameters], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Run all timesteps, from rest."""
+        if (
+            self.kernel is not None
+            and x.requires_grad
+            and torch.is_grad_enabled()
+            and not torch.compiler.is_compiling()
+        ):
+            return self.kernel(x, self.params)
         state: Tensor | None = None
         outputs = []
         for current in x.unbind(0):
