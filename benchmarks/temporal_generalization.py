@@ -46,17 +46,21 @@ def _trained(given: dict[str, Any], path: Path) -> dict[str, Any]:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     import torch
 
-    from tks_edge.evaluate import evaluate, evaluate_rebinned
+    from tks_edge.accuracy import evaluate_views
     from tks_edge.settings import resolve
     from tks_edge.trainer import train
 
     torch.set_num_threads(1)
     settings = resolve(given)
+    from tks_edge.views import views
+
     run = train(settings, path, device="cpu", resume=(path / "config.json").is_file())
     dataset, steps = run.dataset(), range(1, settings.timesteps + 1)
-    found = {"first": evaluate(run.network, dataset.test, steps)}
-    if settings.frames is not None and run.network.is_spiking:
-        found["rebin"] = evaluate_rebinned(run.network, dataset.test, steps, trained_at=settings.timesteps)
+    moving = settings.frames is not None
+    ways = ("first", "rebin") if moving and run.network.is_spiking else ("first",)
+    found = {
+        way: evaluate_views(run, dataset, dataset.test, views(run, steps, way if moving else None)) for way in ways
+    }
     return {
         "weights_sha256": run.weights_sha256(),
         "settings": settings.to_json(),

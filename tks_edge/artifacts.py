@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tks_edge.accuracy import evaluate_views
 from tks_edge.checkpoint import Run
 from tks_edge.data.dataset import Dataset, Split
-from tks_edge.evaluate import Evaluation, evaluate, evaluate_rebinned
-from tks_edge.views import View
+from tks_edge.evaluate import Evaluation
+from tks_edge.norms import network_for
+from tks_edge.views import View, views
 from tks_edge_export import Samples, Source
 from tks_edge_runtime.artifact import Accuracy
 from tks_edge_runtime.errors import InputError
@@ -35,7 +37,7 @@ class Wanted:
 
 
 def sources_of(
-    run: Run, views: Sequence[View], wanted: Wanted, after_batch: Callable[[int], None] | None = None
+    run: Run, shown: Sequence[View], wanted: Wanted, after_batch: Callable[[int], None] | None = None
 ) -> list[tuple[tuple[int, ...], Source]]:
     """Make a run ready to export: a source, and the T that it is for.
 
@@ -43,7 +45,7 @@ def sources_of(
 
     Args:
         run: the trained network; it is moved to the CPU.
-        views: the samples at each T that it will be unrolled at; the accuracy is taken at these and at the trained T.
+        shown: the samples at each T that it will be unrolled at; the accuracy is taken at these and at the trained T.
         wanted: how much of it.
         after_batch: called with the number of samples of each batch evaluated.
 
@@ -57,15 +59,15 @@ def sources_of(
     dataset = run.dataset(wanted.data)
     split = dataset.test.evenly_spaced(wanted.samples)
     run.network.to(wanted.device)
-    evaluation = _evaluated(run, split, views, after_batch)
+    evaluation = _evaluated(run, dataset, split, shown, after_batch)
     run.network.cpu()
     accuracies = tuple(evaluation.accuracies())
-    if views[0].frames is None:
-        together = tuple(view.timesteps for view in views)
-        return [(together, _source(run, views[0], name, dataset, split, wanted.calibration, accuracies))]
+    if shown[0].frames is None:
+        together = tuple(view.timesteps for view in shown)
+        return [(together, _source(run, shown[0], name, dataset, split, wanted.calibration, accuracies))]
     return [
         ((view.timesteps,), _source(run, view, _called(name, view), dataset, split, wanted.calibration, accuracies))
-        for view in views
+        for view in shown
     ]
 
 
@@ -74,15 +76,13 @@ def _called(name: str, view: View) -> str:
     return f"{name}-rebin" if view.is_rebinned else name
 
 
-def _evaluated(run: Run, split: Split, views: Sequence[View], after_batch: Callable[[int], None] | None) -> Evaluation:
+def _evaluated(
+    run: Run, dataset: Dataset, split: Split, wanted: Sequence[View], after_batch: Callable[[int], None] | None
+) -> Evaluation:
+    """The accuracy at each view, and at T of the training."""
     trained_at = run.config.train.timesteps
-    steps = sorted({view.timesteps for view in views} | {trained_at})
-    batch_size = run.config.train.batch_size
-    if any(view.is_rebinned for view in views):
-        return evaluate_rebinned(
-            run.network, split, steps, trained_at=trained_at, batch_size=batch_size, after_batch=after_batch
-        )
-    return evaluate(run.network, split, steps, batch_size=batch_size, after_batch=after_batch)
+    there = [] if any(view.timesteps == trained_at for view in wanted) else views(run, [trained_at])
+    return evaluate_views(run, dataset, split, [*wanted, *there], after_batch=after_batch)
 
 
 def _source(
@@ -93,7 +93,7 @@ def _source(
     recordings = None if view.frames is None else split.record()["sha256"]
     return Source(
         name=name,
-        network=view.network(run.network),
+        network=network_for(run, view, dataset),
         train_timesteps=run.config.train.timesteps,
         classes=dataset.classes,
         preprocessing=dataset.preprocessing,

@@ -4,6 +4,7 @@
     model.safetensors    the weights of the best epoch, and which that was
     metrics.jsonl        one line an epoch
     metrics.json         a summary
+    norms/               batch norm's statistics at other views of the data, once they are asked for; see `norms`
     last.safetensors     everything that resuming needs: weights, optimizer, random state, position
 
 Each file is replaced as a whole, and `last.safetensors` after the others: whenever a training is killed, resuming
@@ -44,6 +45,7 @@ CONFIG, MODEL, HISTORY, SUMMARY, LAST = (
     "metrics.json",
     "last.safetensors",
 )
+NORMS = "norms"
 
 
 @dataclass(frozen=True)

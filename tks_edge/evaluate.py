@@ -40,52 +40,6 @@ class Evaluation:
         return [Accuracy(t, n, len(self.labels)) for t, n in zip(self.timesteps, correct, strict=True)]
 
 
-def evaluate_rebinned(
-    network: Network,
-    split: Split,
-    timesteps: Sequence[int],
-    *,
-    trained_at: int,
-    batch_size: int = 32,
-    workers: int = 0,
-    skipped: Skipped | None = None,
-    after_batch: Callable[[int], None] | None = None,
-) -> Evaluation:
-    """Run a network over recordings once for each T, each recording as a whole in T frames.
-
-    Args:
-        network: as in `evaluate`.
-        split: recordings.
-        timesteps: each T.
-        trained_at: T of the training: fewer frames hold more events each, which the network's input scale makes up for.
-        batch_size: as in `evaluate`.
-        workers: as in `evaluate`.
-        skipped: as in `evaluate`.
-        after_batch: as in `evaluate`.
-
-    Raises:
-        InputError: as in `evaluate`.
-    """
-    each = [
-        evaluate(
-            network.rebinned(check_timesteps(t) / trained_at),
-            split.rebinned(t),
-            [t],
-            batch_size=batch_size,
-            workers=workers,
-            skipped=skipped,
-            after_batch=after_batch,
-        )
-        for t in timesteps
-    ]
-    return Evaluation(
-        tuple(timesteps),
-        torch.cat([evaluation.predictions for evaluation in each]),
-        each[0].labels,
-        max(zip(timesteps, each, strict=True), key=lambda pair: pair[0])[1].loss,
-    )
-
-
 def evaluate(
     network: Network,
     split: Split,

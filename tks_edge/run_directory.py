@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, SUMMARY, RunConfig, is_run
-from tks_edge.tensorboard import FOLDER
+from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, NORMS, SUMMARY, RunConfig, is_run
+from tks_edge.tensorboard import FOLDER as TENSORBOARD
 from tks_edge_runtime.errors import InputError, TksEdgeError
 
 
@@ -77,7 +77,8 @@ def _take(path: Path) -> None:
 
 def _clear(path: Path) -> None:
     """Remove the files of a run from `path`, and nothing else; config.json goes last, so it stays a run until then."""
-    shutil.rmtree(path / FOLDER, ignore_errors=True)
+    for folder in (TENSORBOARD, NORMS):
+        shutil.rmtree(path / folder, ignore_errors=True)
     for name in (LAST, MODEL, HISTORY, SUMMARY, CONFIG):
         (path / name).unlink(missing_ok=True)
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from tks_edge.checkpoint import Run
 from tks_edge.data.dataset import Split
+from tks_edge.settings import TrainSettings
 from tks_edge.settings.frames import FEWER, FIRST, REBIN
 from tks_edge.timesteps import check_timesteps
-from tks_edge_models import Network
 from tks_edge_runtime.artifact import FrameSpec
 from tks_edge_runtime.errors import InputError, unknown
 
@@ -37,9 +37,10 @@ class View:
         """Whether the recordings are cut otherwise than in the training."""
         return self.share != 1.0
 
-    def network(self, network: Network) -> Network:
-        """The network, with its input scaled to what a frame holds."""
-        return network.rebinned(self.share) if self.is_rebinned else network
+    @property
+    def is_restated(self) -> bool:
+        """Whether the network has batch norm's statistics of its own at this T; see `norms`."""
+        return self.frames is not None and self.frames.norms_restated
 
     def split(self, split: Split) -> Split:
         """The samples, cut as this view has them; all frames of them, where it takes the first."""
@@ -70,14 +71,13 @@ def views(run: Run, timesteps: Sequence[int], fewer: str | None = None) -> list[
     if fewer not in (None, *FEWER):
         raise unknown("way to fewer frames:", str(fewer), FEWER)
     fewer = fewer if fewer is not None else settings.frames.fewer
-    cut, trained_at = settings.frames.cut, settings.timesteps
-    if fewer == FIRST and max(timesteps) > trained_at:
+    if fewer == FIRST and max(timesteps) > settings.timesteps:
         raise InputError(
-            f"timesteps is {max(timesteps)}, and {run.path} was trained on {trained_at} frames of each recording. Use "
-            f"at most as many, or --frames {REBIN}."
+            f"timesteps is {max(timesteps)}, and {run.path} was trained on {settings.timesteps} frames of each "
+            f"recording. Use at most as many, or --frames {REBIN}."
         )
-    total = {t: t if fewer == REBIN else trained_at for t in timesteps}
-    return [View(check_timesteps(t), FrameSpec(cut, total[t]), total[t] / trained_at) for t in timesteps]
+    cut = settings.frames.cut
+    return [_view(settings, cut, check_timesteps(t), t if fewer == REBIN else settings.timesteps) for t in timesteps]
 
 
 def view_of(run: Run, timesteps: int, frames: FrameSpec | None, artifact: Path) -> View:
@@ -93,3 +93,15 @@ def view_of(run: Run, timesteps: int, frames: FrameSpec | None, artifact: Path) 
             f"{artifact} takes {kinds[0]}, and {run.path} was trained on {kinds[1]}. Give the run that it is from."
         )
     return View(timesteps, frames, 1.0 if frames is None else frames.timesteps / settings.timesteps)
+
+
+def _view(settings: TrainSettings, cut: str, timesteps: int, total: int) -> View:
+    """The view of the first `timesteps` of `total` frames.
+
+    The statistics of batch norm that training leaves are of what it saw. Whole recordings in another number of frames
+    are something else; and where T was drawn at random, they are a mixture that fits no T.
+    """
+    frames = settings.frames
+    mixed = settings.objective.sample_timesteps and frames is not None and frames.fewer == REBIN
+    restated = total != settings.timesteps or (mixed and timesteps == total)
+    return View(timesteps, FrameSpec(cut, total, restated), total / settings.timesteps)

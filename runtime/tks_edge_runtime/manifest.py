@@ -106,11 +106,13 @@ class FrameSpec:
     """How a recording of an event camera becomes frames: counts of events, one channel a polarity.
 
     The whole recording is cut into `timesteps` frames of the same share of its "time" or its "events", as `cut` says; a
-    graph of a smaller T takes the first of them.
+    graph of a smaller T takes the first of them. With `norms_restated`, batch norm's statistics in the graph are those
+    of such frames, rather than those of the training.
     """
 
     cut: str
     timesteps: int
+    norms_restated: bool = False
 
 
 @dataclass(frozen=True)

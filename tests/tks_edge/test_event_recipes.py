@@ -9,12 +9,14 @@ import pytest
 
 from tests.tks_edge.short_training import Watched
 from tests.tks_edge.test_event_sets import write_caltech, write_cifar, write_folder
+from tks_edge.accuracy import evaluate_views
 from tks_edge.data import dvs_cifar10, ncaltech101
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.registry import reopen
-from tks_edge.evaluate import evaluate, evaluate_rebinned
+from tks_edge.evaluate import evaluate
 from tks_edge.settings import resolve
 from tks_edge.trainer import train
+from tks_edge.views import views
 
 _SMALLER = {"epochs": 1, "timesteps": 2}
 
@@ -44,9 +46,9 @@ def test_a_recipe_trains_and_is_evaluated(
     run = train(settings, tmp_path / "run", data=tmp_path / "data", watcher=watched)
     assert watched.steps == 2
     dataset = reopen(run.config.dataset)
-    network = run.network
-    first = evaluate(network, dataset.test, [1, 2])
-    rebinned = evaluate_rebinned(network, dataset.test, [1, 2], trained_at=2)
+    first, rebinned = (
+        evaluate_views(run, dataset, dataset.test, views(run, [1, 2], way)) for way in ("first", "rebin")
+    )
     assert first.labels.tolist() == list(dataset.test.labels)
     assert first.predictions[1].tolist() == rebinned.predictions[1].tolist()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +16,7 @@ from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 
 if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
+    from tks_edge.views import View
     from tks_edge_runtime.artifact import Accuracy
 
 
@@ -38,11 +38,10 @@ def evaluate(
     """Measure the accuracy of a trained network at each T, on the test split."""
     with running(as_json, debug) as out:
         steps = parse_timesteps(timesteps) if timesteps is not None else None
+        from tks_edge.accuracy import evaluate_views, passes
         from tks_edge.checkpoint import latest_run, load_run
         from tks_edge.data.skipping import Skipped
         from tks_edge.device import choose_device
-        from tks_edge.evaluate import evaluate as measure
-        from tks_edge.evaluate import evaluate_rebinned as measure_rebinned
 
         if run is None:
             run = latest_run(RUNS)
@@ -54,18 +53,17 @@ def evaluate(
         steps = steps if steps is not None else powers_of_two(trained_at)
         ways = _ways(trained, steps, frames)
         dataset = trained.dataset(data)
-        passes = sum(len(steps) if way == REBIN else 1 for way in ways)
         rows: list[dict[str, Any]] = []
         skipped = Skipped(out.warn) if skip_corrupt else None
         with out.progress() as bar:
-            task = bar.add_task("evaluating", total=len(dataset.test) * passes)
-            for way in ways:
-                measured = measure if way != REBIN else functools.partial(measure_rebinned, trained_at=trained_at)
-                result = measured(
-                    trained.network,
+            task = bar.add_task("evaluating", total=len(dataset.test) * sum(map(passes, ways.values())))
+            for way, shown in ways.items():
+                result = evaluate_views(
+                    trained,
+                    dataset,
                     dataset.test,
-                    steps,
-                    batch_size=batch_size if batch_size is not None else trained.config.train.batch_size,
+                    shown,
+                    batch_size=batch_size,
                     workers=workers,
                     skipped=skipped,
                     after_batch=lambda samples: bar.advance(task, samples),
@@ -89,16 +87,13 @@ def evaluate(
         out.next("export", str(run), "--timesteps", ",".join(map(str, steps)))
 
 
-def _ways(run: Run, steps: Sequence[int], asked: str | None) -> tuple[str | None, ...]:
-    """How recordings are shown, one after the other: as asked, or both ways where they can differ."""
+def _ways(run: Run, steps: Sequence[int], asked: str | None) -> dict[str | None, list[View]]:
+    """How recordings are shown, by its name: as asked, or both ways where they can differ."""
     from tks_edge.views import views
 
     still = run.config.train.frames is None
     ways = (None,) if still else (FIRST, REBIN) if run.network.is_spiking else (FIRST,)
-    ways = ways if asked is None else (asked,)
-    for way in ways:
-        views(run, steps, way)  # refuses what cannot be shown
-    return ways
+    return {way: views(run, steps, way) for way in (ways if asked is None else (asked,))}
 
 
 def _row(entry: Accuracy, way: str | None) -> dict[str, Any]:

@@ -68,9 +68,9 @@ class Asked:
 
         self._check_network(run)
         timesteps = tuple(view.timesteps for view in views)
-        if "step" in self.forms and len(views) > 1 and any(view.is_rebinned for view in views):
+        if "step" in self.forms and len(views) > 1 and any(view.is_restated for view in views):
             raise InputError(
-                f"a step graph of whole recordings serves one T, since fewer frames hold more events each, got "
+                f"a step graph of whole recordings serves one T, since fewer frames hold more events each; got "
                 f"{', '.join(map(str, timesteps))}. Give one --timesteps, or --frames first."
             )
         wanted = list(self._wanted(timesteps))

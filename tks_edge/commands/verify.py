@@ -38,6 +38,7 @@ def verify(
     """Compare an artifact with the network it was exported from, spike by spike."""
     with running(as_json, debug) as out:
         from tks_edge.checkpoint import load_run
+        from tks_edge.norms import network_for
         from tks_edge.views import view_of
         from tks_edge_export import compare
         from tks_edge_export.agreement import top1_agreement
@@ -48,11 +49,12 @@ def verify(
         _check_origin(opened, run)
         manifest = opened.manifest
         view = view_of(run, manifest.timesteps, manifest.frames, artifact)
-        test = run.dataset(data).test
+        dataset = run.dataset(data)
+        test = dataset.test
         inputs, everything = (
             view.stacked(test.evenly_spaced(count))[0].astype(manifest.input.dtype) for count in (samples, eval_samples)
         )
-        network = view.network(run.network)
+        network = network_for(run, view, dataset)
         made = recompile(manifest, network)
         rest = {state.input: float(state.zero) for state in manifest.states}
         with out.progress() as bar:

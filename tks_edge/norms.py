@@ -1,0 +1,81 @@
+"""Batch norm's statistics of one view of the data, taken anew from training samples.
+
+A batch norm trained on T frames knows the mean and the variance of what T frames give. The same recording in fewer
+frames has more events in each and less noise: other currents, which the old statistics normalise wrongly. They are
+taken again, without labels and without touching a weight, from training recordings cut as the view cuts them, and kept
+in the run directory, so that whoever evaluates, exports or verifies has the same network. In a graph they are folded
+into the convolutions: they cost nothing there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tks_edge.checkpoint import NORMS, Run
+from tks_edge.data.dataset import Dataset
+from tks_edge.data.loading import evaluation_batches
+from tks_edge.tensors import read_tensors, write_tensors
+from tks_edge.views import View
+from tks_edge_models import Network
+from tks_edge_runtime.errors import InputError
+
+_SAMPLES, _BATCH = 1024, 64
+
+
+def network_for(run: Run, view: View, dataset: Dataset) -> Network:
+    """The network of a run as it is at a view: its own, or a copy with another input scale and other statistics.
+
+    Args:
+        run: the trained network, on any device.
+        view: of the run's data set.
+        dataset: that data set, opened.
+
+    Raises:
+        InputError: a training sample cannot be read.
+    """
+    network = run.network.rebinned(view.share) if view.is_rebinned else run.network
+    if not view.is_restated:
+        return network
+    network = copy.deepcopy(network)
+    file = run.path / NORMS / f"t{view.timesteps}.safetensors"
+    weights = run.weights_sha256()
+    statistics = _kept(file, weights)
+    if statistics is None:
+        statistics = _taken(network, view, dataset)
+        # A run directory may be read-only; then they are taken each time.
+        with contextlib.suppress(InputError):
+            file.parent.mkdir(exist_ok=True)
+            write_tensors(file, statistics, {"weights_sha256": weights})
+    device = next(network.parameters()).device
+    network.load_state_dict({name: tensor.to(device) for name, tensor in statistics.items()}, strict=False)
+    return network.eval()
+
+
+def _kept(file: Path, weights: str) -> dict[str, Tensor] | None:
+    """What was taken before for the same weights."""
+    try:
+        tensors, document = read_tensors(file)
+    except InputError:
+        return None
+    return tensors if document.get("weights_sha256") == weights else None
+
+
+def _taken(network: Network, view: View, dataset: Dataset) -> dict[str, Tensor]:
+    """The mean over batches of each batch norm's mean and variance."""
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
+    network.eval()
+    for norm in norms.values():
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+        norm.train()
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        for samples, _ in evaluation_batches(view.split(dataset.train.evenly_spaced(_SAMPLES)), _BATCH):
+            network(samples[:, : view.timesteps].transpose(0, 1).to(device))
+    return {f"{name}.{buffer}": tensor.cpu() for name, norm in norms.items() for buffer, tensor in norm.named_buffers()}
