@@ -81,6 +81,12 @@ def options_of_benchmarks() -> set[str]:
     return {option for each in found for option in each}
 
 
+def options_of_torchrun() -> set[str]:
+    from torch.distributed.run import get_args_parser
+
+    return {name.replace("_", "-") for action in get_args_parser()._actions for name in action.option_strings}
+
+
 def commands() -> list[str]:
     found = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
     return [name.replace("_", "-") for name in found]
@@ -98,7 +104,7 @@ def test_options_in_the_texts_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     code = [*re.findall(r"```\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)]
     used = {option for part in code for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", part)}
-    assert used <= options("", *commands()) | options_of_benchmarks() | {"--help"}
+    assert used <= options("", *commands()) | options_of_benchmarks() | options_of_torchrun() | {"--help"}
 
 
 def anchor(heading: str) -> str:

@@ -98,7 +98,7 @@ def test_differences_name_both_values() -> None:
 def test_what_is_given_again_changes_nothing() -> None:
     settings = resolve({"epochs": 3, "loss_options": ["tau=2"]})
     again = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    again |= {"lif": {"tau": 2.0}, "objective": {}, "compute": {}, "loss_options": ["tau=2"]}
+    again |= {"lif": {"tau": 2.0}, "objective": {}, "compute": {"accumulate": 1}, "loss_options": ["tau=2"]}
     assert changed(settings, again) == settings
 
 
