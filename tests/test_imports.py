@@ -19,7 +19,7 @@ PACKAGES = {
 EXPORTER_MAY_USE = {"tks_edge_runtime.artifact", "tks_edge_runtime.errors", "tks_edge_runtime.files"}
 ANYWHERE = set(sys.stdlib_module_names)
 ALLOWED = {
-    "tks_edge_models": {"torch"},
+    "tks_edge_models": {"torch", "triton"},
     "tks_edge_runtime": {
         "numpy",
         "typer",

@@ -28,6 +28,7 @@ _COMPILER = (
     "torch.compile builds it with a C++ compiler and Python's headers; install them (Debian, Ubuntu: apt-get install "
     "g++ python3-dev), or name another compiler in the environment variable CXX."
 )
+_LONGEST_REASON = 200
 _numbers = itertools.count()
 
 
@@ -108,10 +109,12 @@ def _options() -> dict[str, Any]:
 
 
 def _call(compiled: Callable[..., Tensor], *sequences: Tensor) -> Tensor:
-    for sequence in sequences:
+    # What they are in autograd's graph is none of the compiler's business, and would compile them again.
+    plain = [sequence.detach() for sequence in sequences]
+    for sequence in plain:
         torch._dynamo.maybe_mark_dynamic(sequence, 1)
     try:
-        return compiled(*sequences)
+        return compiled(*plain)
     except torch._dynamo.exc.TorchDynamoException as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)[:_LONGEST_REASON]
         raise ModelError(f"the LIF kernel cannot be compiled here ({first}). {_COMPILER}") from error
