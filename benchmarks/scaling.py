@@ -53,6 +53,8 @@ class _Clock:
 
     def ended_epoch(self, *_: object) -> None: ...
 
+    def noted(self, text: str) -> None: ...
+
     def warned(self, text: str) -> None: ...
 
 
@@ -120,7 +122,7 @@ def main() -> int:
     parser.add_argument("--batch-size", type=int, default=64, help="of all processes together [%(default)s]")
     parser.add_argument("--timesteps", type=numbers, default=[1, 2, 4, 8], help="by commas [1,2,4,8]")
     parser.add_argument("--processes", type=numbers, default=[1, 2], help="by commas [1,2]")
-    parser.add_argument("--compute", type=json.loads, default={}, help='JSON, such as {"checkpoint": true}')
+    parser.add_argument("--compute", type=json.loads, default={}, help='JSON, such as {"checkpoint": "blocks"}')
     parser.add_argument("--rounds", type=int, default=3, help="[%(default)s]")
     parser.add_argument("--output", type=Path, help="JSON")
     arguments = parser.parse_args()

@@ -15,7 +15,9 @@ from tks_edge.processes import Processes
 from tks_edge.recomputation import recompute
 from tks_edge.settings.compute import ComputeSettings
 from tks_edge.sync_batch_norm import synchronise
-from tks_edge_models import LIF, Network
+from tks_edge_models import LIF, ModelError, Network
+from tks_edge_models.activations import compact_activations
+from tks_edge_models.lif_kernels import select_kernel
 from tks_edge_runtime.errors import CheckError, InputError, MissingError
 
 
@@ -47,6 +49,26 @@ def check_shared(compute: ComputeSettings, world: int) -> None:
         )
 
 
+def select_neurons(network: Network, compute: ComputeSettings, device: torch.device) -> str | None:
+    """Choose what computes the neurons in training; what it is and why, in words, or None where there is no choice.
+
+    Raises:
+        MissingError: the kernel that was asked for cannot run here.
+    """
+    if not network.is_spiking or compute.compile:
+        return None
+    try:
+        chosen = select_kernel(network, compute.lif_kernel, device, recompute=compute.checkpoint == "compact")
+    except ModelError as error:
+        raise MissingError(f"{error} Leave --lif-kernel out, or use --lif-kernel torch.") from error
+    return f"LIF kernel: {chosen.name} ({chosen.reason})"
+
+
+def keeping_less(network: Network, compute: ComputeSettings) -> contextlib.AbstractContextManager[None]:
+    """Within this block the forward pass keeps as much as `compute.checkpoint` says."""
+    return compact_activations(network) if compute.checkpoint == "compact" else contextlib.nullcontext()
+
+
 def prepare(network: Network, compute: ComputeSettings, processes: Processes, device: torch.device) -> nn.Module:
     """What is trained in place of `network`, with its weights; `network` itself stays what is evaluated and saved.
 
@@ -62,7 +84,7 @@ def prepare(network: Network, compute: ComputeSettings, processes: Processes, de
         network.to(memory_format=torch.channels_last)
     if compute.sync_batchnorm and processes.world > 1:
         synchronise(network, device)
-    if compute.checkpoint:
+    if compute.checkpoint == "blocks":
         recompute(network.body)
     if not compute.compile:
         return network

@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from tks_edge.checkpoint import read_best, write_best, write_metrics
-from tks_edge.computation import prepare
+from tks_edge.computation import keeping_less, prepare, select_neurons
 from tks_edge.data.augment import AUGMENTATIONS
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.loading import Batch, steps_per_epoch, training_batches
@@ -92,6 +92,7 @@ class Training:
         self.schedule = Schedule(settings.lr, self.steps * settings.warmup_epochs, self.total)
         self.parts = settings.compute.accumulate
         self.model = fabric.setup_module(prepare(network, settings.compute, processes, fabric.device))
+        self.kernel = select_neurons(network, settings.compute, fabric.device)
         self.adamw = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
         self.optimizer: Any = fabric.setup_optimizers(self.adamw)
         self.average = None if settings.ema is None else WeightAverage(network, settings.ema)
@@ -104,6 +105,8 @@ class Training:
         """Train to the end."""
         progress, settings = self.progress, self.settings
         self.watcher.began(self.network, self.dataset, self.total, self._done())
+        if self.kernel is not None:
+            self.watcher.noted(self.kernel)
         batches = training_batches(
             self.dataset.train,
             AUGMENTATIONS[settings.augment](self.dataset.image_size, self.dataset.mean),
@@ -178,7 +181,8 @@ class Training:
     def _forward(self, samples: Tensor, labels: Tensor) -> Step:
         """What these samples, `[B, C, H, W]` or `[B, T, C, H, W]`, give to be minimised."""
         by_step = samples.transpose(0, 1) if samples.ndim == 5 else samples
-        return self.objective(self.model, by_step, labels, self.progress.epoch / self.settings.epochs)
+        with keeping_less(self.network, self.settings.compute):
+            return self.objective(self.model, by_step, labels, self.progress.epoch / self.settings.epochs)
 
     def _clip(self) -> None:
         if self.settings.clip_norm is None:

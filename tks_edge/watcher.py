@@ -24,6 +24,10 @@ class Watcher(Protocol):
         """An epoch is done and saved."""
         ...
 
+    def noted(self, text: str) -> None:
+        """Something worth knowing was chosen or found."""
+        ...
+
     def warned(self, text: str) -> None:
         """Something is not as it should be, and training goes on."""
         ...
@@ -39,6 +43,9 @@ class Silent:
         """Pass over it."""
 
     def ended_epoch(self, metrics: EpochMetrics, best: Validated) -> None:
+        """Pass over it."""
+
+    def noted(self, text: str) -> None:
         """Pass over it."""
 
     def warned(self, text: str) -> None:

@@ -111,7 +111,8 @@ def _encoding(manifest: Manifest) -> str:
     if spec is None:
         return manifest.encoding
     first = f"; the first {manifest.timesteps} of them" if manifest.timesteps < spec.timesteps else ""
-    return f"{manifest.encoding}: a recording in {spec.timesteps} of the same share of its {spec.cut}{first}"
+    norms = "; batch norm's statistics are those of such frames" if spec.norms_restated else ""
+    return f"{manifest.encoding}: a recording in {spec.timesteps} of the same share of its {spec.cut}{first}{norms}"
 
 
 def _preprocessing(manifest: Manifest) -> str:

@@ -32,6 +32,7 @@ class Watched:
         self.began_at: tuple[int, int] | None = None
         self.epochs: list[int] = []
         self.warnings: list[str] = []
+        self.notes: list[str] = []
 
     def began(self, network: Network, dataset: Dataset, total: int, done: int) -> None:
         self.began_at = (done, total)
@@ -45,6 +46,9 @@ class Watched:
 
     def ended_epoch(self, metrics: EpochMetrics, best: Validated) -> None:
         self.epochs.append(metrics.epoch)
+
+    def noted(self, text: str) -> None:
+        self.notes.append(text)
 
     def warned(self, text: str) -> None:
         self.warnings.append(text)

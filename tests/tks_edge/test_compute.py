@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.tks_edge.short_training import outcome, short
+from tests.tks_edge.short_training import Watched, outcome, short
 from tks_edge import training
 from tks_edge.checkpoint import CONFIG, LAST
 from tks_edge.data.loading import training_batches
@@ -33,7 +33,7 @@ def test_the_defaults_change_nothing_and_all_is_recorded(tmp_path: Path, whole: 
         "channels_last": False,
         "compile": False,
         "accumulate": 1,
-        "checkpoint": False,
+        "checkpoint": "none",
         "lif_kernel": "auto",
         "sync_batchnorm": False,
         "strategy": "ddp",
@@ -48,7 +48,7 @@ def test_the_defaults_change_nothing_and_all_is_recorded(tmp_path: Path, whole: 
         ({"lif_kernel": "tritn"}, "unknown LIF kernel 'tritn'. Did you mean 'triton'?"),
         ({"accumulate": 0}, "accumulate is 0; allowed is at least 1"),
         ({"accumulate": 3}, "a batch of 16 samples does not divide into 3 equal parts"),
-        ({"compile": True, "checkpoint": True}, "Give one of them"),
+        ({"compile": True, "checkpoint": "blocks"}, "Give one of them"),
         ({"channels_last": True, "strategy": "fsdp"}, "Leave --channels-last out"),
     ],
 )
@@ -61,13 +61,35 @@ def test_what_cannot_be_computed(compute: dict[str, Any], said: str) -> None:
 def test_settings_survive_json_and_differences_are_named() -> None:
     settings = resolve({"compute": {"precision": "bf16", "accumulate": 2}})
     assert TrainSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
-    other = changed(settings, {"compute": {"accumulate": 4, "checkpoint": True}})
-    assert settings.differences(other) == ["compute.accumulate is 2, not 4", "compute.checkpoint is False, not True"]
+    other = changed(settings, {"compute": {"accumulate": 4, "checkpoint": "blocks"}})
+    assert settings.differences(other) == ["compute.accumulate is 2, not 4", "compute.checkpoint is none, not blocks"]
     assert other.compute.precision == "bf16"
 
 
-def test_activations_that_are_computed_again_give_the_same_bits(tmp_path: Path, whole: dict[str, Any]) -> None:
-    assert outcome(train(short(compute={"checkpoint": True}), tmp_path / "run").path) == whole
+@pytest.mark.parametrize("checkpoint", ["blocks", "compact"])
+def test_activations_that_are_computed_again_give_the_same_bits(
+    checkpoint: str, tmp_path: Path, whole: dict[str, Any]
+) -> None:
+    assert outcome(train(short(compute={"checkpoint": checkpoint}), tmp_path / "run").path) == whole
+
+
+def test_the_kernel_of_the_neurons_is_chosen_and_said(tmp_path: Path) -> None:
+    losses = {}
+    for name in ("auto", "torch", "compiled"):
+        watched = Watched()
+        train(short(epochs=1, compute={"lif_kernel": name}), tmp_path / name, watcher=watched)
+        losses[name] = outcome(tmp_path / name)["history"][0]["train_loss"]
+        (said,) = watched.notes
+        assert said.startswith("LIF kernel: " + ("compiled" if name == "auto" else name))
+    # Spikes are equal to the bit, gradients to rounding.
+    assert losses["torch"] == pytest.approx(losses["compiled"], rel=1e-5)
+    assert losses["auto"] == losses["compiled"]
+
+
+def test_a_kernel_that_cannot_run_here_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="LIF kernel 'triton' cannot be used"):
+        train(short(compute={"lif_kernel": "triton"}), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def _kept_for_backward(network: nn.Module, x: Tensor, timesteps: int) -> int:

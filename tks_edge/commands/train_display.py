@@ -68,6 +68,10 @@ class Display:
             soft_wrap=True,
         )
 
+    def noted(self, text: str) -> None:
+        """Print it."""
+        self._out.console.print(text, highlight=False, soft_wrap=True)
+
     def warned(self, text: str) -> None:
         """Print a warning."""
         self._out.warn(text)

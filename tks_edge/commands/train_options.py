@@ -144,11 +144,11 @@ Accumulate = Annotated[
     int | None, _option(_COMPUTE, "Parts a batch is computed in, one after the other, to save memory (default: 1).")
 ]
 Checkpoint = Annotated[
-    bool | None,
+    str | None,
     _option(
         _COMPUTE,
-        "Compute activations again in the backward pass rather than keep them (default: no).",
-        "--checkpoint/--no-checkpoint",
+        "What the backward pass computes again rather than to have it kept: none; compact, the neurons' currents, with "
+        "spikes kept as bytes; blocks, all within a block (default: none).",
     ),
 ]
 LifKernel = Annotated[str | None, _option(_COMPUTE, f"{', '.join(LIF_KERNELS)} (default: auto, the fastest here).")]

@@ -9,6 +9,7 @@ from tks_edge_runtime.errors import InputError, unknown
 
 PRECISIONS = ("32", "bf16")
 STRATEGIES = ("ddp", "fsdp")
+CHECKPOINTS = ("none", "compact", "blocks")
 LIF_KERNELS = ("auto", "torch", "compiled", "triton")
 
 
@@ -22,7 +23,8 @@ class ComputeSettings:
         channels_last: whether convolutions run over `[N, H, W, C]` in memory.
         compile: whether torch.compile makes the training pass.
         accumulate: parts that each batch is computed in, one after the other; batch norm sees a part at a time.
-        checkpoint: whether each block's activations are computed again in the backward pass instead of kept.
+        checkpoint: what the backward pass computes again instead of keeping it: "none"; "compact", the currents of the
+            neurons, while spikes are kept as bytes; or "blocks", all activations within each block.
         lif_kernel: what computes the neurons; "auto" takes what is fastest on the device.
         sync_batchnorm: whether batch norm sees the batch of all processes, not of its own alone.
         strategy: what several processes share: "ddp", the batch, or "fsdp", the weights and the optimizer's state too.
@@ -32,7 +34,7 @@ class ComputeSettings:
     channels_last: bool = False
     compile: bool = False
     accumulate: int = 1
-    checkpoint: bool = False
+    checkpoint: str = "none"
     lif_kernel: str = "auto"
     sync_batchnorm: bool = False
     strategy: str = "ddp"
@@ -44,11 +46,13 @@ class ComputeSettings:
             raise unknown("LIF kernel", self.lif_kernel, LIF_KERNELS)
         if self.strategy not in STRATEGIES:
             raise unknown("strategy", self.strategy, STRATEGIES)
+        if self.checkpoint not in CHECKPOINTS:
+            raise unknown("checkpoint", self.checkpoint, CHECKPOINTS)
         check_range("accumulate", self.accumulate, 1)
-        if self.compile and self.checkpoint:
+        if self.compile and self.checkpoint != "none":
             raise InputError(
-                "--compile chooses by itself what the backward pass computes again, and --checkpoint does it block by "
-                "block. Give one of them."
+                "--compile chooses by itself what the backward pass computes again, and so does --checkpoint. Give one "
+                "of them."
             )
         if self.channels_last and self.strategy == "fsdp":
             raise InputError("--strategy fsdp cuts weights in their usual order in memory. Leave --channels-last out.")
