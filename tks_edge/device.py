@@ -49,7 +49,8 @@ def launch_fabric(device: str, compute: ComputeSettings, launch: Launch) -> Fabr
     accelerator = choose_device(device)
     if accelerator == "cuda":
         _check_cuda(compute, launch)
-    for name in ("lightning_fabric", "lightning.fabric"):
+    # The last looks for CUDA when torch.compile first builds something, and says on every CPU that there is none.
+    for name in ("lightning_fabric", "lightning.fabric", "torch.utils.cpp_extension"):
         logging.getLogger(name).setLevel(logging.ERROR)
     fabric = Fabric(
         accelerator=accelerator,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from tks_edge.data.loading import evaluation_batches
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge.views import View
 from tks_edge_models import Network
-from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.errors import InputError, TksEdgeError
 
 _SAMPLES, _BATCH = 1024, 64
 
@@ -44,17 +45,26 @@ def network_for(run: Run, view: View, dataset: Dataset) -> Network:
         return network
     network = copy.deepcopy(network)
     file = run.path / NORMS / f"t{view.timesteps}.safetensors"
-    weights = run.weights_sha256()
+    weights = _fingerprint(run.network)
     statistics = _kept(file, weights)
     if statistics is None:
         statistics = _taken(network, view, dataset)
         # A run directory may be read-only; then they are taken each time.
-        with contextlib.suppress(InputError):
+        with contextlib.suppress(OSError, TksEdgeError):
             file.parent.mkdir(exist_ok=True)
-            write_tensors(file, statistics, {"weights_sha256": weights})
+            write_tensors(file, statistics, {"weights": weights})
     device = next(network.parameters()).device
     network.load_state_dict({name: tensor.to(device) for name, tensor in statistics.items()}, strict=False)
     return network.eval()
+
+
+def _fingerprint(network: Network) -> str:
+    """Of the weights in memory: the file that they were read from may have been replaced since."""
+    found = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _kept(file: Path, weights: str) -> dict[str, Tensor] | None:
@@ -63,7 +73,7 @@ def _kept(file: Path, weights: str) -> dict[str, Tensor] | None:
         tensors, document = read_tensors(file)
     except InputError:
         return None
-    return tensors if document.get("weights_sha256") == weights else None
+    return tensors if document.get("weights") == weights else None
 
 
 def _taken(network: Network, view: View, dataset: Dataset) -> dict[str, Tensor]:
