@@ -11,10 +11,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tks_edge.processes import Processes
+from tks_edge.distributed.processes import Processes
+from tks_edge.distributed.sync_batch_norm import synchronise
 from tks_edge.recomputation import recompute
 from tks_edge.settings.compute import ComputeSettings
-from tks_edge.sync_batch_norm import synchronise
 from tks_edge_models import LIF, ModelError, Network
 from tks_edge_models.activations import compact_activations
 from tks_edge_models.lif_kernels import select_kernel

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tks_edge.launch import Launch
+from tks_edge.distributed.launch import Launch
 from tks_edge.settings.compute import ComputeSettings
 from tks_edge_runtime.errors import MissingError, unknown
 

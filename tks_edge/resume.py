@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from tks_edge.checkpoint import LAST, SUMMARY, load_weights, read_done
+from tks_edge.distributed.sharding import placed_like, whole
 from tks_edge.metrics import EpochMetrics
 from tks_edge.older_runs import upgraded_progress
-from tks_edge.sharding import placed_like, whole
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge_models import Network
 from tks_edge_runtime.documents import parse

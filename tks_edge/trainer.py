@@ -13,8 +13,8 @@ from tks_edge.computation import check_compute, check_shared, compiling
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.registry import open_dataset, reopen
 from tks_edge.device import launch_fabric
-from tks_edge.launch import Launch
-from tks_edge.processes import Processes
+from tks_edge.distributed.launch import Launch
+from tks_edge.distributed.processes import Processes
 from tks_edge.resume import needs_no_state
 from tks_edge.run_directory import begun, refuse_to_overwrite, remove_half_written
 from tks_edge.settings import TrainSettings

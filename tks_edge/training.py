@@ -20,17 +20,17 @@ from tks_edge.data.augment import AUGMENTATIONS
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.loading import Batch, steps_per_epoch, training_batches
 from tks_edge.data.skipping import Skipped
+from tks_edge.distributed.processes import LostProcessError, Processes
+from tks_edge.distributed.sharding import whole_network
 from tks_edge.ema import WeightAverage
 from tks_edge.interrupt import deferred
 from tks_edge.losses import create_loss
 from tks_edge.metrics import EpochMetrics
 from tks_edge.objective import Objective, Step
-from tks_edge.processes import LostProcessError, Processes
 from tks_edge.resume import Progress, load_state, read_state, save_state
 from tks_edge.schedule import Schedule
 from tks_edge.settings import TrainSettings
 from tks_edge.settings.frames import FIRST
-from tks_edge.sharding import whole_network
 from tks_edge.teacher import Teacher
 from tks_edge.tensorboard import Board
 from tks_edge.validation import validate

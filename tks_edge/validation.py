@@ -9,8 +9,8 @@ import torch
 
 from tks_edge.data.dataset import Split
 from tks_edge.data.skipping import Skipped
+from tks_edge.distributed.processes import Processes
 from tks_edge.evaluate import evaluate
-from tks_edge.processes import Processes
 from tks_edge_models import Network
 
 

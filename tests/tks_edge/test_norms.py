@@ -1,4 +1,4 @@
-"""Batch norm's statistics of recordings in fewer frames: taken anew, kept with the run, never those of other weights."""
+"""Batch norm's statistics of recordings in fewer frames: taken anew, kept with the run, never those of others."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_fewer_frames_have_statistics_of_their_own(run: Run, monkeypatch: pytest
     assert not network.training
     # By hand, for the first norm: the mean over batches of the variance of what the first convolution gives.
     frames = torch.from_numpy(dataset.train.rebinned(2).stacked()[0])
-    convolution = network.stem[0]
+    convolution = next(iter(network.stem.children()))
     assert isinstance(convolution, nn.Conv2d)
     with torch.no_grad():
         currents = convolution(network.normalize(frames.flatten(0, 1)))

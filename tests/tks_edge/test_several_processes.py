@@ -18,7 +18,7 @@ from tests.tks_edge.short_training import EPOCHS, STEPS, Watched, outcome, short
 from tks_edge import training
 from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, SUMMARY
 from tks_edge.data.dataset import Split
-from tks_edge.processes import LostProcessError
+from tks_edge.distributed.processes import LostProcessError
 from tks_edge.tensors import read_tensors
 from tks_edge.trainer import train
 from tks_edge_runtime.errors import CheckError, InputError
@@ -208,7 +208,7 @@ def test_an_error_of_one_ends_both(epoch: int, tmp_path: Path) -> None:
 
 
 def reporting(rank: int) -> bool:
-    from tks_edge.launch import Launch
+    from tks_edge.distributed.launch import Launch
 
     return Launch.here().may_report()
 

@@ -15,8 +15,8 @@ from rich.progress import Progress
 from tks_edge.commands import train_options as options
 from tks_edge.commands.options import SkipCorruptOption
 from tks_edge.commands.train_display import Display
+from tks_edge.distributed.launch import Launch
 from tks_edge.interrupt import leave_time_for_last_words
-from tks_edge.launch import Launch
 from tks_edge.settings import RUNS, TrainSettings, changed, resolve
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 

@@ -18,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tks_edge.rendezvous import meet
+from tks_edge.distributed.rendezvous import meet
 from tks_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import torch.distributed
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from tks_edge.launch import Launch
+from tks_edge.distributed.launch import Launch
 from tks_edge_runtime.errors import CheckError, InputError, TksEdgeError
 
 _Result = TypeVar("_Result")
