@@ -46,19 +46,21 @@ def recipes(
 
 def _list(known: Sequence[Recipe], yours: dict[str, list[Achieved]], out: Output) -> None:
     table = Table(title="recipes", title_justify="left")
-    for column in ("recipe", "data set", "network", "T", "loss", "epochs", "published (test)", "yours (validation)"):
-        table.add_column(column, justify="right" if column in ("T", "epochs") else "left")
+    for column in ("recipe", "network", "T", "loss", "epochs", "published", "yours"):
+        right = column in ("T", "epochs", "published")
+        table.add_column(
+            column, justify="right" if right else "left", no_wrap=column in ("recipe", "loss"), overflow="fold"
+        )
     rows = []
     for recipe in known:
         settings, own = resolve({"recipe": recipe.name}), yours.get(recipe.name, [])
         table.add_row(
             recipe.name,
-            recipe.dataset,
             settings.model,
             str(settings.timesteps),
             settings.loss,
             str(settings.epochs),
-            "\n".join(f"{result.accuracy:.2f} % {result.what}" for result in recipe.published),
+            "\n".join(f"{result.accuracy:.2f} %" for result in recipe.published),
             _best(own),
         )
         rows.append(
@@ -74,6 +76,7 @@ def _list(known: Sequence[Recipe], yours: dict[str, list[Achieved]], out: Output
             }
         )
     out.console.print(table)
+    out.say("published: on the test split; yours: on the validation split. `tks-edge recipes NAME` has whose, and how.")
     out.document({"recipes": rows})
     out.next("recipes", "digits")
 
