@@ -24,7 +24,10 @@ def demo(
     dataset: Annotated[
         str, typer.Option(help=f"{' or '.join(_DATASETS)} (the digits before a simulated event camera).")
     ] = _DATASETS[0],
-    output: Annotated[Path, typer.Option(help="The folder for the runs, the artifacts and the report.")] = Path("demo"),
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The folder for the runs, the artifacts and the report. (default: demo, or demo-digits-dvs)"),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training. (default: train's own)")] = None,
     seed: Annotated[int, typer.Option(help="Of both trainings.")] = 0,
     preset: Annotated[str, typer.Option(help="How long the report measures: quick, standard, long, mlperf.")] = "quick",
@@ -38,10 +41,11 @@ def demo(
     Run again, it goes on where it stopped, and does not train a finished run twice.
     """
     with running(as_json, debug) as out:
-        if output.exists() and not output.is_dir():
-            raise InputError(f"{output} is a file. Choose another --output for the demo's folder.")
         if dataset not in _DATASETS:
             raise unknown("dataset of the demo:", dataset, _DATASETS)
+        output = output if output is not None else Path("demo" if dataset == _DATASETS[0] else f"demo-{dataset}")
+        if output.exists() and not output.is_dir():
+            raise InputError(f"{output} is a file. Choose another --output for the demo's folder.")
         network, twin = output / "runs" / dataset, output / "runs" / f"{dataset}-relu"
         artifacts, report = output / "artifacts", output / "report"
         shared = ["--seed", str(seed), *(["--epochs", str(epochs)] if epochs is not None else [])]
