@@ -4,7 +4,7 @@ The spikes are those of `lif.step` to the bit, the gradients equal to rounding. 
 timestep of the loop; a kernel keeps its input alone and computes the membrane anew in its backward pass, or (`torch`,
 without `recompute`) the membrane potentials before the reset.
 
-    torch       torch operations one after the other; anywhere
+    torch       torch operations one after the other, anywhere; see `lif_eager`
     compiled    the same compiled by torch.compile into one loop each way; see `lif_compiled`
     triton      a Triton kernel, on CUDA; see `lif_triton`
 """
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tks_edge_models import lif_compiled, lif_sequence, lif_triton
+from tks_edge_models import lif_compiled, lif_eager, lif_triton
 from tks_edge_models.errors import ModelError
 from tks_edge_models.lif import LIF, LIFParameters
 
@@ -123,9 +123,7 @@ class _Sequence(torch.autograd.Function):
         ctx.params, ctx.kernel, ctx.held = params, kernel, len(flat) < timesteps
         ctx.potentials_kept = kernel.name == "torch" and not kernel.recompute and not ctx.held
         if ctx.potentials_kept:
-            spikes, potentials = torch.empty_like(flat), torch.empty_like(flat)
-            for t, (fired, h) in enumerate(lif_sequence.run(flat, timesteps, params)):
-                spikes[t], potentials[t] = fired, h
+            spikes, potentials = lif_eager.forward(flat, timesteps, params)
             ctx.save_for_backward(_shaped(potentials, x))
         else:
             spikes = _forward(kernel.name, flat, timesteps, params)
@@ -140,9 +138,7 @@ class _Sequence(torch.autograd.Function):
         kept = _distinct(saved) if ctx.held else saved
         flat, flat_grad = _flat(kept), _flat(_laid_out(grad, saved))
         if ctx.potentials_kept:
-            gradient = torch.empty_like(flat)
-            for t, step in enumerate(lif_sequence.run_back(flat_grad, flat.unbind(0), ctx.params)):
-                gradient[-1 - t] = step
+            gradient = lif_eager.backward(flat_grad, flat, ctx.params)
         else:
             gradient = _backward(ctx.kernel.name, flat_grad, flat, ctx.params)
         if ctx.held:
@@ -155,10 +151,7 @@ def _forward(name: str, x: Tensor, timesteps: int, params: LIFParameters) -> Ten
         return lif_compiled.forward(x, timesteps, params)
     if name == "triton":
         return lif_triton.forward(x, timesteps, params)
-    spikes = x.new_empty(timesteps, *x.shape[1:])
-    for t, (fired, _) in enumerate(lif_sequence.run(x, timesteps, params)):
-        spikes[t] = fired
-    return spikes
+    return lif_eager.forward(x, timesteps, params)[0]
 
 
 def _backward(name: str, grad: Tensor, x: Tensor, params: LIFParameters) -> Tensor:
@@ -166,7 +159,9 @@ def _backward(name: str, grad: Tensor, x: Tensor, params: LIFParameters) -> Tens
         return lif_compiled.backward(grad, x, params)
     if name == "triton":
         return lif_triton.backward(grad, x, params)
-    return lif_sequence.backward(grad, x, params)
+    _, potentials = lif_eager.forward(x, len(grad), params)
+    gradient = lif_eager.backward(grad, potentials, params, into=potentials)
+    return gradient if len(x) == len(grad) else gradient.sum(0, keepdim=True)
 
 
 def _check(x: Tensor) -> None:

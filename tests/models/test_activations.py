@@ -14,6 +14,7 @@ from tks_edge_models import Network, create
 from tks_edge_models.activations import compact_activations
 from tks_edge_models.lif_kernels import select_kernel
 
+Step = tuple[Tensor, list[Tensor | None], dict[str, Tensor]]
 NETWORKS = ("tiny", "sew_resnet18", "resnet19", "vggsnn")
 
 
@@ -24,10 +25,13 @@ def network(name: str, size: int = 16) -> Network:
     return built
 
 
-def step(net: Network, pixels: Tensor, *, compact: bool) -> tuple[Tensor, list[Tensor | None], dict[str, Tensor]]:
+def step(net: Network, pixels: Tensor, *, compact: bool, half: bool = False) -> Step:
     """Logits, gradients and buffers of one training step at T = 3."""
     net = copy.deepcopy(net)
-    with compact_activations(net) if compact else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        if compact:
+            stack.enter_context(compact_activations(net))
+        stack.enter_context(torch.autocast("cpu", torch.bfloat16, enabled=half))
         logits = net(pixels, 3)
     logits.logsumexp(-1).sum().backward()
     return logits.detach(), [p.grad for p in net.parameters()], dict(net.named_buffers())
@@ -42,14 +46,23 @@ def test_results_are_the_same_to_the_bit(name: str, frozen: bool) -> None:
         if frozen and isinstance(module, nn.BatchNorm2d):
             module.eval()
     pixels = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)
-    plain, compact = (step(net, pixels, compact=compact) for compact in (False, True))
+    assert_same(*(step(net, pixels, compact=compact) for compact in (False, True)))
+
+
+def test_results_are_the_same_in_mixed_precision_and_channels_last() -> None:
+    net = network("sew_resnet18").to(memory_format=torch.channels_last)
+    pixels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+    assert_same(*(step(net, pixels, compact=compact, half=True) for compact in (False, True)))
+
+
+def assert_same(plain: Step, compact: Step) -> None:
     assert torch.equal(plain[0], compact[0])
     for wanted, got in zip(plain[1], compact[1], strict=True):
         assert wanted is not None
         assert got is not None
         assert torch.equal(wanted, got)
-    for name_, wanted in plain[2].items():
-        assert torch.equal(wanted, compact[2][name_]), name_
+    for name, buffer in plain[2].items():
+        assert torch.equal(buffer, compact[2][name]), name
 
 
 def kept(net: Network, pixels: Tensor, *, compact: bool) -> int:
@@ -71,8 +84,8 @@ def kept(net: Network, pixels: Tensor, *, compact: bool) -> int:
 
 
 def test_less_than_half_is_kept() -> None:
-    pixels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
-    plain, compact = (kept(network("sew_resnet18"), pixels, compact=compact) for compact in (False, True))
+    pixels = torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8)
+    plain, compact = (kept(network("tiny"), pixels, compact=compact) for compact in (False, True))
     assert compact < 0.5 * plain
 
 
