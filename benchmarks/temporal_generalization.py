@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.document import check_output, document, progress, status
-from benchmarks.temporal_losses import CONFIGURATIONS, TWIN
+from benchmarks.temporal_losses import CONFIGURATIONS, LONGER, TWIN
 from benchmarks.temporal_tables import tables
+from tks_edge.recipes import read_recipe
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import read_json, write_json
 
@@ -31,6 +32,8 @@ def _settings(dataset: str, name: str, seed: int, epochs: int | None, timesteps:
     if name == TWIN:
         return shared | {"neuron": "relu"}
     asked = shared | CONFIGURATIONS[name] | {"timesteps": timesteps}
+    if asked.pop("longer", False):
+        asked["epochs"] = LONGER * (epochs if epochs is not None else read_recipe(dataset).settings["epochs"])
     if dataset != "digits" and "objective" in asked:
         # A T drawn at random sees what it is tested on: the whole recording in fewer frames.
         asked["frames"] = {"fewer": "rebin"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 TWIN = "relu"
+LONGER = 2
+"""How many times the recipe's epochs the last few train: a random T costs 9/16 of T = 8, so twice as long is as much work."""
 SAMPLED, TAUGHT = {"sample_timesteps": True}, {"teacher": TWIN}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "mean": {"loss": "mean"},
@@ -19,5 +21,12 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "tks, random T": {"loss": "tks", "objective": SAMPLED},
     "tks, teacher": {"loss": "tks", "objective": TAUGHT},
     "tks, random T, teacher": {"loss": "tks", "objective": SAMPLED | TAUGHT},
+    "mean, twice as long": {"loss": "mean", "longer": True},
+    "tks, twice as long": {"loss": "tks", "longer": True},
+    "tks, random T, teacher of weight 1, twice as long": {
+        "loss": "tks",
+        "objective": SAMPLED | TAUGHT | {"teacher_weight": 1.0},
+        "longer": True,
+    },
 }
 """What is compared, by name: settings of a training. A teacher is the ReLU twin of the same seed."""
