@@ -6,7 +6,7 @@ from typing import Any
 
 TWIN = "relu"
 LONGER = 2
-"""How many times the recipe's epochs the last few train: a random T costs 9/16 of T = 8, so twice as long is as much work."""
+"""How many times the recipe's epochs the last few train: a random T costs 9/16 of T = 8, so that is as much work."""
 SAMPLED, TAUGHT = {"sample_timesteps": True}, {"teacher": TWIN}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "mean": {"loss": "mean"},
