@@ -72,7 +72,7 @@ def _asked(seed: int, epochs: int | None) -> list[str]:
 
 
 def _export(network: Path, artifacts: Path, out: Output, *, events: bool) -> Path:
-    """Export the network at each T; of recordings also with their first frames alone, and by step. Gives T = 2's file."""
+    """Export the network at each T; of recordings also their first frames alone, and by step. Gives T = 2's file."""
     largest, shorter = str(_TIMESTEPS[-1]), ",".join(map(str, _TIMESTEPS[:-1]))
     asked = [["--timesteps", f"{shorter},{largest}"]]
     if events:
