@@ -71,9 +71,14 @@ def sources_of(
     ]
 
 
+def _of_view(accuracies: tuple[Accuracy, ...], view: View, trained_at: int) -> tuple[Accuracy, ...]:
+    """At its own T, and at T of the training: at another, recordings are shown otherwise."""
+    return tuple(entry for entry in accuracies if entry.timesteps in (view.timesteps, trained_at))
+
+
 def _called(name: str, view: View) -> str:
     """Frames of the whole recording make another network of it than the first frames, with a name of its own."""
-    return f"{name}-rebin" if view.is_rebinned else name
+    return f"{name}-rebin" if view.is_restated else name
 
 
 def _evaluated(
@@ -99,7 +104,7 @@ def _source(
         preprocessing=dataset.preprocessing,
         weights_sha256=run.weights_sha256(),
         samples=Samples(dataset.name, "test", inputs, labels, recordings),
-        accuracies=accuracies,
+        accuracies=accuracies if view.frames is None else _of_view(accuracies, view, run.config.train.timesteps),
         calibration=seen,
         frames=view.frames,
     )

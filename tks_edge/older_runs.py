@@ -28,7 +28,7 @@ def upgraded(document: dict[str, Any]) -> dict[str, Any]:
         "frames": None,
         "objective": dataclasses.asdict(ObjectiveSettings()),
         "ema": None,
-        "compute": dataclasses.asdict(ComputeSettings()),
+        "compute": dataclasses.asdict(ComputeSettings(lif_kernel="torch")),
     }
     return {"teacher": None} | document | {"schema_version": SCHEMA_VERSION, "train": added | train}
 

@@ -123,7 +123,9 @@ def _teacher(settings: TrainSettings, dataset: Dataset, recorded: RunConfig | No
     """The teacher that the settings name; the one that a resumed run began with."""
     if settings.objective.teacher is None:
         return None
-    teacher = load_teacher(settings.objective.teacher, dataset, settings.timesteps)
+    # Building it draws weights: the processes that do not load it must go on with the same random numbers.
+    with torch.random.fork_rng(devices=()):
+        teacher = load_teacher(settings.objective.teacher, dataset, settings.timesteps)
     if recorded is not None and recorded.teacher != teacher.weights_sha256:
         raise InputError(
             f"the teacher in {settings.objective.teacher} has other weights than when this run began. Restore them, or "

@@ -196,6 +196,8 @@ class Training:
         progress = self.progress
         began = time.perf_counter()
         self.processes.take_buffers_of_first(self.network)
+        if self.average is not None:
+            self.processes.take_buffers_of_first(self.average.network)
         self.whole = whole_network(self.network) if self.average is None else self.average.network
         result = validate(
             self.whole,
@@ -243,6 +245,8 @@ class Training:
         return self.progress.epoch * self.steps + self.progress.step
 
     def _save(self) -> None:
+        for name, parameter in self.network.named_parameters():
+            self._finite(float(whole({name: parameter.detach()})[name].abs().max()), f"largest weight of {name}")
         save_state(self.path, self.network, self.adamw, self.progress, self._extra(), writes=self.processes.is_first)
         self.saved = self._done()
 

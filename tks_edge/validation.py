@@ -54,7 +54,13 @@ def validate(
     """
     rank, world = processes.shard
     share = split.shard(rank, world) if world > 1 else split
-    passes = -(-len(share) // batch_size)
+    made = 0
+
+    def passed(_: int) -> None:
+        nonlocal made
+        made += 1
+        after_batch()
+
     loss, read = 0.0, 0.0
     correct: list[float] = [0] * timesteps
     if len(share):
@@ -65,13 +71,13 @@ def validate(
             batch_size=batch_size,
             workers=workers,
             skipped=skipped,
-            after_batch=lambda _: after_batch(),
+            after_batch=passed,
         )
         read = len(result.labels)
         loss, correct = result.loss, [entry.correct for entry in result.accuracies()]
     if world > 1:
-        # The first process has the largest share.
-        for _ in range(-(-len(split.indices[::world]) // batch_size) - passes):
+        # The first process has the largest share, and a batch of which nothing can be read is none.
+        for _ in range(-(-len(split.indices[::world]) // batch_size) - made):
             after_batch()
         device = next(network.parameters()).device
         sums = torch.tensor([read, loss * read, *correct], dtype=torch.float64, device=device)

@@ -77,7 +77,7 @@ def views(run: Run, timesteps: Sequence[int], fewer: str | None = None) -> list[
             f"recording. Use at most as many, or --frames {REBIN}."
         )
     cut = settings.frames.cut
-    return [_view(settings, cut, check_timesteps(t), t if fewer == REBIN else settings.timesteps) for t in timesteps]
+    return [_view(settings, cut, check_timesteps(t), whole=fewer == REBIN) for t in timesteps]
 
 
 def view_of(run: Run, timesteps: int, frames: FrameSpec | None, artifact: Path) -> View:
@@ -95,13 +95,15 @@ def view_of(run: Run, timesteps: int, frames: FrameSpec | None, artifact: Path) 
     return View(timesteps, frames, 1.0 if frames is None else frames.timesteps / settings.timesteps)
 
 
-def _view(settings: TrainSettings, cut: str, timesteps: int, total: int) -> View:
-    """The view of the first `timesteps` of `total` frames.
+def _view(settings: TrainSettings, cut: str, timesteps: int, *, whole: bool) -> View:
+    """The view of the whole recording in `timesteps` frames, or of the first ones of those that were trained on.
 
     The statistics of batch norm that training leaves are of what it saw. Whole recordings in another number of frames
     are something else; and where T was drawn at random, they are a mixture that fits no T.
     """
+    if not whole:
+        return View(timesteps, FrameSpec(cut, settings.timesteps))
     frames = settings.frames
     mixed = settings.objective.sample_timesteps and frames is not None and frames.fewer == REBIN
-    restated = total != settings.timesteps or (mixed and timesteps == total)
-    return View(timesteps, FrameSpec(cut, total, restated), total / settings.timesteps)
+    restated = mixed or timesteps != settings.timesteps
+    return View(timesteps, FrameSpec(cut, timesteps, restated), timesteps / settings.timesteps)

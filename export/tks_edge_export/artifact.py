@@ -123,9 +123,7 @@ class Exporter:
                 f"timesteps is {options.timesteps}, but every sample has {self._example.shape[1]} frames: "
                 "there must be one for each timestep."
             )
-        stem = artifact_stem(
-            source.name, options.timesteps, options.precision, form=options.form, target=options.target
-        )
+        stem = source.stem(options)
         calibration = source.batches(_CALIBRATION_BATCH, self._example.dtype.name)
         compiled = self._compiler.compile(options, calibration)
         lint.check(compiled.model, options.target, options.skip)

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from tks_edge_export.errors import ExportError
+from tks_edge_export.options import Options
 from tks_edge_models import LIF, Network
-from tks_edge_runtime.artifact import Accuracy, FrameSpec, NetworkSpec, NeuronSpec, Preprocessing
+from tks_edge_runtime.artifact import STEP, Accuracy, FrameSpec, NetworkSpec, NeuronSpec, Preprocessing, artifact_stem
 
 Array = npt.NDArray[Any]
 
@@ -60,6 +61,15 @@ class Source:
     accuracies: tuple[Accuracy, ...]
     calibration: Array | None = None
     frames: FrameSpec | None = None
+
+    def stem(self, options: Options) -> str:
+        """The file name without ending of an artifact of this source.
+
+        A step graph serves every T and has none in its name, but for one whose batch norm has the statistics of one T.
+        """
+        own = options.form == STEP and self.frames is not None and self.frames.norms_restated
+        name = f"{self.name}-t{options.timesteps}" if own else self.name
+        return artifact_stem(name, options.timesteps, options.precision, form=options.form, target=options.target)
 
     def batches(self, size: int, dtype: str) -> Iterable[Array] | None:
         """The calibration inputs in batches of `size`, or None where there are none."""

@@ -72,11 +72,10 @@ def write_graphs(
 
 def _say_what_is_replaced(output: Path, options: Options, source: Source, out: Output) -> None:
     """Two runs of one name export to the same files; the second one's user should know."""
-    from tks_edge_runtime.artifact import Artifact, artifact_stem
+    from tks_edge_runtime.artifact import Artifact
     from tks_edge_runtime.errors import ArtifactError
 
-    stem = artifact_stem(source.name, options.timesteps, options.precision, form=options.form, target=options.target)
-    path = output / f"{stem}.onnx"
+    path = output / f"{source.stem(options)}.onnx"
     if not path.is_file():
         return
     with contextlib.suppress(ArtifactError):

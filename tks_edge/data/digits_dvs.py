@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 from tks_edge.data.dataset import Dataset, Split
 from tks_edge.data.digits import open_digits
 from tks_edge.data.event_camera import SENSOR, record
-from tks_edge.data.event_frames import MEAN, STD, Cutter
-from tks_edge.data.recordings import HeldRecordings
+from tks_edge.data.event_frames import Cutter
+from tks_edge.data.recordings import HeldRecordings, recorded
 from tks_edge.data.request import Request
 
 _NAME = "digits-dvs"
@@ -29,23 +29,8 @@ def open_digits_dvs(request: Request) -> Dataset:
     events = record(images, [f"{_NAME}/{index}" for index in range(len(images))])
     recordings = HeldRecordings(events, SENSOR, Cutter(request.timesteps, request.frames.cut, SENSOR), _NAME)
     digits = open_digits()
-    train, validation, test = (
+    splits = [
         Split(recordings, dict(zip(split.indices, split.labels, strict=True)), split.indices)
         for split in digits.splits().values()
-    )
-    return Dataset(
-        name=_NAME,
-        root=None,
-        train=train,
-        validation=validation,
-        test=test,
-        classes=digits.classes,
-        in_channels=2,
-        image_size=SENSOR,
-        mean=MEAN,
-        std=STD,
-        preprocessing=None,
-        split_seed=digits.split_seed,
-        timesteps=request.timesteps,
-        cut=request.frames.cut,
-    )
+    ]
+    return recorded(request, None, splits, digits.classes, SENSOR)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.event_files import EVENT_FORMATS, SAY_THEIR_SENSOR, read_recording
-from tks_edge.data.event_frames import MEAN, POLARITIES, STD, Cutter
+from tks_edge.data.event_frames import Cutter
 from tks_edge.data.folder import Kind, divided
 from tks_edge.data.frame_cache import cache_folder
-from tks_edge.data.recordings import FileRecordings, Source
+from tks_edge.data.recordings import FileRecordings, Source, recorded
 from tks_edge.data.request import Request
-from tks_edge.data.splits import SPLIT_SEED
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import read_json, write_json
 
@@ -44,23 +43,7 @@ def open_event_folder(request: Request) -> Dataset:
         return made[-1]
 
     train, validation, test, classes = divided(root, Kind("recording", EVENT_FORMATS, samples))
-    return Dataset(
-        name=request.name,
-        root=str(root.resolve()),
-        train=train,
-        validation=validation,
-        test=test,
-        classes=classes,
-        in_channels=POLARITIES,
-        image_size=request.image_size,
-        mean=MEAN,
-        std=STD,
-        preprocessing=None,
-        split_seed=SPLIT_SEED,
-        timesteps=request.timesteps,
-        cut=request.frames.cut,
-        notes=tuple(recordings.room for recordings in made if recordings.room is not None),
-    )
+    return recorded(request, root, (train, validation, test), classes, request.image_size, made)
 
 
 def _shared_sensor(root: Path, cache: Path) -> tuple[int, int]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tks_edge.data.dataset import Dataset, Split
-from tks_edge.data.event_frames import MEAN, POLARITIES, STD, Cutter
-from tks_edge.data.recordings import FileRecordings, Source
+from tks_edge.data.event_frames import Cutter
+from tks_edge.data.recordings import FileRecordings, Source, recorded
 from tks_edge.data.request import Request
-from tks_edge.data.splits import SPLIT_SEED, stratified
+from tks_edge.data.splits import stratified
 
 _VALIDATION_SHARE = 10
 """One training recording in ten chooses the checkpoint."""
@@ -55,20 +55,5 @@ def opened(request: Request, source: Source, members: Mapping[str, Sequence[Path
     )
     validation, train = ([learning[position] for position in part] for part in drawn)
     test = sorted(set(range(len(paths))) - set(learning))
-    return Dataset(
-        name=request.name,
-        root=str(request.root.resolve()),
-        train=Split(recordings, labels, train),
-        validation=Split(recordings, labels, validation),
-        test=Split(recordings, labels, test),
-        classes=tuple(members),
-        in_channels=POLARITIES,
-        image_size=request.image_size,
-        mean=MEAN,
-        std=STD,
-        preprocessing=None,
-        split_seed=SPLIT_SEED,
-        timesteps=request.timesteps,
-        cut=request.frames.cut,
-        notes=(recordings.room,) if recordings.room is not None else (),
-    )
+    splits = [Split(recordings, labels, part) for part in (train, validation, test)]
+    return recorded(request, request.root, splits, list(members), request.image_size, [recordings])

@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tks_edge.data.event_frames import Cutter, event_library
+from tks_edge.data.dataset import Dataset, Split
+from tks_edge.data.event_frames import MEAN, POLARITIES, STD, Cutter, event_library
 from tks_edge.data.events import Events, Recording, checked
 from tks_edge.data.frame_cache import FrameCache, Frames
+from tks_edge.data.request import Request
+from tks_edge.data.splits import SPLIT_SEED
 from tks_edge_runtime.errors import InputError
 
 
@@ -129,3 +132,41 @@ class FileRecordings:
             return self._cutter.frames(events, width, height)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+
+
+def recorded(
+    request: Request,
+    root: Path | None,
+    splits: Sequence[Split],
+    classes: Sequence[str],
+    image_size: int,
+    made: Sequence[FileRecordings] = (),
+) -> Dataset:
+    """The data set of three splits of recordings: to train on, to validate with, to test on.
+
+    Args:
+        request: how it was asked for.
+        root: the folder that it was read from; None for an embedded set.
+        splits: the three.
+        classes: the name of each class.
+        image_size: height and width of a frame.
+        made: the recordings in files; what their frames will take on the disk is noted.
+    """
+    train, validation, test = splits
+    return Dataset(
+        name=request.name,
+        root=None if root is None else str(root.resolve()),
+        train=train,
+        validation=validation,
+        test=test,
+        classes=tuple(classes),
+        in_channels=POLARITIES,
+        image_size=image_size,
+        mean=MEAN,
+        std=STD,
+        preprocessing=None,
+        split_seed=SPLIT_SEED,
+        timesteps=request.timesteps,
+        cut=request.frames.cut,
+        notes=tuple(recordings.room for recordings in made if recordings.room is not None),
+    )
