@@ -59,6 +59,7 @@ class RunConfig:
         versions: of tks-edge, Python and the libraries that train.
         created: when the training began, ISO 8601 in UTC.
         teacher: SHA-256 of the teacher's weights; None without a teacher.
+        kernel: what computes the neurons, by name, where that was chosen; None where there is nothing to choose.
     """
 
     network: dict[str, Any]
@@ -67,14 +68,22 @@ class RunConfig:
     versions: dict[str, str]
     created: str
     teacher: str | None
+    kernel: str | None
 
     @classmethod
-    def now(cls, network: Network, settings: TrainSettings, dataset: Dataset, teacher: str | None = None) -> RunConfig:
+    def now(
+        cls,
+        network: Network,
+        settings: TrainSettings,
+        dataset: Dataset,
+        teacher: str | None = None,
+        kernel: str | None = None,
+    ) -> RunConfig:
         """The configuration of a training that begins now."""
         versions = {"tks-edge": __version__, "python": platform.python_version()}
         versions |= {name: version(name) for name in ("torch", "torchvision", "lightning-fabric", "safetensors")}
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        return cls(network.spec, settings, describe(dataset), versions, created, teacher)
+        return cls(network.spec, settings, describe(dataset), versions, created, teacher, kernel)
 
     def write(self, path: Path) -> None:
         """Write config.json into the run directory `path`."""

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from tks_edge.distributed.processes import Processes
 from tks_edge.distributed.sync_batch_norm import synchronise
 from tks_edge.recomputation import recompute
+from tks_edge.settings import TrainSettings
 from tks_edge.settings.compute import ComputeSettings
 from tks_edge_models import LIF, ModelError, Network
 from tks_edge_models.activations import compact_activations
-from tks_edge_models.lif_kernels import select_kernel
+from tks_edge_models.lif_compiled import exact_options
+from tks_edge_models.lif_kernels import Choice, choose_kernel, select_kernel
 from tks_edge_runtime.errors import CheckError, InputError, MissingError
 
 
@@ -49,19 +51,23 @@ def check_shared(compute: ComputeSettings, world: int) -> None:
         )
 
 
-def select_neurons(network: Network, compute: ComputeSettings, device: torch.device) -> str | None:
-    """Choose what computes the neurons in training; what it is and why, in words, or None where there is no choice.
+def choose_neurons(settings: TrainSettings, device: torch.device, begun_with: str | None) -> Choice | None:
+    """Choose what computes the neurons in training; None where there is nothing to choose.
+
+    Args:
+        settings: of the run.
+        device: where it computes.
+        begun_with: the kernel that a resumed run began with: with another one its last bits would be others.
 
     Raises:
         MissingError: the kernel that was asked for cannot run here.
     """
-    if not network.is_spiking or compute.compile:
+    if settings.neuron == "relu" or settings.compute.compile:
         return None
     try:
-        chosen = select_kernel(network, compute.lif_kernel, device, recompute=compute.checkpoint == "compact")
+        return choose_kernel(begun_with if begun_with is not None else settings.compute.lif_kernel, device)
     except ModelError as error:
-        raise MissingError(f"{error} Leave --lif-kernel out, or use --lif-kernel torch.") from error
-    return f"LIF kernel: {chosen.name} ({chosen.reason})"
+        raise MissingError(str(error)) from error
 
 
 def keeping_less(network: Network, compute: ComputeSettings) -> contextlib.AbstractContextManager[None]:
@@ -69,7 +75,9 @@ def keeping_less(network: Network, compute: ComputeSettings) -> contextlib.Abstr
     return compact_activations(network) if compute.checkpoint == "compact" else contextlib.nullcontext()
 
 
-def prepare(network: Network, compute: ComputeSettings, processes: Processes, device: torch.device) -> nn.Module:
+def prepare(
+    network: Network, compute: ComputeSettings, processes: Processes, device: torch.device, kernel: Choice | None
+) -> nn.Module:
     """What is trained in place of `network`, with its weights; `network` itself stays what is evaluated and saved.
 
     Args:
@@ -77,7 +85,10 @@ def prepare(network: Network, compute: ComputeSettings, processes: Processes, de
         compute: how it is computed.
         processes: who trains.
         device: where.
+        kernel: what computes the neurons.
     """
+    if kernel is not None:
+        select_kernel(network, kernel.name, device, recompute=compute.checkpoint == "compact")
     if compute.precision == "bf16":
         _keep_membranes(network)
     if compute.channels_last:
@@ -89,7 +100,7 @@ def prepare(network: Network, compute: ComputeSettings, processes: Processes, de
     if not compute.compile:
         return network
     # For one shape at a time: T is unrolled, so each T is a program of its own.
-    compiled: Any = torch.compile(network, dynamic=False)
+    compiled: Any = torch.compile(network, dynamic=False, options=exact_options())
     return cast(nn.Module, compiled)
 
 

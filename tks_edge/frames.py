@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tks_edge.settings.frames import FEWER, REBIN
 from tks_edge_runtime.errors import InputError, unknown
-
-FRAMES = ("first", "rebin")
 
 
 def merged(frames: Tensor, timesteps: int) -> Tensor:
@@ -32,9 +31,9 @@ def chosen(frames: Tensor, timesteps: int, how: str) -> Tensor:
     Raises:
         InputError: there are fewer frames than `timesteps`, or `how` is neither of the two.
     """
-    if how not in FRAMES:
-        raise unknown("choice of frames", how, FRAMES)
-    if how == "rebin":
+    if how not in FEWER:
+        raise unknown("choice of frames", how, FEWER)
+    if how == REBIN:
         return merged(frames, timesteps)
     _check(frames, timesteps)
     return frames[:timesteps]

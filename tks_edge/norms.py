@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tks_edge.checkpoint import NORMS, Run
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.loading import evaluation_batches
+from tks_edge.data.skipping import Skipped
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge.views import View
 from tks_edge_models import Network
@@ -38,7 +39,7 @@ def network_for(run: Run, view: View, dataset: Dataset) -> Network:
         dataset: that data set, opened.
 
     Raises:
-        InputError: a training sample cannot be read.
+        InputError: no training sample can be read; those that cannot are left out.
     """
     network = run.network.rebinned(view.share) if view.is_rebinned else run.network
     if not view.is_restated:
@@ -46,7 +47,7 @@ def network_for(run: Run, view: View, dataset: Dataset) -> Network:
     network = copy.deepcopy(network)
     file = run.path / NORMS / f"t{view.timesteps}.safetensors"
     weights = _fingerprint(run.network)
-    statistics = _kept(file, weights)
+    statistics = _kept(file, weights, network)
     if statistics is None:
         statistics = _taken(network, view, dataset)
         # A run directory may be read-only; then they are taken each time.
@@ -67,25 +68,32 @@ def _fingerprint(network: Network) -> str:
     return found.hexdigest()
 
 
-def _kept(file: Path, weights: str) -> dict[str, Tensor] | None:
-    """What was taken before for the same weights."""
+def _kept(file: Path, weights: str, network: Network) -> dict[str, Tensor] | None:
+    """What was taken before for the same weights, where it is whole."""
     try:
         tensors, document = read_tensors(file)
     except InputError:
         return None
-    return tensors if document.get("weights") == weights else None
+    wanted = {name: buffer.shape for name, buffer in _statistics(network).items()}
+    fits = {name: tensor.shape for name, tensor in tensors.items()} == wanted
+    return tensors if fits and document.get("weights") == weights else None
+
+
+def _statistics(network: Network) -> dict[str, Tensor]:
+    norms = ((name, module) for name, module in network.named_modules() if isinstance(module, _BatchNorm))
+    return {f"{name}.{buffer}": tensor for name, norm in norms for buffer, tensor in norm.named_buffers()}
 
 
 def _taken(network: Network, view: View, dataset: Dataset) -> dict[str, Tensor]:
     """The mean over batches of each batch norm's mean and variance."""
-    norms = {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
     network.eval()
-    for norm in norms.values():
+    for norm in (module for module in network.modules() if isinstance(module, _BatchNorm)):
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches
         norm.train()
+    training = view.split(dataset.train.evenly_spaced(_SAMPLES))
     device = next(network.parameters()).device
     with torch.no_grad():
-        for samples, _ in evaluation_batches(view.split(dataset.train.evenly_spaced(_SAMPLES)), _BATCH):
+        for samples, _ in evaluation_batches(training, _BATCH, skipped=Skipped()):
             network(samples[:, : view.timesteps].transpose(0, 1).to(device))
-    return {f"{name}.{buffer}": tensor.cpu() for name, norm in norms.items() for buffer, tensor in norm.named_buffers()}
+    return {name: tensor.cpu() for name, tensor in _statistics(network).items()}

@@ -30,7 +30,7 @@ def upgraded(document: dict[str, Any]) -> dict[str, Any]:
         "ema": None,
         "compute": dataclasses.asdict(ComputeSettings(lif_kernel="torch")),
     }
-    return {"teacher": None} | document | {"schema_version": SCHEMA_VERSION, "train": added | train}
+    return {"teacher": None, "kernel": None} | document | {"schema_version": SCHEMA_VERSION, "train": added | train}
 
 
 def upgraded_progress(progress: Any) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tks_edge.checkpoint import Run, load_run
 from tks_edge.data.dataset import Dataset
+from tks_edge.data.registry import describe
 from tks_edge_models import Network
 from tks_edge_runtime.errors import InputError
 
@@ -44,6 +45,9 @@ def load_teacher(path: Path | str, dataset: Dataset, timesteps: int) -> Teacher:
 def _differences(run: Run, dataset: Dataset) -> list[str]:
     """What the teacher knows otherwise than `dataset` has it."""
     found = []
+    known, wanted = run.config.dataset, describe(dataset)
+    if (known["name"], known["splits"]) != (wanted["name"], wanted["splits"]):
+        found.append("its splits are others, and hold what this run is validated or tested on")
     theirs, mine = list(run.config.dataset["classes"]), list(dataset.classes)
     if theirs != mine:
         odd = next((i for i, (a, b) in enumerate(zip(theirs, mine, strict=False)) if a != b), None)

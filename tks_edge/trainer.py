@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from tks_edge.checkpoint import Run, RunConfig, is_run, load_run
-from tks_edge.computation import check_compute, check_shared, compiling
+from tks_edge.computation import check_compute, check_shared, choose_neurons, compiling
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.registry import open_dataset, reopen
 from tks_edge.device import launch_fabric
@@ -87,6 +87,8 @@ def train(
     check_compute(settings.compute, processes)
     if recorded is not None and processes.once(lambda: needs_no_state(path)):
         return processes.once(lambda: load_run(path))
+    begun_with = None if recorded is None else recorded.kernel
+    kernel = processes.once(lambda: choose_neurons(settings, fabric.device, begun_with))
     dataset = processes.one_a_machine_first(lambda: _opened(settings, recorded, data, download=download))
     processes.check_batch(settings.batch_size, len(dataset.train), settings.compute.accumulate)
     torch.manual_seed(settings.seed)
@@ -95,12 +97,12 @@ def train(
     with contextlib.ExitStack() as stack:
         if recorded is None:
             taught_by = None if teacher is None else teacher.weights_sha256
-            config = RunConfig.now(network, settings, dataset, taught_by)
+            config = RunConfig.now(network, settings, dataset, taught_by, None if kernel is None else kernel.name)
             processes.once(lambda: stack.enter_context(begun(path, config, overwrite=overwrite)))
         launch.remember(path)
         conduct = Conduct(workers, save_every, skip_corrupt, watcher)
         stack.enter_context(_threads(settings.threads))
-        training = Training(fabric, processes, path, settings, dataset, network, teacher, conduct)
+        training = Training(fabric, processes, path, settings, dataset, network, teacher, kernel, conduct)
         with compiling(settings.compute, network, settings.timesteps):
             training.run(tensorboard=tensorboard)
         return processes.once(lambda: load_run(path))

@@ -15,13 +15,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from tks_edge.checkpoint import read_best, write_best, write_metrics
-from tks_edge.computation import keeping_less, prepare, select_neurons
+from tks_edge.computation import keeping_less, prepare
 from tks_edge.data.augment import AUGMENTATIONS
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.loading import Batch, steps_per_epoch, training_batches
 from tks_edge.data.skipping import Skipped
 from tks_edge.distributed.processes import LostProcessError, Processes
-from tks_edge.distributed.sharding import whole_network
+from tks_edge.distributed.sharding import whole, whole_network
 from tks_edge.ema import WeightAverage
 from tks_edge.interrupt import deferred
 from tks_edge.losses import create_loss
@@ -36,6 +36,7 @@ from tks_edge.tensorboard import Board
 from tks_edge.validation import validate
 from tks_edge.watcher import SILENT, Watcher
 from tks_edge_models import Network
+from tks_edge_models.lif_kernels import Choice
 from tks_edge_runtime.errors import CheckError
 
 
@@ -68,6 +69,7 @@ class Training:
         dataset: Dataset,
         network: Network,
         teacher: Teacher | None,
+        kernel: Choice | None,
         conduct: Conduct,
     ) -> None:
         self.fabric = fabric
@@ -91,8 +93,8 @@ class Training:
         self.total = self.steps * settings.epochs
         self.schedule = Schedule(settings.lr, self.steps * settings.warmup_epochs, self.total)
         self.parts = settings.compute.accumulate
-        self.model = fabric.setup_module(prepare(network, settings.compute, processes, fabric.device))
-        self.kernel = select_neurons(network, settings.compute, fabric.device)
+        self.kernel = kernel
+        self.model = fabric.setup_module(prepare(network, settings.compute, processes, fabric.device, kernel))
         self.adamw = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
         self.optimizer: Any = fabric.setup_optimizers(self.adamw)
         self.average = None if settings.ema is None else WeightAverage(network, settings.ema)
@@ -106,7 +108,7 @@ class Training:
         progress, settings = self.progress, self.settings
         self.watcher.began(self.network, self.dataset, self.total, self._done())
         if self.kernel is not None:
-            self.watcher.noted(self.kernel)
+            self.watcher.noted(f"LIF kernel: {self.kernel.name} ({self.kernel.reason})")
         batches = training_batches(
             self.dataset.train,
             AUGMENTATIONS[settings.augment](self.dataset.image_size, self.dataset.mean),

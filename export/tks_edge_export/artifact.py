@@ -22,7 +22,7 @@ from tks_edge_export.options import Options
 from tks_edge_export.replay import Replayed
 from tks_edge_export.source import Samples, Source, evenly_spaced, first_batch
 from tks_edge_export.verify import Comparison, compare
-from tks_edge_runtime.artifact import METADATA_KEY, Artifact, EvaluationSpec, artifact_stem
+from tks_edge_runtime.artifact import METADATA_KEY, Artifact, EvaluationSpec
 from tks_edge_runtime.errors import unknown
 from tks_edge_runtime.files import replacing, sha256_of
 

@@ -119,6 +119,8 @@ class _Keeper:
 
     def _as_bytes(self, tensor: Tensor, *, certain: bool) -> _Bytes | None:
         """The tensor as bytes if each element is one; `certain` of spikes, where nobody needs to look."""
+        if tensor.stride(0) == 0:
+            return None  # a current that is held over T is kept once as it is, and would be T times as bytes
         storage = tensor.untyped_storage()
         key = storage._cdata, tensor._version, _Place.of(tensor)
         if key in self._bytes:

@@ -90,11 +90,12 @@ def _compiled(key: _Key) -> Callable[..., Tensor]:
     # Code objects that are equal share a limit too, so the name differs.
     code = function.__code__.replace(co_name=f"{function.__name__}_{next(_numbers)}")
     own = FunctionType(code, function.__globals__, code.co_name, function.__defaults__, function.__closure__)
-    compiled: Callable[..., Tensor] = torch.compile(own, fullgraph=True, options=_options())
+    compiled: Callable[..., Tensor] = torch.compile(own, fullgraph=True, options=exact_options())
     return compiled
 
 
-def _options() -> dict[str, Any]:
+def exact_options() -> dict[str, Any]:
+    """Options of torch.compile with which a product and a sum are rounded one by one, as everywhere else."""
     from torch._inductor import config  # only now: it takes a second
 
     # PyTorch's newer versions have a word where the older ones had a bool.

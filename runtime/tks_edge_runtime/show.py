@@ -77,7 +77,7 @@ def _network(manifest: Manifest) -> str:
 def _neuron(manifest: Manifest) -> str:
     neuron = manifest.neuron
     if neuron is None:
-        return "ReLU"
+        return "ReLU" if manifest.is_twin else "LIF, with several constants"
     reset = "by subtraction" if neuron.v_reset is None else f"to {neuron.v_reset:g}"
     decay = "input decays" if neuron.decay_input else "input does not decay"
     return f"LIF: tau {neuron.tau:g}, threshold {neuron.v_threshold:g}, reset {reset}, {decay}"

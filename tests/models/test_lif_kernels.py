@@ -73,10 +73,10 @@ def test_compiled_kernel_equals_the_loop_on_the_threshold(case: str, dtype: torc
 def test_such_currents_would_show_a_contracted_product_and_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     params = LIFParameters(tau=3.0, v_reset=-0.25)
     x = on_the_threshold(params, (4, 1, 20_000), torch.float32)
-    options = lif_compiled._options()
+    options = lif_compiled.exact_options()
     allowed = "fast" if options["cpp.enable_floating_point_contract_flag"] == "off" else True
     monkeypatch.setattr(
-        lif_compiled, "_options", lambda: {**options, "cpp.enable_floating_point_contract_flag": allowed}
+        lif_compiled, "exact_options", lambda: {**options, "cpp.enable_floating_point_contract_flag": allowed}
     )
     fired = COMPILED(x.clone().requires_grad_(), params)
     lif_compiled._compiled.cache_clear()

@@ -13,7 +13,7 @@ from tks_edge.data.augment import Jitter, LargeImages, RandAugment, SmallImages
 @pytest.mark.parametrize(
     ("augment", "shape"),
     [
-        (Jitter(), (1, 16, 16)),
+        (Jitter(16), (1, 16, 16)),
         (SmallImages(32, (0.5, 0.4, 0.3)), (3, 32, 32)),
         (LargeImages(64), (3, 64, 64)),
     ],

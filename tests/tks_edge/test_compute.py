@@ -86,6 +86,28 @@ def test_the_kernel_of_the_neurons_is_chosen_and_said(tmp_path: Path) -> None:
     assert losses["auto"] == losses["compiled"]
 
 
+def test_a_run_goes_on_with_the_kernel_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(short(), tmp_path / "run", watcher=Watched(stop=2))
+    assert json.loads((tmp_path / "run" / CONFIG).read_text())["kernel"] == "compiled"
+    monkeypatch.setattr("tks_edge_models.lif_compiled.problem", lambda _: "there is no compiler.")
+    with pytest.raises(MissingError, match="LIF kernel 'compiled' cannot be used: there is no compiler"):
+        train(short(), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"neuron": "relu", "timesteps": None, "loss": "mean"}, "the ReLU network has none"),
+        ({"compute": {"compile": True}}, "--compile makes it"),
+    ],
+)
+def test_a_kernel_that_changes_nothing_is_refused(given: dict[str, Any], said: str) -> None:
+    compute = {"lif_kernel": "torch", **given.get("compute", {})}
+    with pytest.raises(InputError, match=said):
+        short(**{**given, "compute": compute})
+
+
 def test_a_kernel_that_cannot_run_here_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="LIF kernel 'triton' cannot be used"):
         train(short(compute={"lif_kernel": "triton"}), tmp_path / "run", device="cpu")

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tks_edge.frames import FRAMES, chosen, merged
+from tks_edge.frames import chosen, merged
+from tks_edge.settings.frames import FEWER
 from tks_edge_runtime.errors import InputError
 
 
@@ -42,7 +43,7 @@ def test_first_takes_the_first() -> None:
     assert torch.equal(chosen(frames, 2, "rebin"), merged(frames, 2))
 
 
-@pytest.mark.parametrize("how", FRAMES)
+@pytest.mark.parametrize("how", FEWER)
 @pytest.mark.parametrize("timesteps", [0, 4])
 def test_more_timesteps_than_frames_are_refused(how: str, timesteps: int) -> None:
     with pytest.raises(InputError, match=f"timesteps is {timesteps}, of 3 frames; allowed is 1 to 3"):

@@ -116,7 +116,7 @@ def test_a_recipe_of_ones_own_is_shown(app: typer.Typer, in_folder: Path) -> Non
     Path("mine.toml").write_text('title = "Mine"\ndataset = "digits"\n[settings]\nmodel = "tiny"\nepochs = 3\n')
     result = invoke(app, "recipes", "mine.toml")
     assert result.exit_code == 0, result.stderr
-    assert "mine: Mine" in result.stdout
+    assert "mine.toml: Mine" in result.stdout
     assert "train --recipe mine.toml" in result.stdout
 
 

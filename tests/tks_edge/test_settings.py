@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +77,8 @@ def test_settings_survive_json() -> None:
         ({"seed": -1}, "seed is -1"),
         ({"threads": 0}, "threads is 0; allowed is at least 1"),
         ({"seed": 2**63}, "seed is"),
+        ({"augment": "events"}, "the augmentation 'events' is not for still images, which digits holds"),
+        ({"dataset": "digits-dvs", "augment": "jitter"}, "Use one of none, events, events-upright"),
     ],
 )
 def test_what_cannot_be_trained(given: dict[str, Any], said: str) -> None:
@@ -108,3 +111,30 @@ def test_commands_import_nothing_heavy() -> None:
     code += f"sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, ""), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ('epochs = "15"', "of a wrong kind"),
+        ("batch_size = 32.5", "of a wrong kind: train.batch_size is 32.5, not int"),
+        ("objective = 3", "of a wrong kind"),
+        ('loss_options = "reduce=sum"', "loss_options is a text"),
+        ("[settings.lif]\nfoo = 1", "of a wrong kind"),
+        ("epoch = 3", "unknown setting of the recipe mine.toml: 'epoch'. Did you mean 'epochs'?"),
+    ],
+)
+def test_a_recipe_of_ones_own_is_checked(settings: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'title = "Mine"\ndataset = "digits"\n[settings]\n{settings}\n')
+    with pytest.raises(InputError) as error:
+        resolve({"recipe": str(file)})
+    assert said in str(error.value)
+
+
+def test_a_recipe_of_ones_own_is_not_one_that_comes_along(tmp_path: Path) -> None:
+    file = tmp_path / "cifar10.toml"
+    file.write_text('title = "Mine"\ndataset = "digits"\n[settings]\nepochs = 3\n')
+    settings = resolve({"recipe": str(file)})
+    assert settings.recipe == "cifar10.toml"
+    assert changed(settings, {"recipe": str(file)}) == settings

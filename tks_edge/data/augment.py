@@ -22,7 +22,8 @@ _BILINEAR = v2.InterpolationMode.BILINEAR
 class Jitter:
     """A small rotation, shift and change of size, such as a hand makes: a digit stays the digit that it is."""
 
-    def __init__(self, degrees: float = 10.0, shift: float = 1 / 16, zoom: float = 0.1) -> None:
+    def __init__(self, size: int, degrees: float = 10.0, shift: float = 1 / 16, zoom: float = 0.1) -> None:
+        self._size = size
         self._affine = v2.RandomAffine(
             degrees, translate=(shift, shift), scale=(1.0 - zoom, 1.0 + zoom), interpolation=_BILINEAR
         )
@@ -30,7 +31,7 @@ class Jitter:
     def __call__(self, image: Tensor) -> Tensor:
         """An augmented copy of `image`."""
         # Pillow turns so small an image several times faster than torch, and on one thread.
-        jittered: Tensor = tv.pil_to_tensor(self._affine(tv.to_pil_image(image)))
+        jittered: Tensor = tv.pil_to_tensor(self._affine(tv.to_pil_image(_fitted(image, self._size))))
         return jittered
 
 
@@ -145,10 +146,12 @@ def _fitted(image: Tensor, size: int) -> Tensor:
 
 AUGMENTATIONS: dict[str, Callable[[int, Sequence[float]], Transform]] = {
     "none": lambda size, _mean: lambda sample: _fitted(sample, size),
-    "jitter": lambda _size, _mean: Jitter(),
+    "jitter": lambda size, _mean: Jitter(size),
     "small-images": SmallImages,
     "large-images": lambda size, _mean: LargeImages(size),
     "events": lambda size, _mean: Events(size),
     "events-upright": lambda size, _mean: Events(size, upright=True),
 }
 """Each by its name: from the height and width of an input and the mean colour to the augmentation."""
+FOR_EVENTS = ("none", "events", "events-upright")
+"""What takes the frames of a recording; "none" takes still images too, and the others nothing else."""

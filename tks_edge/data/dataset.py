@@ -113,7 +113,7 @@ class Split(TorchDataset[tuple[Tensor, int]]):
         """Which samples these are: how many, the SHA-256 of their names and classes in order, and from which folder."""
         digest = hashlib.sha256()
         for index, label in zip(self.indices, self.labels, strict=True):
-            digest.update(f"{self.samples.name(index)} {label}\n".encode())
+            digest.update(f"{self.samples.name(index)} {label}\n".encode("utf-8", "surrogateescape"))
         record = {"samples": len(self), "sha256": digest.hexdigest()}
         return record | ({"folder": self.folder} if self.folder is not None else {})
 

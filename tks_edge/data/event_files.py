@@ -56,7 +56,7 @@ def read_recording(path: Path) -> Recording:
 
 def _npy(path: Path) -> Recording:
     array: Any = np.load(path, allow_pickle=False)
-    if set(array.dtype.names or ()) < set(_FIELDS) or array.ndim != 1:
+    if not set(_FIELDS) <= set(array.dtype.names or ()) or array.ndim != 1:
         raise ValueError(f"it must be one structured array with the fields {', '.join(_FIELDS)}")
     return Recording(structured(*(array[name] for name in _FIELDS)))
 

@@ -41,4 +41,4 @@ def stratified(names: Sequence[str], labels: Sequence[int], sizes: Sequence[int]
 
 
 def _hash(name: str) -> bytes:
-    return hashlib.sha256(f"{SPLIT_SEED}/{name}".encode()).digest()
+    return hashlib.sha256(f"{SPLIT_SEED}/{name}".encode("utf-8", "surrogateescape")).digest()

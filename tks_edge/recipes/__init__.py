@@ -53,7 +53,7 @@ class Recipe:
     """A recipe, read.
 
     Attributes:
-        name: of its file.
+        name: of one that comes along, without ending; of one's own, the name of its file.
         title: what is trained, in a few words.
         dataset: name of the data set.
         settings: what `settings.resolve` takes, by name.
@@ -76,20 +76,20 @@ def read_recipe(name: str) -> Recipe:
         InputError: there is no such recipe, or the file is no recipe.
     """
     if name.endswith(".toml"):
-        return _read(Path(name))
+        return _read(Path(name), Path(name).name)
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
-    return _read(_FOLDER / f"{name}.toml")
+    return _read(_FOLDER / f"{name}.toml", name)
 
 
-def _read(path: Path) -> Recipe:
+def _read(path: Path, name: str) -> Recipe:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-        return parse(Recipe, {"name": path.stem, "sources": {}, "published": [], **document}, "recipe")
+        return parse(Recipe, {"name": name, "sources": {}, "published": [], **document}, "recipe")
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}. Recipes that come along: {', '.join(RECIPES)}."

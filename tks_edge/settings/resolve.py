@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from tks_edge.data.facts import FACTS, LARGE, Facts
@@ -37,6 +38,16 @@ def resolve(given: dict[str, Any]) -> TrainSettings:
     """
     given = {name: value for name, value in given.items() if value is not None}
     recipe = _recipe(given)
+    try:
+        settings = _resolved(given, recipe)
+        return TrainSettings.from_json(settings.to_json())  # which checks every type
+    except TypeError as error:
+        raise InputError(
+            f"a setting of the recipe {recipe.name} is of a wrong kind: {error}. Mend it there."
+        ) from error
+
+
+def _resolved(given: dict[str, Any], recipe: Recipe) -> TrainSettings:
     neuron = given.get("neuron", recipe.settings.get("neuron", "lif"))
     if neuron == "relu":
         _check_twin(given)
@@ -110,6 +121,8 @@ def changed(settings: TrainSettings, given: dict[str, Any]) -> TrainSettings:
         InputError: a value is not allowed.
     """
     asked = {name: value for name, value in given.items() if value is not None}
+    if "recipe" in asked:
+        asked["recipe"] = Path(asked["recipe"]).name
     if "lif" in asked:
         own = {} if settings.lif is None else dataclasses.asdict(settings.lif)
         asked["lif"] = NeuronSettings(**{**own, **asked["lif"]})
@@ -131,6 +144,8 @@ def changed(settings: TrainSettings, given: dict[str, Any]) -> TrainSettings:
 def _loss_options(loss: str, assignments: Iterable[str]) -> dict[str, float | str | bool]:
     from tks_edge.losses import parse_options  # needs torch
 
+    if isinstance(assignments, str):
+        raise TypeError("loss_options is a text, not a list of texts")
     return parse_options(loss, assignments)
 
 

@@ -74,15 +74,25 @@ class TrainSettings:
     compute: ComputeSettings
 
     def __post_init__(self) -> None:
-        from tks_edge.data.augment import AUGMENTATIONS  # needs torch
+        from tks_edge.data.augment import AUGMENTATIONS, FOR_EVENTS  # needs torch
         from tks_edge_models import NEURONS
 
         if self.augment not in AUGMENTATIONS:
             raise unknown("augmentation", self.augment, AUGMENTATIONS)
         if self.dataset not in FACTS:
             raise unknown("dataset", self.dataset, FACTS)
+        events = FACTS[self.dataset].events
+        fitting = [name for name in AUGMENTATIONS if name == "none" or (name in FOR_EVENTS) == events]
+        if self.augment not in fitting:
+            raise InputError(
+                f"the augmentation {self.augment!r} is not for {'recordings' if events else 'still images'}, which "
+                f"{self.dataset} holds. Use one of {', '.join(fitting)}."
+            )
         if self.neuron not in NEURONS:
             raise unknown("neuron", self.neuron, NEURONS)
+        if self.compute.lif_kernel != "auto" and (self.neuron == "relu" or self.compute.compile):
+            why = "the ReLU network has none" if self.neuron == "relu" else "--compile makes it"
+            raise InputError(f"--lif-kernel {self.compute.lif_kernel} changes nothing: {why}. Leave it out.")
         check_timesteps(self.timesteps)
         check_range("epochs", self.epochs, 1)
         check_range("warmup_epochs", self.warmup_epochs, 0, self.epochs - 1)
