@@ -109,7 +109,7 @@ class TrainSettings:
             raise InputError(
                 "--ema averages whole weights, and --strategy fsdp shares them out. Leave one of them out."
             )
-        if self.batch_size % self.compute.accumulate:
+        if isinstance(self.batch_size, int) and self.batch_size % self.compute.accumulate:
             raise InputError(
                 f"a batch of {self.batch_size} samples does not divide into {self.compute.accumulate} equal parts. "
                 f"Choose --accumulate so that it does."
