@@ -33,6 +33,7 @@ bench: .venv/bench-installed
 	$(BIN)/python -m benchmarks.latency --output bench/latency.json $(BENCH_OPTIONS)
 	$(BIN)/python -m benchmarks.export_cost --output bench/export-cost.json
 	$(BIN)/python -m benchmarks.artifact_size --output bench/artifact-size.json
+	$(BIN)/python -m benchmarks.training --output bench/training.json
 
 .venv/bench-installed: .venv/installed
 	$(BIN)/pip install --quiet --editable '.[train,bench]'
