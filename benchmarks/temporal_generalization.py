@@ -35,7 +35,8 @@ def _settings(dataset: str, name: str, seed: int, epochs: int | None, timesteps:
     if asked.pop("longer", False):
         asked["epochs"] = LONGER * (epochs if epochs is not None else read_recipe(dataset).settings["epochs"])
     if dataset != "digits" and "objective" in asked:
-        # A T drawn at random sees what it is tested on: the whole recording in fewer frames.
+        # A T drawn at random sees what it is tested on, the whole recording in fewer frames. For it whole frames are
+        # merged, so that they hold unequal shares where T does not divide that of the training.
         asked["frames"] = {"fewer": "rebin"}
     return asked
 

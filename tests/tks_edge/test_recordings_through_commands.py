@@ -125,3 +125,12 @@ def test_the_report_holds_every_graph_against_the_twin(app: typer.Typer, inside:
 def test_what_recordings_are_not_for(arguments: tuple[str, ...], said: str, app: typer.Typer, inside: Path) -> None:
     result = invoke(app, *arguments)
     assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
+
+
+def test_step_graphs_of_whole_recordings_have_a_file_for_each_t(app: typer.Typer, inside: Path) -> None:
+    step = ("--form", "step", "--frames", "rebin", "--verify-samples", "4", "--output", "steps", "--json")
+    for t in ("1", "2"):
+        done(app, "export", "runs/a", "--timesteps", t, *step)
+    assert {path.name for path in Path("steps").glob("*.onnx")} == {f"a-rebin-t{t}-step-fp32.onnx" for t in (1, 2)}
+    found = done(app, "verify", "steps/a-rebin-t1-step-fp32.onnx", "--against", "runs/a", "--samples", "4", "--json")
+    assert found["culprit"] is None

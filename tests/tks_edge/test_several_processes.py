@@ -236,3 +236,78 @@ def test_what_needs_several_processes_is_refused_in_one(compute: dict[str, Any],
     with pytest.raises(InputError, match=said):
         train(short(compute=compute), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def observed(rank: int, path: Path, given: dict[str, Any]) -> dict[str, list[Any]]:
+    """Train, and give the random state at the first step, and what each validation was of and how often it reported."""
+    seen: dict[str, list[Any]] = {"random": [], "validated": [], "asked": []}
+    real, forward = training.validate, training.Training._forward
+
+    def validate(network: Any, split: Any, *arguments: Any, after_batch: Any, **options: Any) -> Any:
+        asked = 0
+
+        def after() -> None:
+            nonlocal asked
+            asked += 1
+            after_batch()
+
+        seen["validated"].append({name: buffer.double().sum().item() for name, buffer in network.named_buffers()})
+        found = real(network, split, *arguments, after_batch=after, **options)
+        seen["asked"].append(asked)
+        return found
+
+    def first(self: training.Training, *batch: Any) -> Any:
+        seen["random"].append(torch.get_rng_state().tolist())
+        return forward(self, *batch)
+
+    training.validate = validate
+    training.Training._forward = first  # type: ignore[method-assign]
+    train(short(epochs=1, **given), path, skip_corrupt=True)
+    return seen
+
+
+def test_averaged_weights_are_validated_as_one_network(tmp_path: Path) -> None:
+    one, two = run_ranks(2, observed, tmp_path / "run", {"ema": 0.9})
+    assert one["validated"] == two["validated"]
+
+
+def test_a_teacher_leaves_all_processes_with_the_same_random_numbers(tmp_path: Path) -> None:
+    train(short(**TWIN, epochs=1), tmp_path / "twin")
+    objective = {"teacher": str(tmp_path / "twin"), "sample_timesteps": True}
+    one, two = run_ranks(2, observed, tmp_path / "run", {"objective": objective})
+    assert one["random"] == two["random"]
+
+
+class Unreadable:
+    """The digits, the first of which nobody can read."""
+
+    def __init__(self, samples: Any, bad: int) -> None:
+        self._samples, self._bad = samples, bad
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._samples, name)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def prepared(self, index: int) -> torch.Tensor:
+        if index == self._bad:
+            raise InputError("it cannot be read")
+        return self._samples.prepared(index)  # type: ignore[no-any-return]
+
+
+def unread(rank: int, path: Path) -> dict[str, list[Any]]:
+    from tks_edge.data import registry
+
+    digits = registry.open_digits()
+    split = digits.validation
+    labels = dict(zip(split.indices, split.labels, strict=True))
+    bad = Split(Unreadable(split.samples, split.indices[0]), labels, split.indices)
+    registry.open_digits = lambda: dataclasses.replace(digits, validation=bad)  # type: ignore[attr-defined]
+    # One sample a pass, so that the one that cannot be read is a pass of its own.
+    return observed(rank, path, {"batch_size": 2})
+
+
+def test_processes_meet_as_often_where_a_batch_cannot_be_read(tmp_path: Path) -> None:
+    one, two = run_ranks(2, unread, tmp_path / "run")
+    assert one["asked"] == two["asked"]

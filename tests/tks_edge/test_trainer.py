@@ -16,8 +16,10 @@ from torch import Tensor
 from tests.tks_edge.short_training import EPOCHS, STEPS, Watched, outcome, short
 from tks_edge import training
 from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, SUMMARY
+from tks_edge.data.dataset import Dataset
 from tks_edge.tensors import read_tensors
 from tks_edge.trainer import train
+from tks_edge_models import Network
 from tks_edge_runtime.errors import CheckError, InputError, MissingError
 
 pytestmark = [
@@ -168,3 +170,23 @@ def test_a_broken_tensorboard_is_named_and_leaves_nothing(tmp_path: Path, monkey
     with pytest.raises(MissingError, match="--no-tensorboard"):
         train(short(), tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_no_numbers_are_never_saved(few_digits: Dataset, tmp_path: Path) -> None:
+    class Spoiling(Watched):
+        network: Network
+
+        def began(self, network: Network, dataset: Dataset, total: int, done: int) -> None:
+            self.network = network
+
+        def stepped(self, epoch: int, loss: float, accuracy: float) -> None:
+            super().stepped(epoch, loss, accuracy)
+            if self.steps == 2:
+                with torch.no_grad():
+                    next(self.network.parameters()).view(-1)[0] = torch.nan
+
+    with pytest.raises(CheckError, match=r"the largest weight of .* is nan in epoch 1"):
+        train(short(), tmp_path / "run", save_every=1, watcher=Spoiling())
+    tensors, document = read_tensors(tmp_path / "run" / LAST)
+    assert document["progress"]["step"] == 1
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
