@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tks_edge.ranks import run_ranks, trained
+from tests.tks_edge.ranks import few_digits, run_ranks, trained
 from tests.tks_edge.short_training import EPOCHS, STEPS, Watched, outcome, short
-from tks_edge import training
+from tks_edge import training, validation
 from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, SUMMARY
 from tks_edge.data.dataset import Split
 from tks_edge.distributed.processes import LostProcessError
@@ -241,7 +241,7 @@ def test_what_needs_several_processes_is_refused_in_one(compute: dict[str, Any],
 def observed(rank: int, path: Path, given: dict[str, Any]) -> dict[str, list[Any]]:
     """Train, and give the random state at the first step, and what each validation was of and how often it reported."""
     seen: dict[str, list[Any]] = {"random": [], "validated": [], "asked": []}
-    real, forward = training.validate, training.Training._forward
+    real, forward = validation.validate, training.Training._forward
 
     def validate(network: Any, split: Any, *arguments: Any, after_batch: Any, **options: Any) -> Any:
         asked = 0
@@ -260,8 +260,8 @@ def observed(rank: int, path: Path, given: dict[str, Any]) -> dict[str, list[Any
         seen["random"].append(torch.get_rng_state().tolist())
         return forward(self, *batch)
 
-    training.validate = validate
-    training.Training._forward = first  # type: ignore[method-assign]
+    training.validate = validate  # type: ignore[attr-defined]
+    training.Training._forward = first  # type: ignore[method-assign, assignment]
     train(short(epochs=1, **given), path, skip_corrupt=True)
     return seen
 
@@ -299,7 +299,7 @@ class Unreadable:
 def unread(rank: int, path: Path) -> dict[str, list[Any]]:
     from tks_edge.data import registry
 
-    digits = registry.open_digits()
+    digits = few_digits()
     split = digits.validation
     labels = dict(zip(split.indices, split.labels, strict=True))
     bad = Split(Unreadable(split.samples, split.indices[0]), labels, split.indices)
