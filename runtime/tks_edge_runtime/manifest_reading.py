@@ -64,7 +64,7 @@ def parse_manifest(text: str, source: Path | str) -> Manifest:
             f"{source} has manifest schema {found}; this version reads schema {SCHEMA_VERSION}: {advice}."
         )
     try:
-        manifest = parse(Manifest, document, "manifest", exact=False)
+        manifest = parse(Manifest, document, "manifest", exact=False, older=True)
         _check(manifest)
     except (TypeError, ValueError, RecursionError) as error:
         reason = str(error) if len(str(error)) <= _LONGEST_REASON else f"{str(error)[:_LONGEST_REASON]}..."
