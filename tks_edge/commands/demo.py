@@ -53,7 +53,7 @@ def demo(
         _train(twin, dataset, ["--neuron", "relu", *_asked(seed, epochs)], out)
         learning = ["--timesteps", str(max(_TIMESTEPS)), "--loss", "tks"]
         if FACTS[dataset].events:
-            # What keeps the most at small T of all that docs/results.md compares.
+            # What kept the most at small T in trials on the validation split.
             learning += ["--frames", "rebin", "--sample-timesteps", "--teacher", str(twin), "--teacher-weight", "1"]
         _train(network, dataset, [*learning, *_asked(seed, epochs or _EPOCHS.get(dataset))], out)
         _run(["eval", str(network), "--timesteps", ",".join(map(str, _TIMESTEPS))], out)
