@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tks_edge.checkpoint import Run
 from tks_edge.data.dataset import Split
 from tks_edge.settings import TrainSettings
-from tks_edge.settings.frames import FEWER, FIRST, REBIN
+from tks_edge.settings.frames import FEWER, FIRST, REBIN, FrameSettings
 from tks_edge.timesteps import check_timesteps
 from tks_edge_runtime.artifact import FrameSpec
 from tks_edge_runtime.errors import InputError, unknown
@@ -76,8 +76,7 @@ def views(run: Run, timesteps: Sequence[int], fewer: str | None = None) -> list[
             f"timesteps is {max(timesteps)}, and {run.path} was trained on {settings.timesteps} frames of each "
             f"recording. Use at most as many, or --frames {REBIN}."
         )
-    cut = settings.frames.cut
-    return [_view(settings, cut, check_timesteps(t), whole=fewer == REBIN) for t in timesteps]
+    return [_view(settings, settings.frames, check_timesteps(t), whole=fewer == REBIN) for t in timesteps]
 
 
 def view_of(run: Run, timesteps: int, frames: FrameSpec | None, artifact: Path) -> View:
@@ -95,15 +94,14 @@ def view_of(run: Run, timesteps: int, frames: FrameSpec | None, artifact: Path) 
     return View(timesteps, frames, 1.0 if frames is None else frames.timesteps / settings.timesteps)
 
 
-def _view(settings: TrainSettings, cut: str, timesteps: int, *, whole: bool) -> View:
+def _view(settings: TrainSettings, frames: FrameSettings, timesteps: int, *, whole: bool) -> View:
     """The view of the whole recording in `timesteps` frames, or of the first ones of those that were trained on.
 
     The statistics of batch norm that training leaves are of what it saw. Whole recordings in another number of frames
     are something else; and where T was drawn at random, they are a mixture that fits no T.
     """
     if not whole:
-        return View(timesteps, FrameSpec(cut, settings.timesteps))
-    frames = settings.frames
-    mixed = settings.objective.sample_timesteps and frames is not None and frames.fewer == REBIN
+        return View(timesteps, FrameSpec(frames.cut, settings.timesteps))
+    mixed = settings.objective.sample_timesteps and frames.fewer == REBIN
     restated = mixed or timesteps != settings.timesteps
-    return View(timesteps, FrameSpec(cut, timesteps, restated), timesteps / settings.timesteps)
+    return View(timesteps, FrameSpec(frames.cut, timesteps, restated), timesteps / settings.timesteps)

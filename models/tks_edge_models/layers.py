@@ -77,6 +77,13 @@ def conv_norm(
     return TimeBatched(convolution, nn.BatchNorm2d(outputs) if norm is None else norm)
 
 
+def conv_tdbn(
+    inputs: int, outputs: int, v_threshold: float, alpha: float = 1.0, kernel: int = 3, stride: int = 1
+) -> TimeBatched:
+    """As `conv_norm`, with threshold-dependent batch norm."""
+    return conv_norm(inputs, outputs, kernel, stride, norm=ThresholdBatchNorm2d(outputs, v_threshold, alpha))
+
+
 def classifier(features: int, num_classes: int) -> TimeBatched:
     """Global average pooling and a linear layer: `[T, B, features, H, W]` to logits `[T, B, num_classes]`."""
     return TimeBatched(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, num_classes))

@@ -11,16 +11,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tks_edge_models.layers import ThresholdBatchNorm2d, TimeBatched, classifier, conv_norm
+from tks_edge_models.layers import classifier, conv_tdbn
 from tks_edge_models.network import MakeNeuron, Parts
 
 _WIDTHS = (64, 128, 256, 512)
-
-
-def _conv_tdbn(
-    inputs: int, outputs: int, v_threshold: float, alpha: float = 1.0, kernel: int = 3, stride: int = 1
-) -> TimeBatched:
-    return conv_norm(inputs, outputs, kernel, stride, norm=ThresholdBatchNorm2d(outputs, v_threshold, alpha))
 
 
 class MSBlock(nn.Module):
@@ -30,14 +24,14 @@ class MSBlock(nn.Module):
         super().__init__()
         self.branch = nn.Sequential(
             neuron(),
-            _conv_tdbn(inputs, outputs, v_threshold, stride=stride),
+            conv_tdbn(inputs, outputs, v_threshold, stride=stride),
             neuron(),
             # Every block starts as its shortcut alone.
-            _conv_tdbn(outputs, outputs, v_threshold, alpha=0.0),
+            conv_tdbn(outputs, outputs, v_threshold, alpha=0.0),
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = _conv_tdbn(inputs, outputs, v_threshold, kernel=1, stride=stride)
+            self.shortcut = conv_tdbn(inputs, outputs, v_threshold, kernel=1, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run one block over currents `[T, B, C, H, W]`."""
@@ -60,7 +54,7 @@ def ms_resnet(
     3x3 convolution, and the first stage keeps the size.
     """
     kernel, stride = (7, 2) if imagenet_stem else (3, 1)
-    stem = _conv_tdbn(in_channels, _WIDTHS[0], v_threshold, kernel=kernel, stride=stride)
+    stem = conv_tdbn(in_channels, _WIDTHS[0], v_threshold, kernel=kernel, stride=stride)
     body: list[nn.Module] = []
     inputs = _WIDTHS[0]
     for stage, (width, count) in enumerate(zip(_WIDTHS, blocks, strict=True)):

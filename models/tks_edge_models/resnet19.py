@@ -10,7 +10,7 @@ import math
 
 from torch import Tensor, nn
 
-from tks_edge_models.layers import ThresholdBatchNorm2d, TimeBatched, conv_norm
+from tks_edge_models.layers import TimeBatched, conv_tdbn
 from tks_edge_models.network import MakeNeuron, Parts
 
 _STAGES = ((128, 3, 1), (256, 3, 2), (512, 2, 2))
@@ -20,25 +20,19 @@ _JOINED = math.sqrt(0.5)
 _HIDDEN = 256
 
 
-def _conv_tdbn(
-    inputs: int, outputs: int, v_threshold: float, alpha: float, kernel: int = 3, stride: int = 1
-) -> TimeBatched:
-    return conv_norm(inputs, outputs, kernel, stride, norm=ThresholdBatchNorm2d(outputs, v_threshold, alpha))
-
-
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a neuron between them; the sum with the shortcut goes through a second neuron."""
 
     def __init__(self, neuron: MakeNeuron, inputs: int, outputs: int, stride: int, v_threshold: float) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            _conv_tdbn(inputs, outputs, v_threshold, alpha=1.0, stride=stride),
+            conv_tdbn(inputs, outputs, v_threshold, alpha=1.0, stride=stride),
             neuron(),
-            _conv_tdbn(outputs, outputs, v_threshold, alpha=_JOINED),
+            conv_tdbn(outputs, outputs, v_threshold, alpha=_JOINED),
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = _conv_tdbn(inputs, outputs, v_threshold, alpha=_JOINED, kernel=1, stride=stride)
+            self.shortcut = conv_tdbn(inputs, outputs, v_threshold, alpha=_JOINED, kernel=1, stride=stride)
         self.neuron = neuron()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,7 +44,7 @@ class BasicBlock(nn.Module):
 def resnet19(neuron: MakeNeuron, *, num_classes: int, in_channels: int, v_threshold: float) -> Parts:
     """Build ResNet-19: a 3x3 stem, eight blocks of width 128 to 512, two linear layers with a neuron between them."""
     width = _STAGES[0][0]
-    stem = _conv_tdbn(in_channels, width, v_threshold, alpha=_JOINED)
+    stem = conv_tdbn(in_channels, width, v_threshold, alpha=_JOINED)
     body: list[nn.Module] = [neuron()]
     inputs = width
     for outputs, blocks, first_stride in _STAGES:

@@ -183,12 +183,12 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused() -> None:
 
 def test_processes_together_evaluate_every_sample_once() -> None:
     parts = [
-        [label for _, labels in evaluation_batches(colours(10), 2, shard=(rank, 4)) for label in labels.tolist()]
+        [label for _, labels in evaluation_batches(colours(10).shard(rank, 4), 2) for label in labels.tolist()]
         for rank in range(4)
     ]
     assert sorted(label for part in parts for label in part) == list(range(10))
     assert {len(part) for part in parts} == {2, 3}
-    assert list(evaluation_batches(colours(1), 2, shard=(1, 4))) == []
+    assert list(evaluation_batches(colours(1).shard(1, 4), 2)) == []
 
 
 def test_the_time_spent_waiting_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

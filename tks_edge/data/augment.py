@@ -144,14 +144,21 @@ def _fitted(image: Tensor, size: int) -> Tensor:
     return fitted
 
 
-AUGMENTATIONS: dict[str, Callable[[int, Sequence[float]], Transform]] = {
-    "none": lambda size, _mean: lambda sample: _fitted(sample, size),
+_Maker = Callable[[int, Sequence[float]], Transform]
+_OF_IMAGES: dict[str, _Maker] = {
     "jitter": lambda size, _mean: Jitter(size),
     "small-images": SmallImages,
     "large-images": lambda size, _mean: LargeImages(size),
+}
+_OF_RECORDINGS: dict[str, _Maker] = {
     "events": lambda size, _mean: Events(size),
     "events-upright": lambda size, _mean: Events(size, upright=True),
 }
+_OF_BOTH: dict[str, _Maker] = {"none": lambda size, _mean: lambda sample: _fitted(sample, size)}
+AUGMENTATIONS = _OF_BOTH | _OF_IMAGES | _OF_RECORDINGS
 """Each by its name: from the height and width of an input and the mean colour to the augmentation."""
-FOR_EVENTS = ("none", "events", "events-upright")
-"""What takes the frames of a recording; "none" takes still images too, and the others nothing else."""
+
+
+def augmentations(*, recordings: bool) -> tuple[str, ...]:
+    """The names of those that take the frames of a recording, or of those that take a still image."""
+    return tuple(_OF_BOTH | (_OF_RECORDINGS if recordings else _OF_IMAGES))

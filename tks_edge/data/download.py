@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from tks_edge.data.expected import EXPECTED, Published
+from tks_edge.data.room import free_for
 from tks_edge_runtime.errors import InputError, MissingError
 
 _CHUNK = 1 << 20
@@ -52,9 +53,8 @@ def download(name: str, root: Path) -> None:
 
 def _check_room(name: str, base: Path, files: list[Published]) -> None:
     """Refuse before the first byte what would not fit."""
-    standing = next(folder for folder in (base.resolve(), *base.resolve().parents) if folder.exists())
     needed = sum(int(file.size * _UNPACKED) for file in files) + max((file.size for file in files), default=0)
-    free = shutil.disk_usage(standing).free
+    free = free_for(base)
     if needed > free:
         raise MissingError(
             f"{name} needs {needed / 1e9:.1f} GB in {base} while it is unpacked, and {free / 1e9:.1f} GB are free. "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import urllib.error
 import zipfile
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from torchvision.datasets.utils import download_and_extract_archive
 
+from tks_edge.data.room import free_for, standing
 from tks_edge_runtime.errors import MissingError
 
 
@@ -42,11 +42,10 @@ def fetch(archives: Sequence[Archive], folder: Path) -> None:
         MissingError: they cannot be fetched, are not the published ones, or there is too little room for them.
     """
     needed = sum(archive.megabytes for archive in archives) * 10**6
-    above = next(place for place in (folder, *folder.resolve().parents) if place.exists())
-    if needed > (free := shutil.disk_usage(above).free):
+    if needed > (free := free_for(folder)):
         raise MissingError(
-            f"the archives alone take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {above}. Free some "
-            f"space, or give another folder with --data."
+            f"the archives alone take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {standing(folder)}. "
+            f"Free some space, or give another folder with --data."
         )
     for archive in archives:
         _fetch(archive, folder)

@@ -12,7 +12,6 @@ import hashlib
 import io
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import numpy.typing as npt
 import zstandard
 
 from tks_edge.data.event_frames import POLARITIES, Cutter
+from tks_edge.data.room import free_for
 from tks_edge_runtime.errors import InputError, MissingError
 from tks_edge_runtime.files import replacing
 
@@ -96,8 +96,7 @@ class FrameCache:
             return None
         # Not compressed, which they will be: how well is not known before.
         needed = missing * (math.ceil(math.prod(self.shape) / _BLOCK) + 1) * _BLOCK
-        above = next(place for place in (self._folder, *self._folder.parents) if place.exists())
-        free = shutil.disk_usage(above).free
+        free = free_for(self._folder)
         text = f"frames of {missing:,} recordings will be kept in {self._folder}: at most {needed / 1e6:,.1f} MB"
         if needed > free:
             raise MissingError(

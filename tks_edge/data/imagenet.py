@@ -13,12 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from tks_edge.data.dataset import Dataset, Split
+from tks_edge.data.dataset import Dataset
 from tks_edge.data.expected import EXPECTED, not_there
-from tks_edge.data.image_files import FileImages, file_names
-from tks_edge.data.listed import Labelled, check_labels, check_there, held_out
+from tks_edge.data.image_files import file_names
+from tks_edge.data.listed import Labelled, check_labels, check_there, divided
 from tks_edge.data.matlab import read_mat
-from tks_edge.data.photographs import photographs, preprocessing_for
 from tks_edge.data.request import Request
 from tks_edge_runtime.errors import InputError, MissingError
 
@@ -63,17 +62,7 @@ def open_imagenet(request: Request) -> Dataset:
                 f"{part}/ holds {len(listed.names):,} images of {_SIZES[part]:,} (for a part of them there is "
                 "--dataset folder)"
             )
-    preprocessing = preprocessing_for(request.image_size)
-    validation, training = held_out(train)
-    images = FileImages(base, train.names, preprocessing)
-    return photographs(
-        request,
-        base,
-        Split(images, train.labels, training, _TRAIN),
-        Split(images, train.labels, validation, _TRAIN),
-        Split(FileImages(base, test.names, preprocessing), test.labels, range(len(test.names)), _VAL),
-        _names(base, wnids),
-    )
+    return divided(request, base, _names(base, wnids), train, test)
 
 
 def _wnids(folder: Path) -> list[str]:
@@ -95,7 +84,7 @@ def _by_folder(base: Path, part: str, wnids: Sequence[str]) -> Labelled:
             raise InputError(f"the class folder {base / part / wnid} holds no image. Unpack the archive again.")
         names += found
         labels += [label] * len(found)
-    return Labelled(names, labels)
+    return Labelled(names, labels, part)
 
 
 def _by_devkit(request: Request, base: Path, wnids: Sequence[str]) -> Labelled:
@@ -120,7 +109,7 @@ def _by_devkit(request: Request, base: Path, wnids: Sequence[str]) -> Labelled:
     # The devkit counts in an order of its own.
     order = {wnid: label for label, wnid in enumerate(wnids)}
     own = list(synsets)
-    return Labelled(names, [order[own[number - 1]] for number in numbers])
+    return Labelled(names, [order[own[number - 1]] for number in numbers], _VAL)
 
 
 def _synsets(base: Path) -> dict[str, str] | None:

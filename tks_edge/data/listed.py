@@ -28,10 +28,12 @@ class Labelled:
     Attributes:
         names: the path of each below the data set's folder, with forward slashes.
         labels: the class of each, from 0.
+        folder: the folder of the data set that they are all in, where the set comes divided by folders.
     """
 
     names: Sequence[str]
     labels: Sequence[int]
+    folder: str | None = None
 
 
 def open_listed(request: Request, base: Path, classes: Sequence[str], train: Labelled, test: Labelled) -> Dataset:
@@ -46,24 +48,24 @@ def open_listed(request: Request, base: Path, classes: Sequence[str], train: Lab
             raise InputError(f"the lists in {base} name no image of the {part} part. Unpack them again.")
         check_labels(base, classes, listed)
     check_there(request, base, [*train.names, *test.names])
+    return divided(request, base, tuple(classes), train, test)
+
+
+def divided(request: Request, base: Path, classes: tuple[str, ...], train: Labelled, test: Labelled) -> Dataset:
+    """The data set of these parts in the folder `base`: a fixed stratified tenth of `train` validates."""
+    n = len(train.names)
+    held_out = max(1, n // _VALIDATION_SHARE)
+    validation, training = stratified(train.names, train.labels, (held_out, n - held_out))
     preprocessing = preprocessing_for(request.image_size)
-    validation, training = held_out(train)
     images = FileImages(base, train.names, preprocessing)
     return photographs(
         request,
         base,
-        Split(images, train.labels, training),
-        Split(images, train.labels, validation),
-        Split(FileImages(base, test.names, preprocessing), test.labels, range(len(test.names))),
-        tuple(classes),
+        Split(images, train.labels, training, train.folder),
+        Split(images, train.labels, validation, train.folder),
+        Split(FileImages(base, test.names, preprocessing), test.labels, range(len(test.names)), test.folder),
+        classes,
     )
-
-
-def held_out(train: Labelled) -> list[list[int]]:
-    """The indices that validate, a fixed stratified tenth, and those that are left to train on."""
-    n = len(train.names)
-    validation = max(1, n // _VALIDATION_SHARE)
-    return stratified(train.names, train.labels, (validation, n - validation))
 
 
 def check_labels(base: Path, classes: Sequence[str], listed: Labelled) -> None:

@@ -88,7 +88,6 @@ def evaluation_batches(
     batch_size: int,
     workers: int = 0,
     *,
-    shard: Shard = _ALONE,
     pin_memory: bool = False,
     skipped: Skipped | None = None,
 ) -> Feed:
@@ -96,10 +95,8 @@ def evaluation_batches(
 
     Args:
         split: the samples.
-        batch_size: samples a batch of this process.
+        batch_size: samples a batch.
         workers: as in `training_batches`.
-        shard: of W processes, the one with rank r gets samples r, r + W, r + 2 W and so on: each sample goes to one of
-            them, and some get one fewer than others.
         pin_memory: as in `training_batches`.
         skipped: takes down a sample that cannot be read, and the batch goes without it: it is neither right nor wrong,
             and what is counted is what was read. None: the first such sample is an error.
@@ -107,7 +104,7 @@ def evaluation_batches(
     Raises:
         InputError: from the iterator, a sample cannot be read, or with `skipped` none of them.
     """
-    indices = range(len(split))[shard[0] :: shard[1]]
+    indices = range(len(split))
     keys = [list(indices[first : first + batch_size]) for first in range(0, len(indices), batch_size)]
     return Feed(_Plain(split), keys, workers, pin_memory, skipped)
 

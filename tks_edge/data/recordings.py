@@ -34,6 +34,7 @@ class HeldRecordings:
         self._size = size
         self.cutter = cutter
         self._part = part
+        self._rebinned: dict[int, HeldRecordings] = {}
         self._frames = torch.from_numpy(np.stack([cutter.frames(one, size, size) for one in events]))
 
     def __len__(self) -> int:
@@ -56,8 +57,11 @@ class HeldRecordings:
         return f"{self._part}/{index}"
 
     def rebinned(self, timesteps: int) -> HeldRecordings:
-        """The same recordings in `timesteps` frames."""
-        return HeldRecordings(self._events, self._size, replace(self.cutter, timesteps=timesteps), self._part)
+        """The same recordings in `timesteps` frames; cut once for all the splits that share them."""
+        if timesteps not in self._rebinned:
+            cutter = replace(self.cutter, timesteps=timesteps)
+            self._rebinned[timesteps] = HeldRecordings(self._events, self._size, cutter, self._part)
+        return self._rebinned[timesteps]
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class TrainSettings:
     compute: ComputeSettings
 
     def __post_init__(self) -> None:
-        from tks_edge.data.augment import AUGMENTATIONS, FOR_EVENTS  # needs torch
+        from tks_edge.data.augment import AUGMENTATIONS, augmentations  # needs torch
         from tks_edge_models import NEURONS
 
         if self.augment not in AUGMENTATIONS:
@@ -82,7 +82,7 @@ class TrainSettings:
         if self.dataset not in FACTS:
             raise unknown("dataset", self.dataset, FACTS)
         events = FACTS[self.dataset].events
-        fitting = [name for name in AUGMENTATIONS if name == "none" or (name in FOR_EVENTS) == events]
+        fitting = augmentations(recordings=events)
         if self.augment not in fitting:
             raise InputError(
                 f"the augmentation {self.augment!r} is not for {'recordings' if events else 'still images'}, which "
