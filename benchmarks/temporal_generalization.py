@@ -124,7 +124,8 @@ def _measure(arguments: argparse.Namespace) -> None:
             waiting: dict[concurrent.futures.Future[dict[str, Any]], dict[str, Any]] = {}
             for given, path, key in _jobs(arguments, twins=twins):
                 done = known.get(_identity(resolve(given).to_json()))
-                if done is not None:
+                # A twin whose row came from another machine is trained again here: it has to teach.
+                if done is not None and (path.is_dir() or not twins):
                     found["rows"].append(done)
                 else:
                     waiting[pool.submit(_trained, given, path)] = key
