@@ -66,7 +66,7 @@ def sources_of(
         together = tuple(view.timesteps for view in shown)
         return [(together, _source(run, shown[0], name, dataset, split, wanted.calibration, accuracies))]
     return [
-        ((view.timesteps,), _source(run, view, _called(name, view), dataset, split, wanted.calibration, accuracies))
+        ((view.timesteps,), _source(run, view, called(name, view), dataset, split, wanted.calibration, accuracies))
         for view in shown
     ]
 
@@ -76,7 +76,7 @@ def _of_view(accuracies: tuple[Accuracy, ...], view: View, trained_at: int) -> t
     return tuple(entry for entry in accuracies if entry.timesteps in (view.timesteps, trained_at))
 
 
-def _called(name: str, view: View) -> str:
+def called(name: str, view: View) -> str:
     """Frames of the whole recording make another network of it than the first frames, with a name of its own."""
     return f"{name}-rebin" if view.is_restated else name
 

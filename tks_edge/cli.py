@@ -14,6 +14,7 @@ from tks_edge.commands.eval import evaluate
 from tks_edge.commands.export import export
 from tks_edge.commands.info import info
 from tks_edge.commands.recipes import recipes
+from tks_edge.commands.sweep import sweep
 from tks_edge.commands.train import train
 from tks_edge.commands.verify import verify
 from tks_edge_runtime.cli import register
@@ -42,6 +43,7 @@ app.command()(train)
 app.command("eval")(evaluate)
 app.command()(export)
 app.command()(verify)
+app.command()(sweep)
 register(app)
 app.command()(info)
 app.command()(deploy)

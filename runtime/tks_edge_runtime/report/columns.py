@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tks_edge_runtime.artifact import GENERIC, STATIC
 from tks_edge_runtime.report import wording
-from tks_edge_runtime.report.document import Row
+from tks_edge_runtime.report.document import OK, Row
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ def _load(row: Row) -> str:
 
 def _build(row: Row) -> str:
     return wording.milliseconds(row.cold_start.build_ms if row.cold_start is not None else None)
+
+
+def _engine(row: Row) -> str:
+    return row.engine or wording.NONE
 
 
 def _cuda_graph(row: Row) -> str:
@@ -94,6 +98,8 @@ COLUMNS = (
         width=0,
         usual=STATIC,
     ),
+    Column("status", "status", "Whether it ran.", lambda row: row.status, numeric=False, width=0, usual=OK),
+    Column("engine", "engine", "What ran it.", _engine, numeric=False, width=0, usual=wording.NONE),
     Column("device", "device", "Where it computed.", lambda row: row.device, numeric=False, width=100, usual="cpu"),
     Column(
         "cuda_graph",

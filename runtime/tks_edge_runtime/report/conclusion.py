@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tks_edge_runtime.artifact import STATIC, STEP
-from tks_edge_runtime.report.document import FAILED, Conclusion, MeasuredAccuracy, Row
+from tks_edge_runtime.report.document import OK, Conclusion, MeasuredAccuracy, Row
 from tks_edge_runtime.report.ranking import (
     TOLERATED_LOSS,
     Reference,
@@ -56,11 +56,11 @@ def _conclusion(group: tuple[Row, ...], rows: tuple[Row, ...]) -> Conclusion:
 
 
 def _why_none(group: tuple[Row, ...], reference: Reference | None) -> list[str]:
-    failed = [row for row in group if row.status == FAILED]
+    failed = [row for row in group if row.status != OK]
     train = group[0].train_timesteps
     found = []
     if failed:
-        found.append(f"The self-test failed for {', '.join(row.label for row in failed)}.")
+        found.append(f"Failed: {', '.join(row.label for row in failed)}.")
     if all(row.accuracy is None for row in group):
         if len(failed) < len(group):
             found.append("There is no evaluation set beside the artifacts, so their accuracy was not measured here.")

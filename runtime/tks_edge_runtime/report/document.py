@@ -20,8 +20,9 @@ from tks_edge_runtime.session import SelfTest
 from tks_edge_runtime.statistics import LatencySummary
 from tks_edge_runtime.traces import unpack
 
-SCHEMA_VERSION = 2
-OK, FAILED = "ok", "failed"
+SCHEMA_VERSION = 3
+OK, FAILED, NOT_EXPORTED = "ok", "failed to run", "failed to export"
+STATUSES = (OK, FAILED, NOT_EXPORTED)
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,19 @@ class MeasuredAccuracy:
 class Row:
     """One artifact on one device: what it is, how accurate, how fast, and how it stands among the others.
 
-    A row whose self-test failed has `status` "failed", the `reason`, and neither accuracy nor latency. `name` is the
-    run it was exported from, `model` the network's name in the registry; `form` ("static" or "step") and `target` are
-    the manifest's. `cuda_graph` says whether the launches of a run were replayed as one; it is None where the backend
-    has no such thing, and an artifact that was measured both ways has two rows. The recorded accuracies are the trained
-    network's own, from the manifest. Times and energies are of one static batch and all its timesteps: `latency` end
+    `status` is one of `STATUSES`. A row that failed has the `reason`, and neither accuracy nor latency: its artifact
+    could not be opened or run, its self-test did not hold, or it could not be exported in the first place; `file` is
+    then what it would be called, `sha256` None and `size_bytes` 0. `name` is the run it was exported from, `model` the
+    network's name in the registry; `form` ("static" or "step") and `target` are the manifest's. `cuda_graph` says
+    whether the launches of a run were replayed as one; it is None where the backend has no such thing, and an artifact
+    that was measured both ways has two rows. The recorded accuracies are the trained network's own, from the manifest.
+    Times and energies are of one static batch and all its timesteps: `latency` end
     to end, from the input array on the host to the logits on the host; `compute`, `enqueue` and `copies` as in
     `Measurement`.
     """
 
     file: str
-    sha256: str
+    sha256: str | None
     name: str
     model: str
     neuron: str
@@ -108,16 +111,21 @@ class Row:
     warnings: tuple[str, ...] = ()
     unstable: bool = False
     traces: PackedTraces | None = None
+    weights_sha256: str | None = None
+    turn: int = 0
+    anchor_ms: float | None = None
+    engine: str | None = None
 
     @property
-    def key(self) -> tuple[str, bool | None]:
-        """What tells it from every other row of its report: the file, and whether a CUDA graph replayed it."""
-        return self.file, self.cuda_graph
+    def key(self) -> tuple[object, ...]:
+        """What tells it from every other row of its report: the file, what runs it, and how."""
+        return self.file, self.backend, self.device, self.cuda_graph
 
     @property
     def label(self) -> str:
-        """Its file, and the CUDA graph where one replayed it."""
-        return f"{self.file} with a CUDA graph" if self.cuda_graph else self.file
+        """Its file, and what runs it where the report has several."""
+        graph = " with a CUDA graph" if self.cuda_graph else ""
+        return self.file + (f" on {self.engine}" if self.engine else "") + graph
 
     @property
     def trace_ms(self) -> array[float]:
@@ -141,7 +149,9 @@ class Row:
     @property
     def variant(self) -> str:
         """What tells it from other rows of its network and T, in words: `fp32`, `int8 openvino`, `fp32 CUDA graph`."""
-        return variant(self.precision, self.form, self.target) + (" CUDA graph" if self.cuda_graph else "")
+        told = self.engine and not self.target.startswith(self.backend)
+        words = [variant(self.precision, self.form, self.target), *([f"on {self.engine}"] if told else [])]
+        return " ".join([*words, *(["CUDA graph"] if self.cuda_graph else [])])
 
     @property
     def title(self) -> str:
@@ -169,6 +179,24 @@ class Conclusion:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """The one artifact to ship within given bounds, and what else there is to know of it, in sentences.
+
+    `asked` are the bounds in words and `preference` what was preferred among the rows that keep them. `row` and
+    `runner_up` are places in the report's rows, counted from 0: None where no row keeps the bounds, or no second one.
+    `misses` are the nearest of the rows that do not keep them, with what each would need.
+    """
+
+    asked: str
+    preference: str
+    row: int | None
+    runner_up: int | None
+    headline: str
+    sentences: tuple[str, ...]
+    misses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class DeviceStates:
     """The state of the machine before, during (sampled while measuring) and after."""
 
@@ -189,7 +217,11 @@ class Backend:
 
 @dataclass(frozen=True)
 class ReportDocument:
-    """A whole report. `created` is UTC in ISO 8601; `seconds` is the measuring time of the preset for each row."""
+    """A whole report. `created` is UTC in ISO 8601; `seconds` is the measuring time of the preset for each row.
+
+    `answer` is the one artifact to ship, None where the rows' accuracies do not compare; `conclusions` what is to be
+    said of each network and precision.
+    """
 
     schema_version: int
     tool: dict[str, str]
@@ -199,15 +231,16 @@ class ReportDocument:
     seconds: float
     method: tuple[str, ...]
     machine: dict[str, Any]
-    backend: Backend
+    backends: tuple[Backend, ...]
     device_state: DeviceStates
+    answer: Answer | None
     conclusions: tuple[Conclusion, ...]
     rows: tuple[Row, ...]
 
     @property
     def failed(self) -> tuple[Row, ...]:
-        """The rows whose self-test did not hold."""
-        return tuple(row for row in self.rows if row.status == FAILED)
+        """The rows that could not be exported or run, or whose self-test did not hold."""
+        return tuple(row for row in self.rows if row.status != OK)
 
     @property
     def unstable(self) -> tuple[Row, ...]:

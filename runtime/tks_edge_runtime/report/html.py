@@ -12,7 +12,7 @@ from markupsafe import Markup
 from tks_edge_runtime.report import wording
 from tks_edge_runtime.report.columns import columns_of
 from tks_edge_runtime.report.document import Conclusion, ReportDocument, Row
-from tks_edge_runtime.report.facts import fact_table, state_table
+from tks_edge_runtime.report.facts import engine_table, fact_table, state_table
 from tks_edge_runtime.report.plot_forms import Plot
 from tks_edge_runtime.report.ranking import groups, like_at_train, ratio, reference_of, rival_of, twin_of
 
@@ -46,7 +46,7 @@ def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
         remarks=[(row, text) for row in document.rows for text in (row.reason, *row.warnings) if text is not None],
         states=state_table(document.device_state),
         samples=len(document.device_state.during),
-        facts=[*fact_table(document.machine), *fact_table({"backend": document.backend.description})],
+        facts=[*fact_table(document.machine), *engine_table(document.backends)],
     )
 
 

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from tks_edge_runtime.report.columns import Column, columns_of
-from tks_edge_runtime.report.document import FAILED, ReportDocument, Row
+from tks_edge_runtime.report.document import OK, ReportDocument, Row
 from tks_edge_runtime.report.wording import unstable_rows
 
 _LEAST_NAME, _FAIR_NAME = 8, 16
@@ -95,7 +95,7 @@ def shortened(names: Iterable[str], room: int) -> dict[str, str]:
 
 
 def _style(row: Row) -> str:
-    if row.status == FAILED:
+    if row.status != OK:
         return "red"
     if row.unstable:
         return "yellow"

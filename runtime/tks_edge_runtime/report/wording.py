@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tks_edge_runtime.energy import EnergyUse
-from tks_edge_runtime.report.document import MeasuredAccuracy, ReportDocument, Row
+from tks_edge_runtime.report.document import OK, MeasuredAccuracy, ReportDocument, Row
 from tks_edge_runtime.statistics import LatencySummary, needed
 
 NONE = "\N{EN DASH}"
@@ -75,7 +75,7 @@ def size(value: int) -> str:
 def marks(row: Row) -> list[str]:
     """What a reader should see at a glance about a row, most important first."""
     found = []
-    if row.status != "ok":
+    if row.status != OK:
         found.append("FAILED")
     if row.unstable:
         found.append("UNSTABLE")

@@ -116,7 +116,7 @@ def test_it_is_written_with_its_method_and_device_state(folder: Path, backend: s
     written = json.loads((folder.parent / "report" / "report.json").read_text(encoding="utf-8"))
     assert written == document.to_dict()
     jsonschema.validate(written, schema())
-    assert [written["backend"][name] for name in ("name", "device", "threads")] == [backend, "cpu", 1]
+    assert [written["backends"][0][name] for name in ("name", "device", "threads")] == [backend, "cpu", 1]
     assert {row["backend"] for row in written["rows"]} == {backend}
     assert [row.recommended for row in document.rows] == [False, False, True, False]
     assert written["method"]

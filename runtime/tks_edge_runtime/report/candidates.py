@@ -1,0 +1,121 @@
+"""What a row measures: one artifact on one engine, opened in one way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tks_edge_runtime.artifact import Artifact
+from tks_edge_runtime.backends import BACKENDS, BuildProgress, find_backend, foreign_target
+from tks_edge_runtime.backends.choice import choose
+from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.files import sha256_of
+from tks_edge_runtime.report.document import FAILED, Row
+from tks_edge_runtime.session import Session, load
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One artifact on one engine.
+
+    Attributes:
+        artifact: the file and its manifest.
+        backend: what runs it.
+        device: where it computes.
+        threads: threads inside one operator; None leaves the number to the library.
+        cuda_graph: whether its launches are replayed as one.
+    """
+
+    artifact: Artifact
+    backend: str
+    device: str
+    threads: int | None = None
+    cuda_graph: bool = False
+
+    def load(self, *, spinning: bool, on_build: BuildProgress | None) -> Session:
+        """Open it; errors are those of `tks_edge_runtime.session.load`."""
+        return load(
+            self.artifact.path,
+            self.backend,
+            device=self.device,
+            threads=self.threads,
+            spinning=spinning,
+            cuda_graph=self.cuda_graph,
+            on_build=on_build,
+        )
+
+    def row(self) -> Row:
+        """Its row as far as the manifest knows it: of something that was not run yet, and does not say so."""
+        manifest, path = self.artifact.manifest, self.artifact.path
+        return Row(
+            file=path.name,
+            sha256=sha256_of(path),
+            name=manifest.name,
+            model=manifest.network.name,
+            neuron=manifest.network.neuron,
+            is_twin=manifest.is_twin,
+            timesteps=manifest.timesteps,
+            train_timesteps=manifest.train_timesteps,
+            precision=manifest.precision.name,
+            form=manifest.form,
+            target=manifest.target,
+            backend=self.backend,
+            device=self.device,
+            cuda_graph=None,
+            batch_size=manifest.input.shape[0],
+            size_bytes=path.stat().st_size,
+            parameters=manifest.network.parameters,
+            classes=manifest.classes,
+            evaluation=manifest.evaluation,
+            status=FAILED,
+            reason=None,
+            self_test=None,
+            recorded_accuracy=manifest.accuracy_at(manifest.timesteps),
+            recorded_train_accuracy=manifest.accuracy_at(manifest.train_timesteps),
+            weights_sha256=manifest.weights_sha256,
+        )
+
+
+Engine = tuple[str, str]
+"""A backend and one of its devices."""
+
+
+def engines_of(names: str, artifacts: Sequence[Artifact], *, cuda_graph: bool = False) -> tuple[Engine, ...]:
+    """The engines that a list by commas names, `backend` or `backend:device` each; `auto` chooses by the artifacts.
+
+    Raises:
+        InputError: there is no such backend or device, or one is named twice.
+        MissingError: a backend's library, its driver or the device is missing.
+    """
+    found: list[Engine] = []
+    for name in (part.strip() for part in names.split(",")):
+        backend, _, device = name.partition(":")
+        chosen = choose(backend, artifacts, device=device or None, cuda_graph=cuda_graph)
+        find_backend(chosen.backend).require(chosen.device)
+        if (chosen.backend, chosen.device) in found:
+            raise InputError(f"--backend {names} names {chosen.backend} on {chosen.device} twice.")
+        found.append((chosen.backend, chosen.device))
+    return tuple(found)
+
+
+def candidates_of(
+    artifacts: Sequence[Artifact], engines: Sequence[Engine], *, threads: int | None, cuda_graph: bool
+) -> list[Candidate]:
+    """Every artifact on each engine that it is for; with `cuda_graph` twice where the engine has them.
+
+    A graph that was lowered for an engine is for that one alone; with one engine, everything is for it.
+
+    Raises:
+        InputError: an engine has nothing to run.
+    """
+    found = [
+        Candidate(artifact, backend, device, threads, replayed)
+        for artifact in artifacts
+        for backend, device in engines
+        if len(engines) == 1 or foreign_target(artifact.manifest.target, backend, device) is None
+        for replayed in ((False, True) if cuda_graph and device in BACKENDS[backend].cuda_graph_devices else (False,))
+    ]
+    for backend, device in engines:
+        if not any((one.backend, one.device) == (backend, device) for one in found):
+            raise InputError(f"no artifact is for {backend} on {device}: all are lowered for other engines.")
+    return found
