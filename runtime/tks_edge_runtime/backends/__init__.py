@@ -30,6 +30,7 @@ __all__ = [
     "Recurrence",
     "RunTimes",
     "Stepper",
+    "check_options",
     "find_backend",
     "find_device",
     "foreign_target",
@@ -132,18 +133,27 @@ def open_engine(
         ArtifactError: the graph is damaged, or not one that this backend can run.
     """
     found, device = find_backend(backend), find_device(backend, device)
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}; allowed are 1 and more, or none for the library's own choice.")
-    if threads is not None and device != "cpu":
-        raise InputError(f"threads is {threads}, but the device {device} computes on no threads; leave --threads out.")
-    if cuda_graph and device not in found.cuda_graph_devices:
-        having = [f"{name} --device {d}" for name, b in BACKENDS.items() for d in b.cuda_graph_devices]
-        raise InputError(
-            f"the backend {backend} has no CUDA graphs on the device {device}. "
-            f"Those that have: {', '.join(having) or 'none'}."
-        )
+    check_options(backend, device, threads=threads, cuda_graph=cuda_graph)
     found.require(device)
     options = EngineOptions(
         device, threads=threads, spinning=spinning, cuda_graph=cuda_graph, on_build=on_build, shapes=shapes
     )
     return found.open(Path(path), options)
+
+
+def check_options(backend: str, device: str, *, threads: int | None, cuda_graph: bool) -> None:
+    """Refuse what a device of a backend does not have.
+
+    Raises:
+        InputError: `threads` is less than 1 or given for a device without threads, or the device has no CUDA graphs.
+    """
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}; allowed are 1 and more, or none for the library's own choice.")
+    if threads is not None and device != "cpu":
+        raise InputError(f"threads is {threads}, but the device {device} computes on no threads; leave --threads out.")
+    if cuda_graph and device not in find_backend(backend).cuda_graph_devices:
+        having = [f"{name} --device {d}" for name, b in BACKENDS.items() for d in b.cuda_graph_devices]
+        raise InputError(
+            f"the backend {backend} has no CUDA graphs on the device {device}. "
+            f"Those that have: {', '.join(having) or 'none'}."
+        )

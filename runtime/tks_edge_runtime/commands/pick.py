@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 from tks_edge_runtime.commands.bounds import asked_bounds
 from tks_edge_runtime.commands.options import (
     MaxEnergyOption,
@@ -18,7 +18,7 @@ from tks_edge_runtime.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from tks_edge_runtime.report.document import Answer, Row
+    from tks_edge_runtime.report.document import Row
 
 
 def pick(
@@ -45,10 +45,11 @@ def pick(
         from tks_edge_runtime.report.pick import pick as choose
         from tks_edge_runtime.report.pick import selected
         from tks_edge_runtime.report.reading import read_report
+        from tks_edge_runtime.report.table import print_answer
 
         rows = selected(read_report(_report_file(report)).rows, network=network)
         answer = choose(rows, bounds, spiking_only=spiking_only)
-        _show(answer, out)
+        print_answer(answer, out.console)
         out.document(
             {
                 "asked": answer.asked,
@@ -66,16 +67,6 @@ def pick(
 
 def _report_file(path: Path) -> Path:
     return path / "report.json" if path.is_dir() else path
-
-
-def _show(answer: Answer, out: Output) -> None:
-    out.console.print(f"[bold]{answer.headline}[/]" if answer.row is not None else answer.headline, highlight=False)
-    for sentence in answer.sentences:
-        out.say(f"  {sentence}")
-    if answer.misses:
-        out.say("Nearest misses:" if len(answer.misses) > 1 else "Nearest miss:")
-        for miss in answer.misses:
-            out.say(f"  {miss}")
 
 
 def _described(place: int | None, rows: tuple[Row, ...]) -> dict[str, object] | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tks_edge_runtime.artifact import Artifact
-from tks_edge_runtime.backends import BACKENDS, BuildProgress, find_backend, foreign_target
+from tks_edge_runtime.backends import BACKENDS, BuildProgress, check_options, find_backend, foreign_target
 from tks_edge_runtime.backends.choice import choose
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import sha256_of
@@ -101,19 +101,25 @@ def engines_of(names: str, artifacts: Sequence[Artifact], *, cuda_graph: bool = 
 def candidates_of(
     artifacts: Sequence[Artifact], engines: Sequence[Engine], *, threads: int | None, cuda_graph: bool
 ) -> list[Candidate]:
-    """Every artifact on each engine that it is for; with `cuda_graph` twice where the engine has them.
+    """Every artifact on each engine that it is for; with `cuda_graph` twice, without and with one.
 
-    A graph that was lowered for an engine is for that one alone; with one engine, everything is for it.
+    One engine runs everything, and must have what is asked for. Of several, each runs what was not lowered for another
+    one; threads are for those on a CPU, and CUDA graphs for those that have them.
 
     Raises:
-        InputError: an engine has nothing to run.
+        InputError: an engine has nothing to run, or none has what is asked for.
     """
+    several = len(engines) > 1
+    on_cpu = [engine for engine in engines if engine[1] == "cpu"]
+    replaying = [engine for engine in engines if engine[1] in BACKENDS[engine[0]].cuda_graph_devices]
+    check_options(*(on_cpu or engines)[0], threads=threads, cuda_graph=False)
+    check_options(*(replaying or engines)[0], threads=None, cuda_graph=cuda_graph)
     found = [
-        Candidate(artifact, backend, device, threads, replayed)
+        Candidate(artifact, *engine, threads if engine in on_cpu else None, replayed)
         for artifact in artifacts
-        for backend, device in engines
-        if len(engines) == 1 or foreign_target(artifact.manifest.target, backend, device) is None
-        for replayed in ((False, True) if cuda_graph and device in BACKENDS[backend].cuda_graph_devices else (False,))
+        for engine in engines
+        if not several or foreign_target(artifact.manifest.target, *engine) is None
+        for replayed in ((False, True) if cuda_graph and engine in replaying else (False,))
     ]
     for backend, device in engines:
         if not any((one.backend, one.device) == (backend, device) for one in found):

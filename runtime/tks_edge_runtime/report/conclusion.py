@@ -49,9 +49,9 @@ def _conclusion(group: tuple[Row, ...], rows: tuple[Row, ...]) -> Conclusion:
         *about_twin,
         *_doubts(row, twin, rival),
     ]
-    headline = f"Ship {row.name} at T={row.timesteps} ({row.variant})"
+    headline = f"{row.name} ({row.variant}): T={row.timesteps} holds its accuracy"
     if verdict == "twin":
-        headline = f"{row.name} ({row.variant}): T={row.timesteps} holds its accuracy, but {_VERDICTS[verdict]}"
+        headline += f", but {_VERDICTS[verdict]}"
     return Conclusion(row.name, row.precision, verdict, row.file, row.timesteps, headline, tuple(sentences))
 
 

@@ -35,9 +35,13 @@ def _unstable(document: ReportDocument) -> str:
 
 
 def _conclusions(document: ReportDocument) -> str:
+    answer = document.answer
+    said = [(one.headline, one.sentences) for one in document.conclusions]
+    if answer is not None:
+        said.insert(0, (answer.headline, (*answer.sentences, *(f"Nearest miss: {miss}" for miss in answer.misses))))
     return "\n\n".join(
-        "\n".join((f"**{escaped(c.headline)}**", "", *(f"- {escaped(sentence)}" for sentence in c.sentences)))
-        for c in document.conclusions
+        "\n".join((f"**{escaped(headline)}**", "", *(f"- {escaped(sentence)}" for sentence in sentences)))
+        for headline, sentences in said
     )
 
 

@@ -83,7 +83,7 @@ def pick(rows: Sequence[Row], bounds: Bounds | None = None, *, spiking_only: boo
     missed = {place: misses(row, bounds) for place, row in enumerate(rows) if not (spiking_only and row.is_twin)}
     kept = sorted((place for place in missed if not missed[place]), key=lambda place: _merit(rows[place], bounds))
     near = [place for place in _nearest(missed) if rows[place].status == OK]
-    needs = tuple(f"{rows[place].title}: needs {_needs(missed[place])}." for place in near[:_SHOWN_MISSES])
+    needs = tuple(f"{rows[place].title} {_needs(missed[place])}." for place in near[:_SHOWN_MISSES])
     if not kept:
         asked = bounds.words()
         headline = f"Nothing here has {asked}" if asked else "Nothing here can be shipped"
@@ -93,7 +93,7 @@ def pick(rows: Sequence[Row], bounds: Bounds | None = None, *, spiking_only: boo
         _why(best, len(kept), len(missed), bounds),
         *_numbers(best, bounds),
         *_doubts(best, bounds),
-        *_against_twin(best, rows),
+        *_against_twin(best, rows, [rows[place] for place in kept], bounds),
         *_second(best, second, bounds),
         *_tempting(best, [rows[place] for place in near], bounds),
     ]
@@ -115,17 +115,17 @@ def _merit(row: Row, bounds: Bounds) -> tuple[float, ...]:
 
 
 def _nearest(missed: dict[int, list[Miss]]) -> list[int]:
-    """The places of rows that miss a bound by a known part, the least first: what counts is their worst miss."""
-    known = {
-        place: max(miss.part for miss in found if miss.part is not None)
+    """The places of rows that miss a bound, the nearest first: what counts is their worst miss."""
+    worst = {
+        place: max(math.inf if miss.part is None else miss.part for miss in found)
         for place, found in missed.items()
-        if found and all(miss.part is not None for miss in found)
+        if found
     }
-    return sorted(known, key=lambda place: known[place])
+    return sorted(worst, key=lambda place: worst[place])
 
 
 def _needs(found: Sequence[Miss]) -> str:
-    return " and ".join(miss.need for miss in found)
+    return " and ".join(f"needs {miss.need}" if miss.part is not None else f"is out: {miss.need}" for miss in found)
 
 
 def _why(best: Row, kept: int, of: int, bounds: Bounds) -> str:
@@ -155,10 +155,13 @@ def _doubts(row: Row, bounds: Bounds) -> Iterator[str]:
         yield "It was measured while the machine was throttled or slowed down (UNSTABLE): measure again."
 
 
-def _against_twin(best: Row, rows: Sequence[Row]) -> Iterator[str]:
+def _against_twin(best: Row, rows: Sequence[Row], kept: Sequence[Row], bounds: Bounds) -> Iterator[str]:
     """What the ReLU twin has to say, whichever of the two was chosen."""
     if best.is_twin:
         yield "That is the plain ReLU network: for these bounds no spiking one here is the better choice."
+        spiking = next((row for row in kept if not row.is_twin), None)
+        if spiking is not None:
+            yield f"The best spiking one is {spiking.title}, {_beside(spiking, best, bounds)}."
         return
     rival = rival_of(best, rows)
     relative = ratio(best, rival)
