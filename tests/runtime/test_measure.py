@@ -38,6 +38,8 @@ class FakeSession:
     Of each, `parts` are the shares of computing, enqueueing and copying.
     """
 
+    length_varies = False
+
     def __init__(
         self,
         clock: Clock,
