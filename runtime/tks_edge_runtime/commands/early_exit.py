@@ -61,8 +61,8 @@ def too_few_runs(runs: int, batches: int) -> str | None:
     if runs >= batches:
         return None
     return (
-        f"{runs} runs are fewer than the {batches} batches in rotation, and their mix of steps may not be that of the set; "
-        "take a longer --preset"
+        f"{runs} runs are fewer than the {batches} batches in rotation, so their mix of steps may not be that of the "
+        "set: take a longer --preset"
     )
 
 
