@@ -106,12 +106,16 @@ class Trial:
         order = np.argsort(-surest, axis=None, kind="stable")
         values, gains = surest.ravel()[order], np.cumsum(gained.ravel()[order])
         is_last = np.append(values[1:] != values[:-1], True)
-        # As it was typed: 0.7 points of 1000 samples are 7 of them, though 0.7 is no binary fraction.
-        allowed = int(Fraction(str(max_loss)) * self._right.shape[1] / 100)
-        (kept,) = np.nonzero(is_last & (gains >= -allowed))
+        (kept,) = np.nonzero(is_last & (gains >= -allowed_errors(max_loss, self._right.shape[1])))
         if not len(kept):
             return None
         return ExitRule(measure, abs(float(values[kept[-1]])) / _GRID)
+
+
+def allowed_errors(max_loss: float, samples: int) -> int:
+    """How many of the samples a loss of `max_loss` points is, rounded down."""
+    # As it was typed: 0.7 points of 1000 samples are 7 of them, though 0.7 is no binary fraction.
+    return int(Fraction(str(max_loss)) * samples / 100)
 
 
 def best_rule(trial: Trial, max_loss: float, measures: Sequence[str] = MEASURES) -> ExitRule | None:

@@ -62,12 +62,13 @@ def write_exit_rule(artifact: Path, chosen: CalibratedRule) -> Path:
     return path
 
 
-def read_exit_rule(artifact: Path) -> CalibratedRule | None:
+def read_exit_rule(artifact: Path | str) -> CalibratedRule | None:
     """The rule that is kept beside the artifact at `artifact`; None where there is none.
 
     Raises:
         ArtifactError: the file is damaged, of another artifact, or of another schema.
     """
+    artifact = Path(artifact)
     path = rule_path(artifact)
     if not path.exists():
         return None

@@ -98,7 +98,7 @@ def test_no_threshold_has_fewer_steps_within_the_loss(made: tuple[Array, Array],
 def two_steps(*first: tuple[float, float]) -> tuple[Array, Array]:
     """Samples of class 0, that all end with the right answer, by how sure they are of which class at first."""
     start = np.array(first, np.float32)
-    return np.stack([start, np.tile(np.float32([9, 0]), (len(first), 1))]), np.zeros(len(first), np.int64)
+    return np.stack([start, np.tile(np.array([9, 0], np.float32), (len(first), 1))]), np.zeros(len(first), np.int64)
 
 
 def test_wrong_answers_that_were_sure_keep_the_threshold_above_them() -> None:
@@ -133,7 +133,7 @@ def test_where_the_surest_is_wrong_nothing_is_gained() -> None:
 def test_the_measure_with_the_fewest_steps_is_best() -> None:
     """Three classes: of the first two samples one is wrong and surer by entropy; the third is right."""
     first = np.log(np.array([[0.50, 0.49, 0.01], [0.55, 0.23, 0.22], [0.9, 0.05, 0.05]], np.float32))
-    logits = np.stack([first, np.tile(np.float32([0, 20, 0]), (3, 1))])
+    logits = np.stack([first, np.tile(np.array([0, 20, 0], np.float32), (3, 1))])
     logits[1, 1:] = [20, 0, 0]
     labels = np.array([1, 0, 0])
     trial = Trial(logits, labels)

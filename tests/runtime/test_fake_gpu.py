@@ -111,6 +111,7 @@ def test_a_copy_on_the_device_stays_within_its_block(bench: Bench) -> None:
     cuda, kind = bench.cuda, FakeCopyKind.cudaMemcpyDeviceToDevice
     cuda.block(bench.input, INPUT, "a test")[:INPUT] = bytes(range(INPUT % 256)).ljust(INPUT, b"\1")
     other = cuda.cudaMalloc(INPUT)[1]
+    assert other is not None
     cuda.cudaMemcpyAsync(other + 3, bench.input + 3, 2, kind, bench.stream)
     cuda.cudaStreamSynchronize(bench.stream)
     copied = cuda.block(other, INPUT, "a test")

@@ -326,6 +326,12 @@ def test_batches_are_real_samples_and_the_last_is_filled_up(build: Build) -> Non
     assert len(few) == 2
 
 
+def test_few_batches_are_spread_over_the_set(build: Build) -> None:
+    built = build(batch=2, samples=10)
+    with load(built.path) as session:
+        np.testing.assert_array_equal(np.concatenate(input_batches(session, count=2)), built.inputs[[0, 3, 6, 9]])
+
+
 def test_without_an_evaluation_set_the_golden_input_is_used(build: Build) -> None:
     built = build(evaluation=None)
     with load(built.path) as session:

@@ -53,7 +53,7 @@ def calibrate_exit(
     with running(as_json, debug) as out:
         from tks_edge.checkpoint import load_run
         from tks_edge_runtime.artifact import Artifact
-        from tks_edge_runtime.exit_choice import best_rule
+        from tks_edge_runtime.exit_choice import allowed_errors, best_rule
         from tks_edge_runtime.exit_measures import MEASURES
         from tks_edge_runtime.exit_rule import rule_path, write_exit_rule
 
@@ -77,6 +77,10 @@ def calibrate_exit(
                 f"{trial.timesteps} ({whole.correct} of {whole.samples} right). Nothing was written. Allow more with "
                 "--max-loss."
             )
+        out.say(
+            f"{max_loss:g} points are {allowed_errors(max_loss, whole.samples)} of these {whole.samples} samples; on "
+            "others the rule may cost more or less."
+        )
         replaced = rule_path(artifact).exists()
         written = write_exit_rule(artifact, _record(artifact, trial, chosen, dataset.name, max_loss))
         out.say(f"{'replaced' if replaced else 'written'}: {written} ({chosen})")
