@@ -13,8 +13,8 @@ from tks_edge.evaluate import Evaluation
 from tks_edge.norms import network_for
 from tks_edge.views import View, views
 from tks_edge_export import Samples, Source
-from tks_edge_runtime.artifact import Accuracy
-from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.artifact import Accuracy, Artifact
+from tks_edge_runtime.errors import CheckError, InputError
 
 
 @dataclass(frozen=True)
@@ -108,3 +108,12 @@ def _source(
         calibration=seen,
         frames=view.frames,
     )
+
+
+def check_origin(artifact: Artifact, run: Run) -> None:
+    """CheckError where an artifact was exported from other weights than a run's."""
+    if artifact.manifest.weights_sha256 != run.weights_sha256():
+        raise CheckError(
+            f"{artifact.path} was exported from other weights than those in {run.path} (it was trained again, or is "
+            f"another run). Export it again: tks-edge export {run.path}"
+        )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tks_edge.commands.bundle import bundle
+from tks_edge.commands.calibrate_exit import calibrate_exit
 from tks_edge.commands.demo import demo
 from tks_edge.commands.deploy import deploy
 from tks_edge.commands.eval import evaluate
@@ -44,6 +45,7 @@ app.command("eval")(evaluate)
 app.command()(export)
 app.command()(verify)
 app.command()(sweep)
+app.command()(calibrate_exit)
 register(app)
 app.command()(info)
 app.command()(deploy)

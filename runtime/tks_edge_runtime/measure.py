@@ -23,7 +23,7 @@ from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.measurement import Measurement
 from tks_edge_runtime.method import block_seconds, idle_seconds, method_text, warm_up_plan
 from tks_edge_runtime.presets import PRESETS, least_runs, preset_seconds
-from tks_edge_runtime.runner import Runner
+from tks_edge_runtime.runner import Runner, Timed
 from tks_edge_runtime.session import Session
 
 Array = npt.NDArray[Any]
@@ -33,7 +33,9 @@ __all__ = ["PRESETS", "Progress", "input_batches", "measure", "method_text", "pr
 
 
 def input_batches(session: Session, count: int = 32) -> list[Array]:
-    """Return real samples as static batches: the first of the evaluation set, or the golden input where there is none.
+    """Return real samples as static batches: of the evaluation set, or the golden input where there is none.
+
+    Where there are more samples than are taken, these are evenly spaced, so that sorted classes all have their share.
 
     Args:
         session: what will run them.
@@ -42,7 +44,9 @@ def input_batches(session: Session, count: int = 32) -> list[Array]:
     samples = _real_samples(session.artifact)
     size = session.manifest.input.shape[0]
     count = min(count, math.ceil(len(samples) / size))
-    return [np.ascontiguousarray(samples[np.arange(i * size, (i + 1) * size) % len(samples)]) for i in range(count)]
+    chosen = np.linspace(0, len(samples) - 1, min(count * size, len(samples)), dtype=int)
+    rows = chosen[np.arange(count * size) % len(chosen)].reshape(count, size)
+    return [np.ascontiguousarray(samples[batch]) for batch in rows]
 
 
 def _real_samples(artifact: Artifact) -> Array:
@@ -55,7 +59,7 @@ def _real_samples(artifact: Artifact) -> Array:
 
 
 def measure(
-    sessions: Sequence[Session],
+    sessions: Sequence[Timed],
     batches: Sequence[Sequence[Array]],
     *,
     seconds: float,

@@ -38,6 +38,8 @@ class FakeSession:
     Of each, `parts` are the shares of computing, enqueueing and copying.
     """
 
+    length_varies = False
+
     def __init__(
         self,
         clock: Clock,
@@ -322,6 +324,12 @@ def test_batches_are_real_samples_and_the_last_is_filled_up(build: Build) -> Non
     assert [batch.shape for batch in batches] == [(4, 1, 8, 8)] * 3
     np.testing.assert_array_equal(np.concatenate(batches), built.inputs[[*range(10), 0, 1]])
     assert len(few) == 2
+
+
+def test_few_batches_are_spread_over_the_set(build: Build) -> None:
+    built = build(batch=2, samples=10)
+    with load(built.path) as session:
+        np.testing.assert_array_equal(np.concatenate(input_batches(session, count=2)), built.inputs[[0, 3, 6, 9]])
 
 
 def test_without_an_evaluation_set_the_golden_input_is_used(build: Build) -> None:

@@ -132,6 +132,16 @@ class Stepper(Protocol):
     def reset(self) -> None:
         """Start again: in the next step the states are what they were in the first."""
 
+    def restart(self, rows: Sequence[int]) -> None:
+        """Start some rows of the batch again: in the next step their states are what they were in the first.
+
+        Args:
+            rows: indices along the first axis of every state. None of them asks whether it can be done, no more.
+
+        Raises:
+            InputError: no part of a state can be written where the states are.
+        """
+
     def close(self) -> None:
         """Free the buffers. It cannot step afterwards."""
 

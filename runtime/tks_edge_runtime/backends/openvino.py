@@ -239,6 +239,8 @@ class _BoundStepper:
         for state, value in zip(states, start, strict=True):
             value.data[...] = state.start
         self._requests = [bound(start, a), bound(a, b), bound(b, a)]
+        self._states = (a, b)
+        self._starts = [state.start for state in states]
         self._next = 0
 
     def feed(self, feeds: Mapping[str, Array]) -> None:
@@ -262,9 +264,15 @@ class _BoundStepper:
         """Start again from the states of the first step."""
         self._next = 0
 
+    def restart(self, rows: Sequence[int]) -> None:
+        """Start these rows of the batch again, in the tensors that the next step reads."""
+        if self._next != 0 and len(rows):
+            for tensor, start in zip(self._states[self._next - 1], self._starts, strict=True):
+                tensor.data[rows] = start
+
     def close(self) -> None:
         """Free the requests and the tensors."""
-        del self._requests, self._inputs, self._outputs
+        del self._requests, self._inputs, self._outputs, self._states
 
 
 def _check_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:

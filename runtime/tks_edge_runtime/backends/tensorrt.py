@@ -245,7 +245,9 @@ class _DeviceStepper:
         try:
             held = {port.name: port for port in plan.inputs}
             shapes = [held[state.input] for state in states]
+            self._rows = [_nbytes(port) // (port.shape or (1,))[0] for port in shapes]
             start, a, b = ([execution.device_memory(_nbytes(port)) for port in shapes] for _ in range(3))
+            self._start, self._states = start, (a, b)
             for port, state, memory in zip(shapes, states, start, strict=True):
                 with cuda.HostArray(port.shape, port.dtype) as host:
                     host.array.fill(state.start)
@@ -277,10 +279,18 @@ class _DeviceStepper:
         """Start again from the states of the first step."""
         self._next = 0
 
+    def restart(self, rows: Sequence[int]) -> None:
+        """Start these rows of the batch again: their part of the first step's states is copied, on the device."""
+        if self._next == 0:
+            return
+        for state, start, nbytes in zip(self._states[self._next - 1], self._start, self._rows, strict=True):
+            for row in rows:
+                self._execution.stream.copy(state, start, row * nbytes, nbytes)
+
     def close(self) -> None:
         """Free the context and the buffers."""
         self._execution.close()
-        del self._execution
+        del self._execution, self._start, self._states
 
 
 def _nbytes(port: Port) -> int:
