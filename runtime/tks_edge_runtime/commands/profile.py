@@ -22,6 +22,7 @@ from tks_edge_runtime.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from tks_edge_runtime.layer_profile import LayerProfile
     from tks_edge_runtime.measurement import Measurement
     from tks_edge_runtime.statistics import LatencySummary
 
@@ -34,6 +35,12 @@ def profile(
     cuda_graph: CudaGraphFlag = False,
     threads: ThreadsOption = None,
     steps: StepsOption = None,
+    per_layer: Annotated[
+        bool,
+        typer.Option(
+            "--per-layer", help="Also time every layer, in a session of its own, with the engine's own profiler."
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", help="Write everything, with the latency of every run, as JSON.", show_default=False),
@@ -52,6 +59,10 @@ def profile(
         from tks_edge_runtime.measure import input_batches, measure, method_text, preset_seconds
 
         seconds = preset_seconds(preset)
+        if per_layer:
+            from tks_edge_runtime.layer_profile import layered_artifact, profile_layers
+
+            layered_artifact(artifact)
         with (
             opened(out, artifact, backend, device=device, threads=threads, cuda_graph=cuda_graph, steps=steps) as using,
             Sampler() as sampler,
@@ -69,6 +80,12 @@ def profile(
             method = method_text([session], seconds, energy)
             engine, manifest, timesteps = session.describe(), session.manifest, session.timesteps
         size = manifest.input.shape[0]
+        layers: LayerProfile | None = None
+        if per_layer:
+            part = measured.summary if measured.compute is None else measured.compute.summary
+            layers = profile_layers(
+                artifact, chosen.backend, chosen.device, threads, steps=steps, unprofiled_ms=part.p50
+            )
         document = {
             "artifact": str(artifact),
             "precision": manifest.precision.name,
@@ -84,12 +101,17 @@ def profile(
             "device_states": sampler.states,
             "method": method,
             "latency": measured.to_dict(include_trace=True),
+            **({} if layers is None else {"layers": layers.to_dict()}),
         }
         if output is not None:
             write_json(output, document)
         pace = "ReLU twin" if manifest.is_twin else f"T={timesteps}"
         title = f"{manifest.name}, {pace}, {variant(manifest.precision.name, manifest.form, manifest.target)}"
         _show(measured, size, title, method, out)
+        if layers is not None:
+            from tks_edge_runtime.show_layers import show_profile
+
+            show_profile(layers, out.console)
         foreign = foreign_target(manifest.target, chosen.backend, chosen.device)
         for warning in (*measured.warnings, *([foreign] if foreign is not None else [])):
             out.warn(warning)
