@@ -51,10 +51,11 @@ def name_after_modules(graph: ir.Graph) -> None:
             node.metadata_props[_LAYER] = scope
         for value in node.outputs:
             name = f"{scope}.{value.name}"
-            if value.name and name not in taken:
-                taken.add(name)
-                value.name = name
-        node.name = f"{scope}.{node.name}" if not node.outputs[0].name else node.outputs[0].name
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            value.name = name
+        node.name = node.outputs[0].name
 
 
 def layer_path(node: ir.Node) -> str | None:

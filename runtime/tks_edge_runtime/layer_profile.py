@@ -31,7 +31,7 @@ OTHER = "other"
 """What belongs to no layer: the normalisation, poolings, joins, the readout, and what an engine adds by itself."""
 RUNS = 30
 _WARM_UP = 5
-_CLOCKS = {
+CLOCKS = {
     ("onnxruntime", "cpu"): "ONNX Runtime's profiler: the host's clock around each node",
     ("onnxruntime", "cuda"): "ONNX Runtime's profiler: what the host takes to launch each node, not the GPU to run it",
     ("onnxruntime", "tensorrt"): "ONNX Runtime's profiler, for which all that TensorRT computes is one node",
@@ -39,6 +39,7 @@ _CLOCKS = {
     ("openvino", "gpu"): "OpenVINO's performance counters, in whole us",
     ("tensorrt", "cuda"): "TensorRT's profiler: the device's clock around each layer",
 }
+"""What each profiler measures, by backend and device."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def profile_layers(
         sum(layer.ms for layer in layers),
         statistics.median(totals),
         unprofiled_ms,
-        f"{_CLOCKS[backend, device]}; medians of {runs} runs",
+        f"{CLOCKS[backend, device]}; medians of {runs} runs",
     )
 
 

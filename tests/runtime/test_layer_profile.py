@@ -9,12 +9,13 @@ from tests.runtime.fake_gpu import FakeGpu
 from tests.runtime.spiking import LAYER_SPECS, LAYERS
 from tests.runtime.test_cli import document, fails, invoke
 from tks_edge_runtime.artifact import ANALOGUE, FRAMES, STATIC, STEP, WEIGHTS, LayerSpec
-from tks_edge_runtime.backends import NodeTime, open_engine
+from tks_edge_runtime.backends import BACKENDS, NodeTime, open_engine
 from tks_edge_runtime.backends.onnxruntime_profile import runs_of
 from tks_edge_runtime.backends.tensorrt_profile import _made_of
 from tks_edge_runtime.errors import ArtifactError, InputError
-from tks_edge_runtime.layer_profile import OTHER, profile_layers
+from tks_edge_runtime.layer_profile import CLOCKS, OTHER, profile_layers
 from tks_edge_runtime.measure import PRESETS
+from tks_edge_runtime.onnx_graph import Graph, Node
 
 
 @pytest.mark.parametrize(("form", "encoding"), [(STATIC, "direct"), (STEP, "direct"), (STEP, FRAMES)])
@@ -87,9 +88,13 @@ def test_info_of_an_older_artifact_guesses_nothing(build: Build) -> None:
     assert document(invoke("info", path, "--json"))["estimated_energy"] is None
 
 
+def test_every_profiler_is_described() -> None:
+    assert CLOCKS.keys() == {(name, device) for name, backend in BACKENDS.items() for device in backend.devices}
+
+
 def test_a_trace_is_cut_into_its_runs() -> None:
     def event(category: str, name: str, us: int) -> dict[str, object]:
-        return {"cat": category, "name": name, "dur": us, "ts": 0}
+        return {"cat": category, "name": name, "dur": us, "ts": 0, "args": {"op_name": "Exp"}}
 
     events = [
         event("Session", "session_initialization", 900),
@@ -101,4 +106,32 @@ def test_a_trace_is_cut_into_its_runs() -> None:
         event("Node", "a_kernel_time", 6),
         event("Session", "model_run", 30),
     ]
-    assert runs_of(events) == [[NodeTime("a", 5000), NodeTime("b", 7000)], [NodeTime("a", 6000)]]
+    assert runs_of(events, Graph()) == [[NodeTime("a", 5000), NodeTime("b", 7000)], [NodeTime("a", 6000)]]
+
+
+@pytest.mark.parametrize(
+    ("name", "operator", "made_of"),
+    [
+        ("a.conv_nchwc", "Conv", ()),
+        ("a.relu_nchwc", "Conv", ("a.conv", "a.relu")),
+        ("a.relu_token_3", "QLinearConv", ("a.conv", "a.relu")),
+        ("a.relu", "Relu", ()),
+        ("b.add", "FusedConv", ("b.conv", "b.add")),  # the nearest of two
+        ("b.relu", "Conv", ("b.conv", "b.add", "b.relu")),
+        ("fused logits", "FusedGemm", ()),
+        ("logits", "Gemm", ()),
+        ("nothing", "Conv", ()),
+    ],
+)
+def test_a_fused_convolution_is_found_in_the_graph(name: str, operator: str, made_of: tuple[str, ...]) -> None:
+    nodes = [
+        Node("Conv", ("input", "w"), ("a.conv",)),
+        Node("Relu", ("a.conv",), ("a.relu",)),
+        Node("Conv", ("a.relu", "w"), ("b.conv",)),
+        Node("Add", ("a.relu", "b.conv"), ("b.add",)),
+        Node("Relu", ("b.add",), ("b.relu",)),
+        Node("Gemm", ("b.relu", "v"), ("logits",)),
+    ]
+    event = {"cat": "Node", "name": f"{name}_kernel_time", "dur": 1, "args": {"op_name": operator}}
+    runs = runs_of([event, {"cat": "Session", "name": "model_run"}], Graph(nodes))
+    assert runs == [[NodeTime(name, 1000, made_of)]]

@@ -58,7 +58,7 @@ class OnnxRuntimeEngine:
         library = onnxruntime_devices.library()
         self._path, self._device, self._records = path, options.device, options.cuda_graph
         self.times = RunTimes(0)
-        self._trace = Trace() if options.profiled else None
+        self._trace = Trace(path) if options.profiled else None
         self._session = _session(library, path, options, self._trace)
         self.inputs = tuple(_port(node, path) for node in self._session.get_inputs())
         self.outputs = tuple(_port(node, path) for node in self._session.get_outputs())
