@@ -92,7 +92,6 @@ def test_the_twin_has_layers_too(make_source: MakeSource, tmp_path: Path, backen
     path = write(make_source(neuron="relu"), 1, tmp_path).artifact.path
     found = profile_layers(path, backend, threads=1, runs=2)
     assert all(time.nodes for time in found.layers[:-1])
-    assert not any("conv" in node.name or "relu" in node.name for node in found.layers[-1].nodes)
     check_sums(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from tks_edge_runtime.backends.base import NodeTime
@@ -21,7 +22,7 @@ class Profiler:
         self.runs: list[list[NodeTime]] = []
         self._made_of = _made_of(plan.layers())
         self._times: list[NodeTime] = []
-        self.listener = _listener(self._report)
+        self.listener = _listener(library(), self._report)
 
     def _report(self, layer: str, ms: float) -> None:
         self._times.append(NodeTime(layer, round(ms * 1e6), self._made_of.get(layer, ())))
@@ -32,9 +33,7 @@ class Profiler:
         self._times = []
 
 
-def _listener(report: Any) -> Any:
-    trt = library()
-
+def _listener(trt: Any, report: Callable[[str, float], None]) -> Any:
     class Listener(trt.IProfiler):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IProfiler.__init__(self)
