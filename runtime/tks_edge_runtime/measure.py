@@ -29,7 +29,7 @@ from tks_edge_runtime.session import Session
 Array = npt.NDArray[Any]
 Progress = Callable[[float], None]
 
-__all__ = ["PRESETS", "Progress", "input_batches", "measure", "method_text", "preset_seconds"]
+__all__ = ["PRESETS", "Progress", "artifact_batches", "input_batches", "measure", "method_text", "preset_seconds"]
 
 
 def input_batches(session: Session, count: int = 32) -> list[Array]:
@@ -41,8 +41,13 @@ def input_batches(session: Session, count: int = 32) -> list[Array]:
         session: what will run them.
         count: the most batches that are made; fewer where there are fewer samples, which are then repeated in the last.
     """
-    samples = _real_samples(session.artifact)
-    size = session.manifest.input.shape[0]
+    return artifact_batches(session.artifact, count)
+
+
+def artifact_batches(artifact: Artifact, count: int = 32) -> list[Array]:
+    """Return the real samples beside an artifact as static batches; see `input_batches`."""
+    samples = _real_samples(artifact)
+    size = artifact.manifest.input.shape[0]
     count = min(count, math.ceil(len(samples) / size))
     chosen = np.linspace(0, len(samples) - 1, min(count * size, len(samples)), dtype=int)
     rows = chosen[np.arange(count * size) % len(chosen)].reshape(count, size)

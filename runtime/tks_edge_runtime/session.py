@@ -91,7 +91,7 @@ def load(
     find_backend(backend).require(device)
     start = perf_counter_ns()
     artifact = Artifact.open(path)
-    timesteps = _timesteps(artifact, steps)
+    timesteps = timesteps_of(artifact, steps)
     shapes = check_graph(artifact.path, room() if device == _IN_HOST_MEMORY else None)
     build = _BuildClock(on_build)
     engine = open_engine(
@@ -130,8 +130,12 @@ class _BuildClock:
             self._then(stage, fraction)
 
 
-def _timesteps(artifact: Artifact, steps: int | None) -> int:
-    """The T that is run: that of the manifest, or of a step artifact a smaller one."""
+def timesteps_of(artifact: Artifact, steps: int | None) -> int:
+    """The T that is run: that of the manifest, or of a step artifact a smaller one.
+
+    Raises:
+        InputError: the artifact cannot be run for so many steps.
+    """
     manifest = artifact.manifest
     if steps is None or steps == manifest.timesteps:
         return manifest.timesteps

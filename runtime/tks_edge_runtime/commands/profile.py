@@ -29,6 +29,7 @@ from tks_edge_runtime.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from tks_edge_runtime.layer_profile import LayerProfile
     from tks_edge_runtime.measurement import Measurement
     from tks_edge_runtime.statistics import LatencySummary
 
@@ -43,6 +44,12 @@ def profile(
     steps: StepsOption = None,
     early_exit: Annotated[
         bool, typer.Option("--early-exit", help="Stop each sample by the rule that calibrate-exit kept beside it.")
+    ] = False,
+    per_layer: Annotated[
+        bool,
+        typer.Option(
+            "--per-layer", help="Also time every layer, in a session of its own, with the engine's own profiler."
+        ),
     ] = False,
     output: Annotated[
         Path | None,
@@ -65,6 +72,10 @@ def profile(
         seconds = preset_seconds(preset)
         kept = rule_beside(artifact, steps) if early_exit else None
         steps = steps if kept is None else kept.timesteps
+        if per_layer:
+            from tks_edge_runtime.layer_profile import layered_artifact, profile_layers
+
+            layered_artifact(artifact)
         with (
             opened(out, artifact, backend, device=device, threads=threads, cuda_graph=cuda_graph, steps=steps) as using,
             Sampler() as sampler,
@@ -87,6 +98,12 @@ def profile(
             exits = None if anytime is None else anytime.evaluate(lambda fraction: show("counting steps", fraction))
             engine, manifest, timesteps = session.describe(), session.manifest, session.timesteps
         size = manifest.input.shape[0]
+        layers: LayerProfile | None = None
+        if per_layer:
+            part = measured.summary if measured.compute is None else measured.compute.summary
+            layers = profile_layers(
+                artifact, chosen.backend, chosen.device, threads, steps=steps, unprofiled_ms=part.p50
+            )
         document = {
             "artifact": str(artifact),
             "precision": manifest.precision.name,
@@ -103,6 +120,7 @@ def profile(
             "method": method,
             "latency": measured.to_dict(include_trace=True),
             "early_exit": None if kept is None or exits is None else early_exit_document(kept, exits),
+            **({} if layers is None else {"layers": layers.to_dict()}),
         }
         if output is not None:
             write_json(output, document)
@@ -112,6 +130,10 @@ def profile(
         if kept is not None and exits is not None:
             out.console.print(evaluation_table(kept, exits))
         mixed = None if kept is None else too_few_runs(measured.summary.n, len(batches))
+        if layers is not None:
+            from tks_edge_runtime.show_layers import show_profile
+
+            show_profile(layers, out.console)
         foreign = foreign_target(manifest.target, chosen.backend, chosen.device)
         for warning in (*measured.warnings, mixed, foreign):
             if warning is not None:
