@@ -72,10 +72,19 @@ def synaptic_operations(manifest: Manifest) -> SynapticOperations | None:
     return SynapticOperations(sum(one.accumulates for one in found), sum(one.multiply_accumulates for one in found))
 
 
-def estimated_energy(manifest: Manifest) -> EnergyEstimate | None:
-    """The estimated energy of one sample at the manifest's T; None where the manifest has no layers, never a guess."""
+def estimated_energy(manifest: Manifest, steps: float | None = None) -> EnergyEstimate | None:
+    """The estimated energy of one sample; None where the manifest has no layers, never a guess.
+
+    Args:
+        manifest: the artifact's.
+        steps: how many timesteps a sample runs of a step graph; the estimate is in proportion. None: the manifest's T.
+    """
     operations = synaptic_operations(manifest)
-    return None if operations is None else EnergyEstimate(energy_mj(operations), operations)
+    if operations is None:
+        return None
+    part = 1.0 if steps is None else steps / manifest.timesteps
+    operations = SynapticOperations(operations.accumulates * part, operations.multiply_accumulates * part)
+    return EnergyEstimate(energy_mj(operations), operations)
 
 
 def energy_mj(operations: SynapticOperations) -> float:

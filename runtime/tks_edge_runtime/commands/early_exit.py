@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,6 @@ from tks_edge_runtime.errors import InputError
 if TYPE_CHECKING:
     from tks_edge_runtime.anytime import AnytimeEvaluation
     from tks_edge_runtime.exit_rule import CalibratedRule
-    from tks_edge_runtime.session import Array, Session
-
-_SAMPLES = 256
-"""The fewest samples in rotation, where the set has so many: their steps, and so their latency, stand for the set's."""
 
 
 def rule_beside(artifact: Path, steps: int | None) -> CalibratedRule:
@@ -46,14 +41,6 @@ def rule_beside(artifact: Path, steps: int | None) -> CalibratedRule:
             f"out, or choose one for them: tks-edge calibrate-exit {artifact} --run RUN --timesteps {steps}"
         )
     return found
-
-
-def rotation(session: Session) -> list[Array]:
-    """Real batches to time early exit on; ArtifactError where there is no evaluation set to count steps on."""
-    from tks_edge_runtime.measure import input_batches
-
-    session.artifact.evaluation_set()
-    return input_batches(session, count=math.ceil(_SAMPLES / session.manifest.input.shape[0]))
 
 
 def too_few_runs(runs: int, batches: int) -> str | None:

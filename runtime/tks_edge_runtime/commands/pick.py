@@ -18,7 +18,7 @@ from tks_edge_runtime.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from tks_edge_runtime.report.document import Row
+    from tks_edge_runtime.report.row import Row
 
 
 def pick(
@@ -84,7 +84,7 @@ def _described(place: int | None, rows: tuple[Row, ...]) -> dict[str, object] | 
         "device": row.device,
         "cuda_graph": row.cuda_graph,
         "accuracy": None if row.accuracy is None else row.accuracy.percent,
-        "p50_ms": row.median,
+        "p50_ms": None if row.latency is None else row.latency.p50,
         "p99_ms": None if row.latency is None else row.latency.p99,
         "energy_mj": row.energy[0].mj if row.energy else None,
     }

@@ -11,7 +11,6 @@ from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 from tks_edge_runtime.commands.early_exit import (
     early_exit_document,
     evaluation_table,
-    rotation,
     rule_beside,
     too_few_runs,
 )
@@ -67,7 +66,7 @@ def profile(
         from tks_edge_runtime.backends import foreign_target
         from tks_edge_runtime.device import EnergyMeter, Sampler, facts
         from tks_edge_runtime.files import write_json
-        from tks_edge_runtime.measure import input_batches, measure, method_text, preset_seconds
+        from tks_edge_runtime.measure import measure, method_text, preset_seconds, rotation
 
         seconds = preset_seconds(preset)
         kept = rule_beside(artifact, steps) if early_exit else None
@@ -85,7 +84,9 @@ def profile(
             session, chosen, show = using.session, using.chosen, using.show
             anytime = None if kept is None else stack.enter_context(session.anytime(kept.rule))
             timed = session if anytime is None else anytime
-            batches = input_batches(session) if anytime is None else rotation(session)
+            if anytime is not None:
+                session.artifact.evaluation_set()  # without one there is nothing to count steps on
+            batches = rotation(timed)
             measured = measure(
                 [timed],
                 [batches],

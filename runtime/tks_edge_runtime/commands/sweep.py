@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from tks_edge_runtime.report.bounds import Bounds
     from tks_edge_runtime.report.candidates import Candidate
-    from tks_edge_runtime.report.document import ReportDocument, Row
+    from tks_edge_runtime.report.document import ReportDocument
+    from tks_edge_runtime.report.row import Row
     from tks_edge_runtime.report.sweep import Plan
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tks_edge_runtime.errors import InputError, unknown
-from tks_edge_runtime.report.document import Row
 from tks_edge_runtime.report.ranking import guesses
+from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.report.wording import milliseconds, percentile
 
 PERCENTILES = ("p50", "p90", "p95", "p99", "p999")
@@ -56,7 +56,12 @@ class Bounds:
         return self.max_latency is None and self.min_accuracy is None and self.max_energy is None
 
     def latency(self, row: Row) -> float | None:
-        """The latency of a row that is bounded and compared, in ms; None where too few runs tell it."""
+        """The latency of a row that is bounded and compared, in ms; None where too few runs tell it.
+
+        With early exit the mean stands in for the median; see `Row.typical`.
+        """
+        if self.percentile == "p50":
+            return row.typical
         value: float | None = getattr(row.latency, self.percentile, None)
         return value
 

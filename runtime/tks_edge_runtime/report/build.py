@@ -17,6 +17,7 @@ from tks_edge_runtime.report.candidates import candidates_of
 from tks_edge_runtime.report.collect import Collection, Progress, collect
 from tks_edge_runtime.report.conclusion import conclude
 from tks_edge_runtime.report.document import SCHEMA_VERSION, ReportDocument
+from tks_edge_runtime.report.layering import with_layers
 from tks_edge_runtime.report.pick import pick
 from tks_edge_runtime.report.plots import draw
 from tks_edge_runtime.report.ranking import ranked
@@ -76,18 +77,15 @@ def build_report(
     """
     seconds = preset_seconds(preset)
     check_output(output)
+    engines = [(backend, find_device(backend, device))]
+    candidates = candidates_of(find_artifacts(folder), engines, threads=threads, cuda_graph=cuda_graph)
     collection = collect(
-        candidates_of(
-            find_artifacts(folder),
-            [(backend, find_device(backend, device))],
-            threads=threads,
-            cuda_graph=cuda_graph,
-        ),
+        candidates,
         seconds=seconds,
         on_progress=on_progress or (lambda _stage, _fraction: None),
         on_build=on_build,
     )
-    document = made(collection, command=command, preset=preset, bounds=bounds, chosen=chosen)
+    document = with_layers(made(collection, command=command, preset=preset, bounds=bounds, chosen=chosen), candidates)
     write_report(document, output)
     return document
 

@@ -6,14 +6,18 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+from tks_edge_runtime.anytime import AnytimeEvaluation
 from tks_edge_runtime.backends import find_backend, foreign_target
 from tks_edge_runtime.device import EnergyMeter, Sampler, state
+from tks_edge_runtime.energy_estimate import estimated_energy
 from tks_edge_runtime.errors import TksEdgeError
-from tks_edge_runtime.measure import input_batches, measure, method_text
+from tks_edge_runtime.measure import measure, method_text, rotation
 from tks_edge_runtime.measurement import Measurement
 from tks_edge_runtime.report.candidates import Candidate
-from tks_edge_runtime.report.document import FAILED, OK, Backend, DeviceStates, Row
+from tks_edge_runtime.report.document import Backend, DeviceStates
 from tks_edge_runtime.report.ranking import measured
+from tks_edge_runtime.report.row import FAILED, OK, Row
+from tks_edge_runtime.runner import Timed
 from tks_edge_runtime.session import Session
 
 Progress = Callable[[str, float], None]
@@ -54,27 +58,30 @@ def collect(
     for backend, device in dict.fromkeys((one.backend, one.device) for one in candidates):
         find_backend(backend).require(device)
     with ExitStack() as stack:
-        opened: list[Session | None] = []
+        opened: list[Timed | None] = []
         rows = []
         for index, candidate in enumerate(candidates):
             # Sessions that take turns would slow each other down with threads that wait actively.
-            session, row = _examined(
-                candidate, _fraction(on_progress, EVALUATING, index, len(candidates)), on_build, len(candidates) == 1
-            )
-            opened.append(session if session is None else stack.enter_context(session))
+            alone = len(candidates) == 1 and not candidate.cuda_graph
+            progress = _fraction(on_progress, EVALUATING, index, len(candidates))
+            with ExitStack() as own:
+                timed, row = _examined(candidate, own, progress, on_build, alone=alone)
+                if timed is not None:
+                    stack.push(own.pop_all())
+            opened.append(timed)
             rows.append(row)
         before = state()
         with Sampler() as sampler:
-            timed, method = _timed(opened, rows, seconds, sampler, on_progress)
+            measured_rows, method = _timed(opened, rows, seconds, sampler, on_progress)
         states = DeviceStates(before, tuple(sampler.states), state())
-        return Collection(tuple(timed), tuple(method), _backends(candidates, opened), states)
+        return Collection(tuple(measured_rows), tuple(method), _backends(candidates, opened), states)
 
 
 def _fraction(on_progress: Progress, stage: str, index: int, count: int) -> Callable[[float], None]:
     return lambda fraction: on_progress(stage, (index + fraction) / count)
 
 
-def _backends(candidates: Sequence[Candidate], sessions: Sequence[Session | None]) -> tuple[Backend, ...]:
+def _backends(candidates: Sequence[Candidate], sessions: Sequence[Timed | None]) -> tuple[Backend, ...]:
     """What ran them, each engine once, in its own words; what differs from row to row stands in the rows."""
     found: dict[tuple[str, str, int | None], dict[str, str]] = {}
     for candidate, session in zip(candidates, sessions, strict=True):
@@ -85,27 +92,32 @@ def _backends(candidates: Sequence[Candidate], sessions: Sequence[Session | None
 
 
 def _examined(
-    candidate: Candidate, on_progress: Callable[[float], None], on_build: Progress | None, alone: bool
-) -> tuple[Session | None, Row]:
+    candidate: Candidate,
+    own: ExitStack,
+    on_progress: Callable[[float], None],
+    on_build: Progress | None,
+    *,
+    alone: bool,
+) -> tuple[Timed | None, Row]:
     """What is known of a candidate before it is timed: its manifest, its self-test, its accuracy.
 
-    The session is there where it can be timed.
+    What can be timed is there where all went well; `own` closes what was opened.
     """
     row = candidate.row()
     foreign = foreign_target(row.target, row.backend, row.device)
     if foreign is not None:
         row = replace(row, warnings=(foreign,))
-    session = None
     try:
-        session = candidate.load(spinning=alone and not candidate.cuda_graph, on_build=on_build)
+        session = own.enter_context(candidate.load(spinning=alone, on_build=on_build))
         row = replace(row, cuda_graph={"on": True, "off": False}.get(session.describe().get("cuda_graph", "")))
-        row = _evaluated(session, _tested(session, row, foreign), on_progress)
+        row = _tested(session, row, foreign)
+        if row.status != OK:
+            return None, row
+        rule = candidate.early_exit
+        timed = session if rule is None else own.enter_context(session.anytime(rule.rule))
+        return timed, _evaluated(timed, row, on_progress)
     except TksEdgeError as error:
-        row = replace(row, status=FAILED, reason=str(error))
-    if row.status != OK and session is not None:
-        session.close()
-        session = None
-    return session, row
+        return None, replace(row, status=FAILED, reason=str(error))
 
 
 def _tested(session: Session, row: Row, foreign: str | None) -> Row:
@@ -119,15 +131,19 @@ def _tested(session: Session, row: Row, foreign: str | None) -> Row:
     return replace(row, reason=reason, self_test=test)
 
 
-def _evaluated(session: Session, row: Row, on_progress: Callable[[float], None]) -> Row:
-    """The row with its accuracy, where it passed its self-test and there is a set to take it on."""
-    if row.status != OK:
-        return row
-    evaluation = session.manifest.evaluation
+def _evaluated(timed: Timed, row: Row, on_progress: Callable[[float], None]) -> Row:
+    """The row with its accuracy, where there is a set to take it on."""
+    evaluation = timed.manifest.evaluation
     if evaluation is None or evaluation.file is None:
         unknown = "no evaluation set beside it, so its accuracy was not measured: export with one"
         return replace(row, warnings=(*row.warnings, unknown))
-    result = session.evaluate(on_progress)
+    result = timed.evaluate(on_progress)
+    if isinstance(result, AnytimeEvaluation) and row.early_exit is not None:
+        row = replace(
+            row,
+            early_exit=replace(row.early_exit, stopped=result.stopped),
+            estimate=estimated_energy(timed.manifest, result.mean_steps),
+        )
     recorded = row.recorded_accuracy
     same = None
     # A graph in a lower precision is another network: its own accuracy is what it is.
@@ -137,17 +153,17 @@ def _evaluated(session: Session, row: Row, on_progress: Callable[[float], None])
 
 
 def _timed(
-    opened: Sequence[Session | None], rows: Sequence[Row], seconds: float, sampler: Sampler, on_progress: Progress
+    opened: Sequence[Timed | None], rows: Sequence[Row], seconds: float, sampler: Sampler, on_progress: Progress
 ) -> tuple[list[Row], list[str]]:
     """The rows with the latency of those that passed, and how it was measured."""
-    passed = [session for session in opened if session is not None]
+    passed = [timed for timed in opened if timed is not None]
     if not passed:
         return list(rows), []
     with EnergyMeter() as energy:
         measurements = iter(
             measure(
                 passed,
-                [input_batches(session) for session in passed],
+                [rotation(timed) for timed in passed],
                 seconds=seconds,
                 on_progress=lambda fraction: on_progress(MEASURING, fraction),
                 sampler=sampler,

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from tks_edge_runtime.errors import InputError, unknown
-from tks_edge_runtime.report.document import Backend, ReportDocument, Row
+from tks_edge_runtime.report.document import Backend, ReportDocument
+from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.statistics import Ratio, ratio_of_medians
 
 POWER_MODE, METHOD, BACKEND = "power-mode", "method", "backend"

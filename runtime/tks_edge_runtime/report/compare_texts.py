@@ -12,8 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 
 from tks_edge_runtime.report.compare import LEAST_RUNS, Comparison, Pair
-from tks_edge_runtime.report.document import Backend, ReportDocument, Row
+from tks_edge_runtime.report.document import Backend, ReportDocument
 from tks_edge_runtime.report.markdown import escaped, grid
+from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.report.wording import NONE, accuracy, energy, factor, percentile
 from tks_edge_runtime.statistics import LatencySummary
 

@@ -11,10 +11,11 @@ from markupsafe import Markup
 
 from tks_edge_runtime.report import wording
 from tks_edge_runtime.report.columns import columns_of
-from tks_edge_runtime.report.document import Conclusion, ReportDocument, Row
+from tks_edge_runtime.report.document import Conclusion, ReportDocument
 from tks_edge_runtime.report.facts import engine_table, fact_table, state_table
 from tks_edge_runtime.report.plot_forms import Plot
 from tks_edge_runtime.report.ranking import groups, like_at_train, ratio, reference_of, rival_of, twin_of
+from tks_edge_runtime.report.row import Row
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _figures(conclusion: Conclusion, rows: tuple[Row, ...]) -> list[Figure]:
         Figure("accuracy", f"{row.accuracy.percent:.2f} %", f"95 %: {wording.interval(row.accuracy)}"),
         Figure(
             "latency, UNSTABLE" if row.unstable else "latency, end to end",
-            f"{wording.milliseconds(row.median)} ms",
+            f"{wording.milliseconds(row.typical)} ms",
             f"median; compute {wording.percentile(row.compute, 'p50')}, p99 {wording.percentile(row.latency, 'p99')}",
         ),
     ]
@@ -78,4 +79,4 @@ def _figures(conclusion: Conclusion, rows: tuple[Row, ...]) -> list[Figure]:
 
 def _compared(label: str, row: Row, other: Row) -> Figure:
     percent = f", {other.accuracy.percent:.2f} %" if other.accuracy is not None else ""
-    return Figure(label, wording.times(ratio(row, other)), f"{wording.milliseconds(other.median)} ms{percent}")
+    return Figure(label, wording.times(ratio(row, other)), f"{wording.milliseconds(other.typical)} ms{percent}")

@@ -12,8 +12,9 @@ from dataclasses import replace
 from tks_edge_runtime.errors import InputError, unknown
 from tks_edge_runtime.report.bounds import ACCURACY, ENERGY, LATENCY, Bounds, Miss, check_sets, energy_of, misses
 from tks_edge_runtime.report.conclusion import SAME_SPEED
-from tks_edge_runtime.report.document import OK, Answer, Row
+from tks_edge_runtime.report.document import Answer
 from tks_edge_runtime.report.ranking import TOLERATED_LOSS, comparable, groups, ratio, reference_of, rival_of
+from tks_edge_runtime.report.row import OK, Row
 from tks_edge_runtime.report.wording import factor, interval, milliseconds
 
 _SHOWN_MISSES = 3

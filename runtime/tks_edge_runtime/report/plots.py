@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tks_edge_runtime.report import palette
-from tks_edge_runtime.report.document import ReportDocument, Row
+from tks_edge_runtime.report.document import ReportDocument
 from tks_edge_runtime.report.labels import Box, place
 from tks_edge_runtime.report.plot_forms import Plot, saved
 from tks_edge_runtime.report.plot_parts import CROSS, RING, STAIRS, cross_handle, handle_of, legend, logarithmic
+from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.report.series import Series, series_of
 
 _WIDTH, _HEIGHT = 4.8, 3.5

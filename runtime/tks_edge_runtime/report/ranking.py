@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tks_edge_runtime.artifact import FORMS, GENERIC
-from tks_edge_runtime.report.document import NOT_EXPORTED, OK, MeasuredAccuracy, Row
+from tks_edge_runtime.report.row import NOT_EXPORTED, OK, MeasuredAccuracy, Row
 from tks_edge_runtime.statistics import wilson
 
 TOLERATED_LOSS = 1.0
@@ -110,22 +110,22 @@ def _twin(row: Row, rows: Iterable[Row], precisions: tuple[str, ...], *, same_en
             same_engine and _engine(t) != _engine(row),
             t.cuda_graph != row.cuda_graph,
             -t.accuracy.percent if t.accuracy is not None else 0.0,
-            t.median if t.median is not None else float("inf"),
+            t.typical if t.typical is not None else float("inf"),
         ),
         default=None,
     )
 
 
 def ratio(row: Row | None, other: Row | None) -> float | None:
-    """The median latency of `row` in units of `other`'s.
+    """The typical latency of `row` in units of `other`'s.
 
     Both come from one interleaved turn, or each is taken in units of the artifact that was measured in both turns.
     """
-    if row is None or other is None or row.median is None or not other.median:
+    if row is None or other is None or row.typical is None or not other.typical:
         return None
     if row.turn == other.turn or not row.anchor_ms or not other.anchor_ms:
-        return row.median / other.median
-    return (row.median / row.anchor_ms) / (other.median / other.anchor_ms)
+        return row.typical / other.typical
+    return (row.typical / row.anchor_ms) / (other.typical / other.anchor_ms)
 
 
 def on_front(row: Row, rows: Iterable[Row]) -> bool:
@@ -138,8 +138,8 @@ def on_front(row: Row, rows: Iterable[Row]) -> bool:
 
 
 def lowered(row: Row) -> tuple[object, ...]:
-    """What two rows must share for their latencies to differ by T alone: form, target, engine, how it is launched."""
-    return row.form, row.target, _engine(row), row.cuda_graph
+    """What two rows must share for their latencies to differ by T alone: form, target, engine, how they are run."""
+    return row.form, row.target, _engine(row), row.cuda_graph, row.early_exit is not None
 
 
 def _engine(row: Row) -> tuple[str, str]:
@@ -158,6 +158,7 @@ def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | Non
         for row in rows
         if row.accuracy is not None
         and not row.is_twin
+        and row.early_exit is None
         and (row.name, row.model, row.weights_sha256) == (first.name, first.model, first.weights_sha256)
         and row.timesteps == row.train_timesteps == first.train_timesteps
         and comparable(row) == comparable(first)
@@ -183,7 +184,7 @@ def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | Non
 def like_at_train(row: Row, group: tuple[Row, ...], reference: Reference) -> Row | None:
     """The row at T_train to hold the latency of `row` against: as it was lowered and run, else the reference's."""
     same = (r for r in group if r.timesteps == r.train_timesteps and lowered(r) == lowered(row))
-    return next((r for r in same if r.median is not None), reference.row)
+    return next((r for r in same if r.typical is not None), reference.row)
 
 
 def recommended(group: tuple[Row, ...], rows: Iterable[Row]) -> Row | None:
@@ -197,7 +198,7 @@ def recommended(group: tuple[Row, ...], rows: Iterable[Row]) -> Row | None:
     floor = reference.accuracy.percent - TOLERATED_LOSS - _ROUNDING
     held = [row for row in group if row.accuracy is not None and row.accuracy.percent >= floor and not guesses(row)]
     return min(
-        held, key=lambda row: (row.median if row.median is not None else float("inf"), row.timesteps), default=None
+        held, key=lambda row: (row.typical if row.typical is not None else float("inf"), row.timesteps), default=None
     )
 
 

@@ -13,8 +13,8 @@ from itertools import cycle
 from typing import Any, NamedTuple
 
 from tks_edge_runtime.report import palette
-from tks_edge_runtime.report.document import Row
 from tks_edge_runtime.report.ranking import lowered
+from tks_edge_runtime.report.row import Row
 
 _MARKERS = "os^vPX<>"
 _TWIN_MARKERS = "DdpH*8"

@@ -6,10 +6,9 @@ them, the anchor, is in every turn: in units of it, latencies of different turns
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from tks_edge_runtime.device import facts
 from tks_edge_runtime.presets import preset_seconds
@@ -17,7 +16,9 @@ from tks_edge_runtime.report.bounds import Bounds
 from tks_edge_runtime.report.build import check_output, made, write_report
 from tks_edge_runtime.report.candidates import Candidate
 from tks_edge_runtime.report.collect import Collection, Progress, collect
-from tks_edge_runtime.report.document import Backend, DeviceStates, ReportDocument, Row
+from tks_edge_runtime.report.document import Backend, DeviceStates, ReportDocument
+from tks_edge_runtime.report.layering import with_layers
+from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.report.turns import FOLDER, Identity, Turn, Turns, identity_of
 
 TURN = 12
@@ -48,7 +49,7 @@ def sweep(
     preset: str,
     bounds: Bounds | None = None,
     unexported: Sequence[Row] = (),
-    on_plan: Any = None,
+    on_plan: Callable[[Plan], None] | None = None,
     on_progress: Progress | None = None,
     on_build: Progress | None = None,
 ) -> ReportDocument:
@@ -88,9 +89,8 @@ def sweep(
         )
         turns.add(made(collection, command=command, preset=preset))
         failed |= {row.key: row for row in collection.rows if row.latency is None}
-    document = made(
-        _together(candidates, identities, turns, failed, unexported), command=command, preset=preset, bounds=bounds
-    )
+    together = _together(candidates, identities, turns, failed, unexported)
+    document = with_layers(made(together, command=command, preset=preset, bounds=bounds), candidates)
     write_report(document, output)
     return document
 
@@ -152,7 +152,7 @@ def _anchor_medians(used: Sequence[Turn]) -> list[float]:
     if len(used) < 2:
         return []
     for identity, _ in used[0].rows():
-        medians = [row.median for turn in used for found, row in turn.rows() if found == identity]
+        medians = [row.typical for turn in used for found, row in turn.rows() if found == identity]
         known = [median for median in medians if median is not None]
         if len(known) == len(used):
             return known

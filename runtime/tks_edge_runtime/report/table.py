@@ -12,7 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 
 from tks_edge_runtime.report.columns import Column, columns_of
-from tks_edge_runtime.report.document import OK, Answer, ReportDocument, Row
+from tks_edge_runtime.report.document import Answer, ReportDocument
+from tks_edge_runtime.report.row import OK, Row
 from tks_edge_runtime.report.wording import unstable_rows
 
 _LEAST_NAME, _FAIR_NAME = 8, 16

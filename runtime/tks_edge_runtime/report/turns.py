@@ -17,8 +17,9 @@ from tks_edge_runtime.backends import find_backend
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import write_text
 from tks_edge_runtime.report.candidates import Candidate
-from tks_edge_runtime.report.document import OK, ReportDocument, Row
+from tks_edge_runtime.report.document import ReportDocument
 from tks_edge_runtime.report.reading import read_report
+from tks_edge_runtime.report.row import OK, Row
 
 FOLDER = "turns"
 _NAME = re.compile(r"turn-(\d+)\.json")
@@ -34,6 +35,7 @@ class Identity:
     device: str
     threads: int | None
     cuda_graph: bool
+    rule: tuple[str, float] | None
     version: str
     seconds: float
     machine: dict[str, Any]
@@ -60,6 +62,7 @@ class Turn:
                         row.device,
                         engine.threads,
                         bool(row.cuda_graph),
+                        _rule(row),
                         engine.description.get("version", ""),
                         self.document.seconds,
                         self.document.machine,
@@ -73,7 +76,11 @@ def identity_of(candidate: Candidate, seconds: float, machine: dict[str, Any]) -
     row = candidate.row()
     version = find_backend(candidate.backend).version()
     engine = (candidate.backend, candidate.device, candidate.threads, candidate.cuda_graph)
-    return Identity(row.sha256, row.timesteps, *engine, version, seconds, machine)
+    return Identity(row.sha256, row.timesteps, *engine, _rule(row), version, seconds, machine)
+
+
+def _rule(row: Row) -> tuple[str, float] | None:
+    return None if row.early_exit is None else (row.early_exit.measure, row.early_exit.threshold)
 
 
 class Turns:

@@ -12,9 +12,10 @@ from tks_edge_runtime.energy import EnergyUse
 from tks_edge_runtime.measurement import ColdStart, PackedTraces, WarmUp
 from tks_edge_runtime.report.bounds import compares
 from tks_edge_runtime.report.conclusion import conclude
-from tks_edge_runtime.report.document import FAILED, SCHEMA_VERSION, Backend, DeviceStates, ReportDocument, Row
+from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument
 from tks_edge_runtime.report.pick import pick
 from tks_edge_runtime.report.ranking import measured, ranked
+from tks_edge_runtime.report.row import FAILED, Row
 from tks_edge_runtime.session import SelfTest
 from tks_edge_runtime.statistics import summarize
 from tks_edge_runtime.traces import pack

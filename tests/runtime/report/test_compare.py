@@ -16,8 +16,9 @@ from tests.runtime.report.example import EVALUATION, document, failed, on_a_gpu,
 from tks_edge_runtime import cli
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.report.compare import ASPECTS, Comparison, compare
-from tks_edge_runtime.report.document import FAILED, SCHEMA_VERSION, Backend, ReportDocument, Row
+from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, ReportDocument
 from tks_edge_runtime.report.reading import read_report
+from tks_edge_runtime.report.row import FAILED, Row
 from tks_edge_runtime.statistics import ratio_of_medians
 
 POWER = {"cpu": "a CPU", "governors": ["powersave"], "power_mode": {"name": "15W", "id": 1}}

@@ -8,7 +8,8 @@ import pytest
 
 from tests.runtime.report.example import document, failed, on_a_gpu, row, side_by_side, sweep, twin
 from tks_edge_runtime.artifact import Accuracy
-from tks_edge_runtime.report.document import Conclusion, Row
+from tks_edge_runtime.report.document import Conclusion
+from tks_edge_runtime.report.row import Row
 
 
 def conclusion(rows: list[Row]) -> Conclusion:

@@ -11,9 +11,10 @@ from tests.runtime.report.example import EVALUATION, RAIL, failed, row, twin
 from tks_edge_runtime.energy import EnergyUse
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.report.bounds import Bounds, misses
-from tks_edge_runtime.report.document import Answer, Row
+from tks_edge_runtime.report.document import Answer
 from tks_edge_runtime.report.pick import pick, selected
 from tks_edge_runtime.report.ranking import ranked
+from tks_edge_runtime.report.row import Row
 
 ROWS = ranked(
     [
@@ -165,7 +166,7 @@ def test_the_pick_keeps_every_bound_and_nothing_that_does_is_better(seed: int) -
     )  # fmt: skip
     bounds = Bounds(max_latency=draw.uniform(0.05, 0.5), min_accuracy=draw.uniform(85, 99))
     answer = pick(rows, bounds)
-    keeping = [one for one in rows if one.median <= bounds.max_latency and one.accuracy.percent >= bounds.min_accuracy]
+    keeping = [one for one in rows if one.typical <= bounds.max_latency and one.accuracy.percent >= bounds.min_accuracy]
     assert (answer.row is None) == (not keeping)
     if answer.row is not None:
-        assert rows[answer.row].median == min(one.median for one in keeping)
+        assert rows[answer.row].typical == min(one.typical for one in keeping)

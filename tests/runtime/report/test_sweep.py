@@ -20,8 +20,9 @@ from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.report import sweep as sweeping
 from tks_edge_runtime.report.candidates import Candidate, candidates_of, engines_of
-from tks_edge_runtime.report.document import NOT_EXPORTED, ReportDocument, schema
+from tks_edge_runtime.report.document import ReportDocument, schema
 from tks_edge_runtime.report.reading import read_report
+from tks_edge_runtime.report.row import NOT_EXPORTED
 from tks_edge_runtime.report.sweep import Plan, sweep
 
 BOTH = "onnxruntime,openvino"
@@ -124,9 +125,9 @@ def test_turns_hold_so_many_rows_and_the_anchor_is_in_each(folder: Path, monkeyp
     twin = next(row for row in rows if row.is_twin and row.turn == 2)
     for row in rows:
         if row.twin == twin.file and row.turn != twin.turn and row.ratio_to_twin is not None:
-            assert row.median is not None
+            assert row.typical is not None
             assert row.anchor_ms is not None
-            assert row.ratio_to_twin == pytest.approx(row.median / row.anchor_ms, rel=0.5)
+            assert row.ratio_to_twin == pytest.approx(row.typical / row.anchor_ms, rel=0.5)
 
 
 def test_an_interrupted_sweep_keeps_its_finished_turns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,9 @@ from tks_edge_runtime.artifact import FORMS
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.report.build import FILES, write_report
 from tks_edge_runtime.report.columns import COLUMNS, columns_of
-from tks_edge_runtime.report.document import ReportDocument, Row, schema
+from tks_edge_runtime.report.document import ReportDocument, schema
 from tks_edge_runtime.report.plots import draw
+from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.report.series import series_of
 from tks_edge_runtime.report.table import print_report, shortened
 from tks_edge_runtime.report.wording import NONE
