@@ -32,7 +32,7 @@ def calibrate_exit(
     run: Annotated[Path, typer.Option(help="The run directory that it was exported from.", show_default=False)],
     max_loss: Annotated[
         float, typer.Option(min=0, max=100, help="Points of accuracy that stopping early may cost there.")
-    ] = 0.5,
+    ] = 0.0,
     by: Annotated[
         str, typer.Option(help="What to stop by: confidence, entropy or margin; best compares all three.")
     ] = _BEST,
