@@ -16,7 +16,7 @@ from tks_edge_runtime.anytime import Anytime
 from tks_edge_runtime.artifact import DIRECT, FRAMES, STATIC
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.exit_measures import CONFIDENCE, ENTROPY, MARGIN, MEASURES, ExitRule
-from tks_edge_runtime.measure import input_batches, measure, method_text
+from tks_edge_runtime.measure import artifact_batches, measure, method_text
 from tks_edge_runtime.session import load
 
 Array = npt.NDArray[Any]
@@ -185,7 +185,7 @@ def test_it_is_timed_like_a_session_and_its_spread_is_no_warning(build_spiking: 
     built = build_spiking(samples=40)
     with load(built.path, backend, threads=1) as session, session.anytime(spread(built)) as anytime:
         assert np.isnan(anytime.first_ms)
-        (measured,) = measure([anytime], [input_batches(session, count=40)], seconds=0.2)
+        (measured,) = measure([anytime], [artifact_batches(session.artifact, count=40)], seconds=0.2)
         text = " ".join(method_text([anytime], 0.2))
         both = " ".join(method_text([anytime, session], 0.2))
         assert anytime.describe() == session.describe()
