@@ -80,7 +80,7 @@ def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
 
 
 def _file(name: str) -> str:
-    return resources.files("tks_edge_runtime.report").joinpath("page", name).read_text(encoding="utf-8")
+    return resources.files("tks_edge_runtime.report").joinpath(f"page/{name}").read_text(encoding="utf-8")
 
 
 def _answers(document: ReportDocument) -> list[Answer]:

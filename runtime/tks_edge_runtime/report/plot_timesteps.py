@@ -78,7 +78,7 @@ def _twin(axes: Axes, one: Series, marks: Marks, bar: _Bar, left: float) -> None
 
 
 def _curve(axes: Axes, one: Series, marks: Marks, bar: _Bar, shift: float, *, crowded: bool) -> None:
-    values = [(row, value) for row in one.rows if (value := bar(row)) is not None]
+    values = [(row, found) for row in one.rows if (found := bar(row)) is not None]
     rows = [row for row, _ in values]
     x, y = [row.timesteps + shift for row in rows], [value for _, (value, _, _) in values]
     axes.plot(x, y, linewidth=0.8 if crowded else 1.8, color=one.colour, zorder=3, gid=marks.line(rows))

@@ -77,7 +77,8 @@
   // ---- the plots: each point knows its row
 
   const marks = [...document.querySelectorAll("[data-rows]")];
-  const rowsOf = (mark) => mark.dataset.rows.split(" ").map((place) => rows[Number(place)]);
+  const owners = new Map(marks.map((mark) => [mark, mark.dataset.rows.split(" ").map((place) => rows[Number(place)])]));
+  const rowsOf = (mark) => owners.get(mark);
   const plots = [...document.querySelectorAll(".plot svg")].filter((svg) => svg.querySelector(".point"));
   const pointsOf = (svg) => [...svg.querySelectorAll(".point:not(.out)")];
   const marksOf = new Map(rows.map((row) => [row, []]));
@@ -85,7 +86,14 @@
   let told = null;
   let lit = null;
 
+  const known = new Map();
+
   function facts(row) {
+    if (!known.has(row)) known.set(row, read(row));
+    return known.get(row);
+  }
+
+  function read(row) {
     const headers = table.tHead.rows[0].cells;
     const found = [...row.cells]
       .filter((cell) => TOLD.includes(cell.dataset.key) && text(cell) && text(cell) !== "–")
@@ -189,23 +197,25 @@
       point.setAttribute("aria-label", facts(rowsOf(point)[0]).map((fact) => fact.join(" ")).join(", "));
     }
     makeReachable(svg);
+    // Chromium would make an <svg> that listens for the focus a stop of the Tab key.
+    const frame = svg.parentElement;
     let [by, before] = ["mouse", null];
-    svg.addEventListener("pointerdown", (event) => ([by, before] = [event.pointerType, told]));
-    svg.addEventListener("pointermove", (event) => {
+    frame.addEventListener("pointerdown", (event) => ([by, before] = [event.pointerType, told]));
+    frame.addEventListener("pointermove", (event) => {
       const point = nearest(svg, event);
-      svg.style.cursor = point ? "pointer" : "";
+      frame.style.cursor = point ? "pointer" : "";
       if (event.pointerType !== "touch") tellOf(point);
     });
-    svg.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && tellOf(null));
-    svg.addEventListener("click", (event) => {
+    frame.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && tellOf(null));
+    frame.addEventListener("click", (event) => {
       const point = nearest(svg, { clientX: event.clientX, clientY: event.clientY, pointerType: by });
       // A finger cannot hover: its first tap tells, its second goes there.
       if (by === "touch" && point !== before) tellOf(point);
       else if (point) goTo(point);
     });
-    svg.addEventListener("focusin", (event) => tellOf(event.target.closest(".point")));
-    svg.addEventListener("focusout", () => tellOf(null));
-    svg.addEventListener("keydown", (event) => {
+    frame.addEventListener("focusin", (event) => tellOf(event.target.closest(".point")));
+    frame.addEventListener("focusout", () => tellOf(null));
+    frame.addEventListener("keydown", (event) => {
       const point = event.target.closest(".point");
       if (point && (event.key === "Enter" || event.key === " ")) {
         event.preventDefault();
