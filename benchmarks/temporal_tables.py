@@ -63,11 +63,11 @@ def largest(rows: Sequence[dict[str, Any]], dataset: str) -> int:
 
 
 def tables(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown: for each data set and way, each loss at each T; then the differences to the baseline."""
+    """Markdown: for each data set and way, each loss at each T, against the baseline, and against the largest T."""
     parts = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         for way in ways(rows, dataset):
-            parts += [_accuracies(rows, dataset, way), _differences(rows, dataset, way)]
+            parts += [_accuracies(rows, dataset, way), _differences(rows, dataset, way), _losses(rows, dataset, way)]
     return "\n".join(parts)
 
 
@@ -90,12 +90,27 @@ def _differences(rows: Sequence[dict[str, Any]], dataset: str, way: str) -> str:
         found = [by_seed(rows, dataset, loss, way, t) for t in steps]
         if loss == BASELINE or not found[-1] or not base[-1]:
             continue
-        cells = [
-            _cell({seed: mine[seed] - theirs[seed] for seed in mine.keys() & theirs.keys()})
-            for mine, theirs in zip(found, base, strict=True)
-        ]
+        cells = [_gained(mine, theirs) for mine, theirs in zip(found, base, strict=True)]
         lines.append(f"| {loss} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _losses(rows: Sequence[dict[str, Any]], dataset: str, way: str) -> str:
+    """What a smaller T costs each loss, seed by seed."""
+    most = largest(rows, dataset)
+    steps = range(1, most)
+    title = f"\n{_title(rows, dataset, way)}: points below T={most} of the same network"
+    lines = [title, "", _header("loss", steps)]
+    for loss in losses(rows, dataset):
+        full = by_seed(rows, dataset, loss, way, most)
+        if full:
+            cells = [_gained(full, by_seed(rows, dataset, loss, way, t)) for t in steps]
+            lines.append(f"| {loss} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _gained(mine: dict[int, float], theirs: dict[int, float]) -> str:
+    return _cell({seed: mine[seed] - theirs[seed] for seed in mine.keys() & theirs.keys()})
 
 
 def _title(rows: Sequence[dict[str, Any]], dataset: str, way: str) -> str:
