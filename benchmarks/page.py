@@ -2,7 +2,7 @@
 
 The report is made up, of a real one's sizes (`page_document`); the browser is headless Chromium, with a new profile for
 each round, and the page a file. Times are the page's own, from the start of the navigation. Beside them stand the CPU
-time of the thread that opens it, which neighbours disturb less, and the time of a page with one word.
+time of the thread that opens it, which neighbours on a shared machine disturb less, and the time of a page of one word.
 
     python -m benchmarks.page [--rows 200] [--rounds 7] [--output FILE]
 """
@@ -100,7 +100,7 @@ def _row(browser: Any, rows: int, rounds: int, folder: Path) -> dict[str, Any]:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| rows | page | load | slowest | first paint | CPU time | load of a page with one word | sort | filter |",
+        "| rows | page | load | slowest | first paint | CPU time | load of a page of one word | sort | filter |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:

@@ -158,7 +158,7 @@ def test_text_stands_out_from_its_background_in_both_schemes(page: Page) -> None
     for selector in (
         "h1", ".sentences li", ".figures small", ".kicker", "td", "tr.failed td", "tr.is-twin th", "tr.recommended td",
         ".remarks li", "figure svg text", ".facts dt", "pre code", ".alarm", "thead button", ".filters label", "td a",
-        ".filters output", ".theme", "summary small",
+        ".filters output", ".theme", "summary span",
     ):  # fmt: skip
         assert page.evaluate(contrast, selector) >= 4.5, selector
 
