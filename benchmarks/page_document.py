@@ -14,6 +14,7 @@ from tks_edge_runtime.artifact import STATIC, Accuracy, EvaluationSpec, artifact
 from tks_edge_runtime.measurement import ColdStart, PackedTraces, WarmUp
 from tks_edge_runtime.report.conclusion import conclude
 from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument
+from tks_edge_runtime.report.pick import pick
 from tks_edge_runtime.report.ranking import measured, ranked
 from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.session import SelfTest
@@ -52,8 +53,9 @@ def page_document(rows: int) -> ReportDocument:
         seconds=_SECONDS,
         method=("Nothing here was measured: the rows are made up, to see what a page of this size takes.",),
         machine={"cpu": "made up", "cores_logical": 8},
-        backend=Backend("onnxruntime", "cpu", 1, {"library": "made up"}),
+        backends=(Backend("onnxruntime", "cpu", 1, {"library": "made up"}),),
         device_state=DeviceStates(states[0], tuple(states), states[-1]),
+        answer=pick(ordered),
         conclusions=conclude(ordered),
         rows=ordered,
     )
