@@ -64,11 +64,6 @@ def _engine(one: Backend) -> str:
     return f"{one.name} on {one.device} ({library})"
 
 
-def _engine(one: Backend) -> str:
-    library = " ".join(one.description.get(part, "") for part in ("library", "version")).strip()
-    return f"{one.name} on {one.device} ({library})"
-
-
 def _doubts(pair: Pair) -> Iterator[str]:
     for letter, row in zip("AB", pair, strict=True):
         if row.latency is None:
