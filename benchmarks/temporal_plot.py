@@ -31,7 +31,8 @@ def draw(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
             _panel(axis, rows, dataset, way)
             axis.set_title(f"{dataset}, {_TITLES[way]}" if len(shown) > 1 else dataset)
         axes[0][0].set_ylabel("accuracy (%), mean and 95 % interval over seeds")
-        axes[0][-1].legend(fontsize="small", loc="lower right")
+        # The first panel has the twin as well, which takes a whole recording as one frame.
+        figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
         written.append(folder / f"{dataset}.png")
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(written[-1]) as temporary:
