@@ -41,7 +41,8 @@ def _settings(dataset: str, name: str, seed: int, epochs: int | None, timesteps:
     return asked
 
 
-def _directory(runs: Path, dataset: str, name: str, seed: int) -> Path:
+def directory(runs: Path, dataset: str, name: str, seed: int) -> Path:
+    """Where a training is kept."""
     return runs / f"{dataset}-{name.replace(', ', '-').replace(' ', '-')}-{seed}"
 
 
@@ -85,10 +86,10 @@ def _jobs(arguments: argparse.Namespace, *, twins: bool) -> Iterator[tuple[dict[
             for name in names:
                 given = _settings(dataset, name, seed, arguments.epochs, arguments.timesteps)
                 if given.get("objective", {}).get("teacher"):
-                    twin = str(_directory(arguments.runs, dataset, TWIN, seed))
+                    twin = str(directory(arguments.runs, dataset, TWIN, seed))
                     given["objective"] = given["objective"] | {"teacher": twin}
                 key = {"dataset": dataset, "loss": name, "seed": seed}
-                yield given, _directory(arguments.runs, dataset, name, seed), key
+                yield given, directory(arguments.runs, dataset, name, seed), key
 
 
 def main() -> int:

@@ -7,6 +7,8 @@ from typing import Any
 TWIN = "relu"
 LONGER = 2
 """How many times the recipe's epochs the last few train: a random T costs 9/16 of T = 8, so that is as much work."""
+BEST = "tks, random T, teacher of weight 1, twice as long"
+"""What kept the most at small T in trials."""
 SAMPLED, TAUGHT = {"sample_timesteps": True}, {"teacher": TWIN}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "mean": {"loss": "mean"},
@@ -23,7 +25,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "tks, random T, teacher": {"loss": "tks", "objective": SAMPLED | TAUGHT},
     "mean, twice as long": {"loss": "mean", "longer": True},
     "tks, twice as long": {"loss": "tks", "longer": True},
-    "tks, random T, teacher of weight 1, twice as long": {
+    BEST: {
         "loss": "tks",
         "objective": SAMPLED | TAUGHT | {"teacher_weight": 1.0},
         "longer": True,

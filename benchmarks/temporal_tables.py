@@ -67,7 +67,7 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
     parts = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         for way in ways(rows, dataset):
-            parts += [_accuracies(rows, dataset, way), _differences(rows, dataset, way), _losses(rows, dataset, way)]
+            parts += [_accuracies(rows, dataset, way), _differences(rows, dataset, way), _costs(rows, dataset, way)]
     return "\n".join(parts)
 
 
@@ -95,7 +95,7 @@ def _differences(rows: Sequence[dict[str, Any]], dataset: str, way: str) -> str:
     return "\n".join(lines)
 
 
-def _losses(rows: Sequence[dict[str, Any]], dataset: str, way: str) -> str:
+def _costs(rows: Sequence[dict[str, Any]], dataset: str, way: str) -> str:
     """What a smaller T costs each loss, seed by seed."""
     most = largest(rows, dataset)
     steps = range(1, most)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -59,6 +60,24 @@ def network_for(run: Run, view: View, dataset: Dataset) -> Network:
     return network.eval()
 
 
+def restate(network: Network, inputs: Iterable[Tensor]) -> None:
+    """Take the statistics of every batch norm of `network` anew: of its mean and variance the mean over all batches.
+
+    Args:
+        network: is left evaluating, with the new statistics.
+        inputs: what it is given, batch by batch, `[T, B, ...]`.
+    """
+    network.eval()
+    for norm in (module for module in network.modules() if isinstance(module, _BatchNorm)):
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+        norm.train()
+    with torch.no_grad():
+        for batch in inputs:
+            network(batch)
+    network.eval()
+
+
 def _fingerprint(network: Network) -> str:
     """Of the weights in memory: the file that they were read from may have been replaced since."""
     found = hashlib.sha256()
@@ -85,15 +104,9 @@ def _statistics(network: Network) -> dict[str, Tensor]:
 
 
 def _taken(network: Network, view: View, dataset: Dataset) -> dict[str, Tensor]:
-    """The mean over batches of each batch norm's mean and variance."""
-    network.eval()
-    for norm in (module for module in network.modules() if isinstance(module, _BatchNorm)):
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean over all batches
-        norm.train()
+    """Batch norm's statistics at a view, from training samples."""
     training = view.split(dataset.train.evenly_spaced(_SAMPLES))
     device = next(network.parameters()).device
-    with torch.no_grad():
-        for samples, _ in evaluation_batches(training, _BATCH, skipped=Skipped()):
-            network(samples[:, : view.timesteps].transpose(0, 1).to(device))
+    batches = evaluation_batches(training, _BATCH, skipped=Skipped())
+    restate(network, (samples[:, : view.timesteps].transpose(0, 1).to(device) for samples, _ in batches))
     return {name: tensor.cpu() for name, tensor in _statistics(network).items()}

@@ -227,10 +227,10 @@ def test_a_jetson_takes_the_systems_tensorrt(monkeypatch: pytest.MonkeyPatch, tm
     with pytest.raises(
         MissingError, match=r"comes with JetPack.*sudo apt install python3-libnvinfer.*--system-site-pack"
     ):
-        tensorrt_library.library()
+        tensorrt_library.import_library()
     (packages / "python3.10/dist-packages/tensorrt").mkdir(parents=True)
     (packages / "python3.10/dist-packages/tensorrt/__init__.py").touch()
     with pytest.raises(
         MissingError, match=r"JetPack's is there, but this Python does not see it.*--system-site-packages"
     ):
-        tensorrt_library.library()
+        tensorrt_library.import_library()

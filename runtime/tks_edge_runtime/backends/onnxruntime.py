@@ -53,7 +53,7 @@ class OnnxRuntimeEngine:
     """
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
-        library = onnxruntime_devices.library()
+        library = onnxruntime_devices.import_library()
         self._path, self._device, self._records = path, options.device, options.cuda_graph
         self.times = RunTimes(0)
         self._session = _session(library, path, options)

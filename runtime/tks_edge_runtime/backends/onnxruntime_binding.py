@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tks_edge_runtime.backends.base import Array, Port, Recurrence, RunTimes, check_feeds
-from tks_edge_runtime.backends.onnxruntime_devices import BUFFERS, CPU, library
+from tks_edge_runtime.backends.onnxruntime_devices import BUFFERS, CPU, import_library
 from tks_edge_runtime.errors import ArtifactError
 
 _LONGEST_REASON = 160
@@ -34,7 +34,7 @@ class Bound:
 
     def buffer(self, port: Port) -> Any:
         """A tensor on the device, of undefined content."""
-        return library().OrtValue.ortvalue_from_shape_and_type(
+        return import_library().OrtValue.ortvalue_from_shape_and_type(
             list(port.shape), np.dtype(port.dtype), BUFFERS[self._device]
         )
 
@@ -58,7 +58,7 @@ class Bound:
             binding.bind_ortvalue_output(name, value)
         if graph is None:
             return binding, None
-        options = library().RunOptions()
+        options = import_library().RunOptions()
         options.add_run_config_entry("gpu_graph_id", str(graph))
         return binding, options
 

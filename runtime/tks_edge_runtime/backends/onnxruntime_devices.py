@@ -44,7 +44,7 @@ _TF32 = "NVIDIA_TF32_OVERRIDE"
 _LONGEST_REASON = 160
 
 
-def library() -> Any:
+def import_library() -> Any:
     """Import ONNX Runtime; MissingError, naming the pip command, where it cannot be imported."""
     # Read once, when the library loads: from 1.32 on it otherwise writes telemetry files and may report home.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -58,7 +58,7 @@ def library() -> Any:
 
 def version() -> str:
     """Import ONNX Runtime and return its version; MissingError where it cannot be imported."""
-    return str(library().__version__)
+    return str(import_library().__version__)
 
 
 def require(device: str, root: Path = _ROOT) -> None:
@@ -66,7 +66,7 @@ def require(device: str, root: Path = _ROOT) -> None:
 
     The CPU's provider is always there. For a GPU's, the libraries it needs are loaded and the GPU is used once.
     """
-    found = library()
+    found = import_library()
     if device == CPU:
         return
     provider = PROVIDERS[device]

@@ -23,13 +23,13 @@ from tks_edge_runtime.backends.base import (
     check_feeds,
     split_ports,
 )
-from tks_edge_runtime.backends.tensorrt_library import MESSAGES, Plan, launch, library, reason
+from tks_edge_runtime.backends.tensorrt_library import MESSAGES, Plan, import_library, launch, reason
 from tks_edge_runtime.errors import TksEdgeError
 
 
 def version() -> str:
     """Import TensorRT and return its version; MissingError where it cannot be imported."""
-    return str(library().__version__)
+    return str(import_library().__version__)
 
 
 def require(device: str) -> None:  # noqa: ARG001

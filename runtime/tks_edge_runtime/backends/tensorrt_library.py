@@ -36,7 +36,7 @@ _LONGEST_REASON = 300
 _ERRORS = ("ERROR", "INTERNAL_ERROR")
 
 
-def library() -> Any:
+def import_library() -> Any:
     """Import TensorRT.
 
     Raises:
@@ -153,7 +153,7 @@ class Plan:
         Raises:
             ArtifactError: TensorRT refuses it, or it has a tensor that is not static or of a foreign dtype.
         """
-        self._trt = library()
+        self._trt = import_library()
         with MESSAGES.heard() as said:
             self._runtime = self._trt.Runtime(logger(self._trt))
             self.engine = self._runtime.deserialize_cuda_engine(plan)

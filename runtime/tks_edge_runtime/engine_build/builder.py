@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tks_edge_runtime.backends.base import BuildProgress
-from tks_edge_runtime.backends.tensorrt_library import MESSAGES, Said, library, logger, reason
+from tks_edge_runtime.backends.tensorrt_library import MESSAGES, Said, import_library, logger, reason
 from tks_edge_runtime.engine_build.layers import asked_for
 from tks_edge_runtime.engine_build.monitor import Progress, interruptible, monitor
 from tks_edge_runtime.engine_build.timing_cache import save_timings
@@ -66,7 +66,7 @@ def build(
         MissingError: there is not enough memory for the build.
     """
     progress = Progress(on_progress, f"building {path.name}")
-    trt = library()
+    trt = import_library()
     with MESSAGES.heard() as said, _silent():
         builder, network, parser = _parsed(trt, path, said)
         asked = asked_for(network)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tks_edge_runtime.backends import cuda
-from tks_edge_runtime.backends.tensorrt_library import library
+from tks_edge_runtime.backends.tensorrt_library import import_library
 from tks_edge_runtime.files import sha256_of
 
 _ROOT = Path("/")
@@ -93,7 +93,7 @@ def origin_of(path: Path, options: BuildOptions, root: Path = _ROOT) -> Origin:
     gpu = cuda.gpu()
     return Origin(
         sha256_of(path),
-        str(library().__version__),
+        str(import_library().__version__),
         gpu.name,
         gpu.compute_capability,
         gpu.multiprocessors,

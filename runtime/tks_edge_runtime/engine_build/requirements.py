@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tks_edge_runtime.backends import cuda
-from tks_edge_runtime.backends.tensorrt_library import library
+from tks_edge_runtime.backends.tensorrt_library import import_library
 from tks_edge_runtime.engine_build import builder
 
 
@@ -13,6 +13,6 @@ def require() -> None:
     Raises:
         MissingError: TensorRT, cuda-bindings, Polygraphy, the driver or a GPU is missing, or too old.
     """
-    library()
+    import_library()
     cuda.require()
     builder.require()

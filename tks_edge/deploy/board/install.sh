@@ -194,7 +194,7 @@ print(f"cuda-bindings<{major + 1}")
 # pip as this folder needs it: nothing asked, nothing kept outside of the folder.
 install() {
   if [ "$offline" = yes ]; then
-    set -- --no-index --find-links "$root/wheels" "$@"
+    export PIP_NO_INDEX=1 PIP_FIND_LINKS=. # the wheels of this folder, in which pip runs below
   fi
   output=$(cd "$root/wheels" && PIP_CACHE_DIR="$root/cache/pip" TMPDIR="$root/tmp" "$environment/bin/python" -m pip \
     --disable-pip-version-check --no-input --retries 2 install --quiet "$@" 2>&1) ||
