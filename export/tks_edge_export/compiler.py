@@ -134,7 +134,7 @@ class Compiler:
         wanted = _wanted(self._module, captured, layers, options)
         found = self._calibrated(wanted, options, calibration)
         in_units = _in_units(captured, layers, options)
-        rounded = quantize_weights(graph, layers, found, whole_biases=options.codes_currents, in_units=in_units)
+        rounded = quantize_weights(graph, layers, found, options.lowering, in_units=in_units)
         captured.thresholds.update(_thresholds(captured, layers, rounded, in_units))
         network = reference_network(self._module, rounded, captured.neurons, found, wanted.outputs, captured.thresholds)
         exact = neurons_behind(graph, [layer.path for layer in rounded if layer.exact]) - found.zeros.keys()

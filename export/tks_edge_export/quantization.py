@@ -2,14 +2,18 @@
 
 Every output channel has a scale of its own, a power of two,
 
-    a w = 2^k q,   q whole, |q| <= 127,   k the least with |w| <= 127 x 2^k in that channel
+    a w = 2^k q,   q whole, |q| <= L,   k the least with |w| <= L x 2^k in that channel
 
 and the bias is rounded to a grid so fine that it hardly changes. `a`, from 1 to 2, is what makes the largest |q| of the
-channel 127 where a neuron can measure its potential in that unit (`passes.channel_units`), and 1 elsewhere. Because 2^k
+channel L where a neuron can measure its potential in that unit (`passes.channel_units`), and 1 elsewhere. Because 2^k
 is a power of two, every product of a weight with a spike, and every partial sum of them, is a whole multiple of 2^k
 below 2^24 of them: a float32 holds it without rounding. So the membrane current comes out the same to the bit in
 integers, in float32, in any order of summation, in every engine and in PyTorch. A scale that is free would give this
-up.
+up; only where the input is rounded, and nothing is exact anyway, the scale is free, and each channel fills L.
+
+L is 127 where the input is spikes. x86-64 processors without VNNI add two neighbouring products of 8 bits in 16, and
+cut the sum off there (VPMADDUBSW; they hold signed activations as unsigned ones, 128 higher). So that no such pair
+overflows, L is less for larger inputs: 64 for those that use all 8 bits.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import onnx_ir as ir
 from tks_edge_export.codes import Calibration
 from tks_edge_export.grid import Grid
 from tks_edge_export.layers import Array, Layer, bias_of
+from tks_edge_export.targets import Target
 from tks_edge_export.values import constant
 
 INT8 = "int8"
@@ -31,6 +36,10 @@ INT8 = "int8"
 BIAS_OF = "bias_of"
 """Under this key the `meta` of a bias that was rounded holds the path of its layer."""
 _LARGEST = 127
+_PAIR = np.iinfo(np.int16).max
+"""The largest sum of two products that every processor holds."""
+_CODES = 255
+"""The largest code of an input that is rounded, unsigned or made so."""
 _SMALLEST = 2.0**-100
 """Channels whose weights are all smaller become 0: the scale must be a float32 that is not."""
 _EXACT = 24
@@ -85,8 +94,8 @@ def quantize_weights(
     graph: ir.Graph,
     layers: Sequence[Layer],
     calibration: Calibration,
+    target: Target,
     *,
-    whole_biases: bool,
     in_units: Collection[str] = (),
 ) -> tuple[RoundedLayer, ...]:
     """Round the weights of `layers`, in place.
@@ -95,32 +104,48 @@ def quantize_weights(
         graph: one captured timestep.
         layers: of it.
         calibration: its `inputs` name the layers whose input is rounded too.
-        whole_biases: whether biases are multiples of what one product counts, as an integer accumulator needs them.
+        target: what the weights are for. Where it holds membranes as codes, biases become multiples of what one
+            product counts, as an integer accumulator needs them.
         in_units: the paths of layers whose channels may be multiplied.
     """
+    limits: dict[str, int] = {}
+    for layer in layers:  # a module that runs at several places has one weight
+        limits[layer.path] = min(limits.get(layer.path, _LARGEST), _limit(layer, calibration, target))
     return tuple(
-        _quantize(graph, layer, calibration, whole_biases=whole_biases, in_units=layer.path in in_units)
+        _quantize(
+            graph,
+            layer,
+            calibration,
+            limits[layer.path],
+            whole_biases=target.codes_currents,
+            in_units=layer.path in in_units,
+        )
         for layer in layers
     )
 
 
+def _limit(layer: Layer, calibration: Calibration, target: Target) -> int:
+    """The largest |q| with which two products fit into 16 bits, whatever the input."""
+    if layer.path in calibration.inputs or layer.grid is None:
+        return min(_LARGEST, _PAIR // (2 * _CODES))
+    shift = 128 if target.spikes == "int8" else 0
+    return min(_LARGEST, _PAIR // (2 * max(layer.grid.high + shift, 1)))
+
+
 def _quantize(
-    graph: ir.Graph, layer: Layer, calibration: Calibration, *, whole_biases: bool, in_units: bool
+    graph: ir.Graph, layer: Layer, calibration: Calibration, limit: int, *, whole_biases: bool, in_units: bool
 ) -> RoundedLayer:
     axis = layer.channel_axis
+    grid = None if layer.path in calibration.inputs else layer.grid
     weight = np.moveaxis(layer.weight.astype(np.float64), axis, 0)
     flat = weight.reshape(len(weight), -1)
-    largest = np.abs(flat).max(axis=1)
-    scale = np.exp2(np.ceil(np.log2(np.where(largest > 0, np.maximum(largest, _SMALLEST), _LARGEST) / _LARGEST)))
-    units = np.where(largest > _SMALLEST, _LARGEST * scale / np.maximum(largest, _SMALLEST), 1.0) if in_units else None
-    if units is not None:
-        flat = flat * units[:, None]
-    codes = np.rint(flat / scale[:, None])
+    scale, units = _scales(np.abs(flat).max(axis=1), limit, free=grid is None)
+    multiplied = flat * units[:, None] if in_units else flat
+    codes = np.rint(multiplied / scale[:, None])
     # The groups of a transposed convolution share the channels of its weight, each with biases of its own.
     biases = None if layer.bias is None else layer.bias.astype(np.float64).reshape(-1, len(scale))
-    if biases is not None and units is not None:
+    if biases is not None and in_units:
         biases = biases * units
-    grid = None if layer.path in calibration.inputs else layer.grid
     # A matrix product has its bias added behind it, where no integer accumulator asks for whole multiples.
     whole_biases = whole_biases and layer.node.op_type != "MatMul"
     unit = scale * (calibration.inputs[layer.path].scale if grid is None else float(grid.step))
@@ -137,7 +162,17 @@ def _quantize(
     rounded = np.moveaxis((codes * scale[:, None]).reshape(weight.shape), 0, axis).astype(np.float32)
     as_float = None if bias is None else (bias * step).reshape(-1).astype(np.float32)
     _replace(graph, layer, rounded, as_float, encoded)
-    return as_module(layer, exact=grid is not None and _is_exact(grid, codes, unit, bias, step), units=units)
+    exact = grid is not None and _is_exact(grid, codes, unit, bias, step)
+    return as_module(layer, exact=exact, units=units if in_units else None)
+
+
+def _scales(largest: Array, limit: int, *, free: bool) -> tuple[Array, Array]:
+    """What one code of each channel counts, and the `a` that makes its largest weight `limit` codes; float64."""
+    held = np.maximum(largest, _SMALLEST)
+    scale = np.where(largest > 0, held / limit, 1.0)
+    # What is shipped is a float32.
+    scale = scale.astype(np.float32).astype(np.float64) if free else np.exp2(np.ceil(np.log2(scale)))
+    return scale, np.where(largest > _SMALLEST, limit * scale / held, 1.0)
 
 
 def as_module(layer: Layer, *, exact: bool = False, units: Array | None = None) -> RoundedLayer:

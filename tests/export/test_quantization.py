@@ -12,7 +12,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from tests.export.lowering import Lowered, Prepared
 from tests.export.plain_networks import Shape, between
@@ -119,6 +119,55 @@ def is_output(module: nn.Module, axis: int, rank: int) -> bool:
     if isinstance(module, nn.ConvTranspose2d):
         return axis == 1
     return axis in (0, rank - 1) if isinstance(module, nn.Linear) else axis == 0
+
+
+class Doubled(nn.Module):
+    """A convolution of sums of 2^n spikes."""
+
+    def __init__(self, doublings: int) -> None:
+        super().__init__()
+        self.convolution, self.doublings = nn.Conv2d(4, 6, 3), doublings
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(self.doublings):
+            x = x + x
+        result: Tensor = self.convolution(x)
+        return result
+
+
+@pytest.mark.parametrize(
+    ("target", "doublings", "limit"),
+    [
+        *[("openvino", n, 127) for n in (0, 3, 7)],
+        *[("generic", n, limit) for n, limit in ((0, 127), (1, 126), (2, 124), (5, 102), (6, 85))],
+    ],
+)
+def test_two_products_fit_into_16_bits(target: str, doublings: int, limit: int, tmp_path: Path) -> None:
+    """Older x86 processors sum them so; signed activations they hold as unsigned ones, 128 higher."""
+    torch.manual_seed(3)
+    network = between(Doubled(doublings), (2, 5, 5))
+    lowered = network.lower(Options(2, precision="int8", target=target), tmp_path)
+    codes = held(lowered)["middle.convolution.weight.rounded.codes"].astype(np.int64)
+    assert np.array_equal(np.abs(codes).max(axis=(1, 2, 3)), np.full(6, limit))
+    highest = 2**doublings + (128 if target == "generic" else 0)
+    assert 2 * highest * limit < 2**15
+    assert limit == 127 or 2 * highest * (limit + 1) >= 2**15
+    assert lowered.compiled.reference.exact == {"second"}
+    assert lowered.compared(network.inputs).problem() is None
+
+
+@pytest.mark.parametrize("target", ["generic", "onnxruntime-cpu", "openvino"])
+def test_where_the_input_is_rounded_too_each_channel_fills_what_16_bits_hold(
+    target: str, tiny: Prepared, tmp_path: Path
+) -> None:
+    lowered = tiny.lower(Options(2, precision="int8", target=target, quantize_ends=True), tmp_path)
+    tensors = held(lowered)
+    codes = tensors["stem.0.weight.rounded.codes"].astype(np.int64)
+    scale = tensors["stem.0.weight.rounded.scale"]
+    assert np.array_equal(np.abs(codes).max(axis=(1, 2, 3)), np.full(len(scale), 64))
+    assert np.unique(np.frexp(scale)[0]).size > 1  # no power of two is asked for where nothing is exact
+    weight = parameter(lowered.compiled.reference.network, "stem.0.layer.weight")
+    np.testing.assert_array_equal(weight, codes.astype(np.float32) * scale.reshape(-1, 1, 1, 1))
 
 
 @pytest.mark.parametrize("target", ["generic", "onnxruntime-cpu"])
