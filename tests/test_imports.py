@@ -57,7 +57,10 @@ ONLY_THERE = {
     "pynvml": {"device/nvml.py"},
     "PIL": {"images.py"},
     "jinja2": {"report/html.py"},
-    "matplotlib": {"report/plots.py", "report/plot_forms.py", "report/plot_parts.py"},
+    "matplotlib": {
+        *("report/plots.py", "report/plot_forms.py", "report/plot_parts.py", "report/plot_pareto.py"),
+        *("report/plot_timesteps.py", "report/plot_distributions.py", "report/plot_machine.py"),
+    },
 }
 """In the runtime, a library that not every command needs has its place."""
 

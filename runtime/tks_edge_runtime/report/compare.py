@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from tks_edge_runtime.errors import InputError, unknown
-from tks_edge_runtime.report.document import ReportDocument, Row
+from tks_edge_runtime.report.document import Backend, ReportDocument
+from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.statistics import Ratio, ratio_of_medians
 
 POWER_MODE, METHOD, BACKEND = "power-mode", "method", "backend"
@@ -118,11 +119,11 @@ def matched(a: Iterable[Row], b: Iterable[Row]) -> tuple[tuple[Pair, ...], tuple
 
 
 def _file(row: Row) -> tuple[object, ...]:
-    return row.sha256, row.timesteps, bool(row.cuda_graph)
+    return row.sha256, row.timesteps, row.engine, bool(row.cuda_graph)
 
 
 def _description(row: Row) -> tuple[object, ...]:
-    return row.name, row.is_twin, row.timesteps, row.precision, row.form, row.target, bool(row.cuda_graph)
+    return row.name, row.is_twin, row.timesteps, row.precision, row.form, row.target, row.engine, bool(row.cuda_graph)
 
 
 def _listed(rows: Iterable[Row]) -> str:
@@ -134,7 +135,16 @@ def _of_reports(a: ReportDocument, b: ReportDocument) -> Iterator[Difference]:
         return lambda report: report.machine.get(name)
 
     def described(name: str) -> Callable[[ReportDocument], Any]:
-        return lambda report: report.backend.description.get(name)
+        return engines(lambda engine: engine.description.get(name))
+
+    def engines(read: Callable[[Backend], Any]) -> Callable[[ReportDocument], Any]:
+        """Of one engine its value, of several a list."""
+
+        def of(report: ReportDocument) -> Any:
+            values = [read(engine) for engine in report.backends]
+            return values[0] if len(values) == 1 else values
+
+        return of
 
     read: tuple[tuple[str, str, Callable[[ReportDocument], Any]], ...] = (
         (POWER_MODE, "power mode", fact("power_mode")),
@@ -142,9 +152,9 @@ def _of_reports(a: ReportDocument, b: ReportDocument) -> Iterator[Difference]:
         (POWER_MODE, "turbo", fact("turbo")),
         (METHOD, "preset", lambda report: report.preset),
         (METHOD, "seconds a row", lambda report: report.seconds),
-        (BACKEND, "backend", lambda report: report.backend.name),
-        (BACKEND, "device", lambda report: report.backend.device),
-        (BACKEND, "threads", lambda report: report.backend.threads),
+        (BACKEND, "backend", engines(lambda engine: engine.name)),
+        (BACKEND, "device", engines(lambda engine: engine.device)),
+        (BACKEND, "threads", engines(lambda engine: engine.threads)),
         (BACKEND, "spinning", described("spinning")),
         (BACKEND, "inference precision", described("inference_precision")),
     )
@@ -179,4 +189,4 @@ def _written(value: Any, missing: str) -> str:
         return "on" if value else "off"
     if isinstance(value, dict):
         return ", ".join(f"{name} {entry}" for name, entry in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(_written(entry, missing) for entry in value) if isinstance(value, list) else str(value)

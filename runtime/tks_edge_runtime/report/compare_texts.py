@@ -12,8 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 
 from tks_edge_runtime.report.compare import LEAST_RUNS, Comparison, Pair
-from tks_edge_runtime.report.document import ReportDocument, Row
+from tks_edge_runtime.report.document import Backend, ReportDocument
 from tks_edge_runtime.report.markdown import escaped, grid
+from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.report.wording import NONE, accuracy, energy, factor, percentile
 from tks_edge_runtime.statistics import LatencySummary
 
@@ -36,7 +37,7 @@ def notes(comparison: Comparison, names: tuple[str, str]) -> list[str]:
         found.append(f"Compared all the same, though they differ. {'; '.join(map(str, comparison.differences))}.")
     renamed = [pair for pair in comparison.pairs if not pair.same_file]
     if renamed:
-        hashes = ", ".join(f"{pair.title} (A {pair.a.sha256[:12]}, B {pair.b.sha256[:12]})" for pair in renamed)
+        hashes = ", ".join(f"{pair.title} (A {_hash(pair.a)}, B {_hash(pair.b)})" for pair in renamed)
         found.append(f"Not the same files, but alike in name, T, precision, form and target: {hashes}.")
     found += [sentence for pair in comparison.pairs for sentence in _doubts(pair)]
     for letter, rows in (("A", comparison.only_a), ("B", comparison.only_b)):
@@ -45,13 +46,22 @@ def notes(comparison: Comparison, names: tuple[str, str]) -> list[str]:
     return found
 
 
+def _hash(row: Row) -> str:
+    return row.sha256[:12] if row.sha256 is not None else "not exported"
+
+
 def _report(report: ReportDocument, name: str) -> str:
     machine = report.machine.get("board") or report.machine.get("cpu") or "an unknown machine"
-    library = " ".join(report.backend.description.get(part, "") for part in ("library", "version")).strip()
+    engines = " and ".join(map(_engine, report.backends))
     return (
-        f"{name}, {report.created}, on {machine}, {report.backend.name} on {report.backend.device} ({library}), preset "
+        f"{name}, {report.created}, on {machine}, {engines}, preset "
         f"{report.preset}, tks-edge {report.tool.get('version', '')}"
     )
+
+
+def _engine(one: Backend) -> str:
+    library = " ".join(one.description.get(part, "") for part in ("library", "version")).strip()
+    return f"{one.name} on {one.device} ({library})"
 
 
 def _doubts(pair: Pair) -> Iterator[str]:

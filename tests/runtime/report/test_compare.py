@@ -16,8 +16,9 @@ from tests.runtime.report.example import EVALUATION, document, failed, on_a_gpu,
 from tks_edge_runtime import cli
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.report.compare import ASPECTS, Comparison, compare
-from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, ReportDocument, Row
+from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, ReportDocument
 from tks_edge_runtime.report.reading import read_report
+from tks_edge_runtime.report.row import FAILED, Row
 from tks_edge_runtime.statistics import ratio_of_medians
 
 POWER = {"cpu": "a CPU", "governors": ["powersave"], "power_mode": {"name": "15W", "id": 1}}
@@ -112,6 +113,7 @@ def test_slow_changes_within_a_run_widen_the_interval() -> None:
     assert moving.high - moving.low > 3 * (still.high - still.low)
 
 
+TWO = (Backend("onnxruntime", "cpu", 1, {}), Backend("openvino", "cpu", 1, {}))
 REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "power mode": (
         "power-mode",
@@ -121,9 +123,14 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "governor": ("power-mode", {"machine": {**POWER, "governors": ["performance"]}}, ("powersave", "performance")),
     "unknown governor": ("power-mode", {"machine": {**POWER, "governors": None}}, ("powersave", "unknown")),
     "preset": ("method", {"preset": "long", "seconds": 60.0}, ("quick", "long", "3.0", "60.0")),
-    "threads": ("backend", {"backend": Backend("onnxruntime", "cpu", None, {})}, ("A 1", "B the library's choice")),
-    "device": ("backend", {"backend": Backend("onnxruntime", "cuda", 1, {})}, ("A cpu", "B cuda")),
-    "spinning": ("backend", {"backend": Backend("onnxruntime", "cpu", 1, {"spinning": "off"})}, ("spinning", "off")),
+    "threads": ("backend", {"backends": (Backend("onnxruntime", "cpu", None, {}),)}, ("A 1", "B the library's choice")),
+    "device": ("backend", {"backends": (Backend("onnxruntime", "cuda", 1, {}),)}, ("A cpu", "B cuda")),
+    "spinning": (
+        "backend",
+        {"backends": (Backend("onnxruntime", "cpu", 1, {"spinning": "off"}),)},
+        ("spinning", "off"),
+    ),
+    "engines": ("backend", {"backends": TWO}, ("A onnxruntime", "B onnxruntime, openvino")),
 }
 
 
@@ -286,4 +293,4 @@ def test_a_failed_self_test_without_a_finite_difference_is_read(write: Callable[
     assert row.self_test is not None
     row = dataclasses.replace(row, self_test=dataclasses.replace(row.self_test, max_difference=float("nan")))
     report: ReportDocument = read_report(write("a", [row]))
-    assert report.rows[0].status == "failed"
+    assert report.rows[0].status == FAILED
