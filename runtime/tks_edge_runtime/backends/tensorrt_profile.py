@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tks_edge_runtime.backends.base import NodeTime
-from tks_edge_runtime.backends.tensorrt_library import Plan, library
+from tks_edge_runtime.backends.tensorrt_library import Plan, import_library
 
 
 class Profiler:
@@ -22,7 +22,7 @@ class Profiler:
         self.runs: list[list[NodeTime]] = []
         self._made_of = _made_of(plan.layers())
         self._times: list[NodeTime] = []
-        self.listener = _listener(library(), self._report)
+        self.listener = _listener(import_library(), self._report)
 
     def _report(self, layer: str, ms: float) -> None:
         self._times.append(NodeTime(layer, round(ms * 1e6), self._made_of.get(layer, ())))
