@@ -89,8 +89,8 @@ def sweep(
         )
         turns.add(made(collection, command=command, preset=preset))
         failed |= {row.key: row for row in collection.rows if row.latency is None}
-    together = _together(candidates, identities, turns, failed, unexported)
-    document = with_layers(made(together, command=command, preset=preset, bounds=bounds), candidates)
+    swept = _together(candidates, identities, turns, failed, unexported)
+    document = with_layers(made(swept, command=command, preset=preset, bounds=bounds), candidates)
     write_report(document, output)
     return document
 

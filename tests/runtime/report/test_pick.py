@@ -166,7 +166,14 @@ def test_the_pick_keeps_every_bound_and_nothing_that_does_is_better(seed: int) -
     )  # fmt: skip
     bounds = Bounds(max_latency=draw.uniform(0.05, 0.5), min_accuracy=draw.uniform(85, 99))
     answer = pick(rows, bounds)
-    keeping = [one for one in rows if one.typical <= bounds.max_latency and one.accuracy.percent >= bounds.min_accuracy]
+    assert bounds.max_latency is not None
+    assert bounds.min_accuracy is not None
+    keeping = [
+        one.typical
+        for one in rows
+        if one.typical is not None and one.typical <= bounds.max_latency
+        if one.accuracy is not None and one.accuracy.percent >= bounds.min_accuracy
+    ]
     assert (answer.row is None) == (not keeping)
     if answer.row is not None:
-        assert rows[answer.row].typical == min(one.typical for one in keeping)
+        assert rows[answer.row].typical == min(keeping)

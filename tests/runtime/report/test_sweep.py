@@ -16,10 +16,12 @@ from tests.runtime.conftest import Build
 from tests.runtime.report.test_build import SAMPLES, TWIN, spoil_golden
 from tks_edge_runtime import cli, measure
 from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, find_artifacts
+from tks_edge_runtime.device import facts
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.report import sweep as sweeping
 from tks_edge_runtime.report.candidates import Candidate, candidates_of, engines_of
+from tks_edge_runtime.report.collect import collect
 from tks_edge_runtime.report.document import ReportDocument, schema
 from tks_edge_runtime.report.reading import read_report
 from tks_edge_runtime.report.row import NOT_EXPORTED
@@ -132,7 +134,7 @@ def test_turns_hold_so_many_rows_and_the_anchor_is_in_each(folder: Path, monkeyp
 
 def test_an_interrupted_sweep_keeps_its_finished_turns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "TURN", 4)
-    collect, calls = sweeping.collect, []
+    calls: list[Any] = []
 
     def interrupted(*given: Any, **options: Any) -> Any:
         calls.append(given)
@@ -159,7 +161,6 @@ def test_another_method_is_measured_again_and_nothing_is_written_over(folder: Pa
 
 def test_another_state_of_the_machine_is_measured_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Swept(folder)
-    facts = sweeping.facts
     monkeypatch.setattr(sweeping, "facts", lambda: facts() | {"power_mode": {"name": "15W", "id": 2}})
     assert Swept(folder).planned == (0, [9])
 
