@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from string import ascii_uppercase
 from typing import Any
 
 from tks_edge_runtime.errors import InputError, unknown
@@ -23,15 +25,19 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that two reports do not share, and that makes their numbers differ for reasons of its own."""
+    """Something that two reports do not share, and that makes their numbers differ for reasons of its own.
+
+    `letter` is what the second report is called.
+    """
 
     aspect: str
     what: str
     a: str
     b: str
+    letter: str = "B"
 
     def __str__(self) -> str:
-        return f"{self.what}: A {self.a}, B {self.b}"
+        return f"{self.what}: A {self.a}, {self.letter} {self.b}"
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,12 @@ class Pair:
         """The rows in words: `digits T=2 fp32`."""
         return self.a.title
 
+    @property
+    def ratio(self) -> float | None:
+        """B's median end-to-end latency in units of A's, where both were measured."""
+        a, b = (row.latency.p50 if row.latency is not None else None for row in self)
+        return b / a if b is not None and a else None
+
     @cached_property
     def p50_interval(self) -> Ratio | None:
         """B's median end-to-end latency in units of A's, with its interval; None where a trace has too few runs."""
@@ -60,7 +72,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two reports, the rows that belong together, those that have no counterpart, and what was allowed to differ."""
+    """Two reports, the rows that belong together, those that have no counterpart, and what was allowed to differ.
+
+    `letter` is what the second report is called: B, or of several C and so on.
+    """
 
     a: ReportDocument
     b: ReportDocument
@@ -68,15 +83,17 @@ class Comparison:
     only_a: tuple[Row, ...]
     only_b: tuple[Row, ...]
     differences: tuple[Difference, ...]
+    letter: str = "B"
 
 
-def compare(a: ReportDocument, b: ReportDocument, *, allow: Collection[str] = ()) -> Comparison:
+def compare(a: ReportDocument, b: ReportDocument, *, allow: Collection[str] = (), letter: str = "B") -> Comparison:
     """Set two reports side by side.
 
     Args:
         a: the first report, in units of which ratios are.
         b: the second.
         allow: the aspects, of `ASPECTS`, in which they may differ.
+        letter: what the second is called.
 
     Raises:
         InputError: no row of one stands in the other, they differ in what is not allowed, or there is no such aspect.
@@ -87,10 +104,11 @@ def compare(a: ReportDocument, b: ReportDocument, *, allow: Collection[str] = ()
     pairs, only_a, only_b = matched(a.rows, b.rows)
     if not pairs:
         raise InputError(
-            f"no row of A stands in B: A holds {_listed(a.rows)}; B holds {_listed(b.rows)}. "
+            f"no row of A stands in {letter}: A holds {_listed(a.rows)}; {letter} holds {_listed(b.rows)}. "
             "Compare reports of the same networks at the same T, precision, form and target."
         )
-    differences = (*_of_reports(a, b), *_of_pairs(pairs))
+    found = (*_of_reports(a, b), *_of_pairs(pairs))
+    differences = tuple(dataclasses.replace(difference, letter=letter) for difference in found)
     refused = [difference for difference in differences if difference.aspect not in allow]
     if refused:
         aspects = ",".join(dict.fromkeys(difference.aspect for difference in refused))
@@ -98,7 +116,18 @@ def compare(a: ReportDocument, b: ReportDocument, *, allow: Collection[str] = ()
             f"these reports do not compare. {'; '.join(map(str, refused))}. Measure both alike, or compare all the "
             f"same with --allow {aspects} (--anyway allows everything)."
         )
-    return Comparison(a, b, pairs, only_a, only_b, differences)
+    return Comparison(a, b, pairs, only_a, only_b, differences, letter)
+
+
+def letters(count: int) -> list[str]:
+    """What `count` reports after A are called: B, C and so on.
+
+    Raises:
+        InputError: there are more than letters.
+    """
+    if count >= len(ascii_uppercase):
+        raise InputError(f"{count + 1} reports are too many to compare; give at most {len(ascii_uppercase)}.")
+    return [*ascii_uppercase[1 : count + 1]]
 
 
 def matched(a: Iterable[Row], b: Iterable[Row]) -> tuple[tuple[Pair, ...], tuple[Row, ...], tuple[Row, ...]]:

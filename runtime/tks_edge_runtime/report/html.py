@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
-
-import jinja2
-from markupsafe import Markup
 
 from tks_edge_runtime.layer_profile import LayerProfile
 from tks_edge_runtime.report import wording
 from tks_edge_runtime.report.document import Conclusion, ReportDocument
 from tks_edge_runtime.report.facts import engine_table, fact_table, state_table
+from tks_edge_runtime.report.page_frame import render_page
 from tks_edge_runtime.report.page_table import filters_of, lines_of, page_columns
 from tks_edge_runtime.report.plot_forms import Plot
 from tks_edge_runtime.report.ranking import groups, like_at_train, ratio, reference_of, rival_of, twin_of
@@ -64,26 +59,15 @@ class Layers:
 
 
 def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
-    """The whole page; names and texts are escaped, only the plots, the style sheets and the script are markup."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tks_edge_runtime.report", "page"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """The whole page."""
     columns = page_columns(document.rows)
     lines = lines_of(document.rows, columns)
     lead, others = _sections(document)
-    script = _file("report.js")
     drawn = {plot.name: plot for plot in plots}
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         document=document,
         unstable=wording.unstable_rows(document),
-        style=Markup(_file("style.css")),  # noqa: S704 - a file of this package
-        dark=Markup(_file("dark.css")),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704 - a file of this package
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         plots=drawn,
         lead=lead,
         others=others,
@@ -96,10 +80,6 @@ def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
         samples=len(document.device_state.during),
         facts=[*fact_table(document.machine), *engine_table(document.backends)],
     )
-
-
-def _file(name: str) -> str:
-    return resources.files("tks_edge_runtime.report").joinpath(f"page/{name}").read_text(encoding="utf-8")
 
 
 def _sections(document: ReportDocument) -> tuple[Section | None, list[Section]]:

@@ -24,6 +24,30 @@ _CHARACTERS, _HANDLE, _LEGEND_LINE = 14.4, 4, 0.18
 """Of a legend: characters in an inch, what a handle takes in characters, and the height of a line in inches."""
 _MOST_LABELS = 8
 _LINEAR_SPAN = 16
+STYLE: Any = {
+    "font.size": FONT,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    # A name may hold a dollar sign.
+    "text.parse_math": False,
+    "text.color": palette.INK,
+    "axes.labelcolor": palette.INK,
+    "axes.edgecolor": palette.MUTED,
+    "axes.facecolor": palette.SURFACE,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": palette.SURFACE,
+    "figure.dpi": 72,
+    "grid.color": palette.GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": palette.MUTED,
+    "ytick.color": palette.MUTED,
+    "legend.frameon": False,
+    "legend.fontsize": FONT - 1,
+}
+"""Of every plot, for `matplotlib.rc_context`."""
 RING: dict[str, Any] = {
     "marker": "o",
     "markersize": 14,

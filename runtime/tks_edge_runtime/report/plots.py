@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from tks_edge_runtime.report import (
-    palette,
     plot_distributions,
     plot_exits,
     plot_layers,
@@ -20,38 +18,14 @@ from tks_edge_runtime.report import (
 )
 from tks_edge_runtime.report.document import ReportDocument
 from tks_edge_runtime.report.plot_forms import Plot, saved
-from tks_edge_runtime.report.plot_parts import FONT, MANY, Marks, outstanding
+from tks_edge_runtime.report.plot_parts import MANY, STYLE, Marks, outstanding
 from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.report.series import series_of
-
-_STYLE: Any = {
-    "font.size": FONT,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    # A name may hold a dollar sign.
-    "text.parse_math": False,
-    "text.color": palette.INK,
-    "axes.labelcolor": palette.INK,
-    "axes.edgecolor": palette.MUTED,
-    "axes.facecolor": palette.SURFACE,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.facecolor": palette.SURFACE,
-    "figure.dpi": 72,
-    "grid.color": palette.GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": palette.MUTED,
-    "ytick.color": palette.MUTED,
-    "legend.frameon": False,
-    "legend.fontsize": FONT - 1,
-}
 
 
 def draw(document: ReportDocument) -> tuple[Plot, ...]:
     """Every plot that the document has data for; the plots over T need a network that was measured at two T."""
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # A name may hold characters that the font lacks; the table and the JSON have it in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         return (*_of_rows(document.rows), *_of_layers(document.rows), *_of_the_machine(document))

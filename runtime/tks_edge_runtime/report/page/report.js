@@ -4,7 +4,9 @@
   const table = document.getElementById("table");
   const rows = [...table.tBodies[0].rows];
   const tip = document.getElementById("tip");
-  const TOLD = ["name", "timesteps", "steps", "precision", "graph", "device", "cuda_graph", "accuracy", "p50", "p90", "p99", "ratio", "marks"];
+  const TOLD = new Set(
+    "name timesteps steps precision graph device cuda_graph against accuracy_a accuracy points p50_a p50 p90 p99 ratio interval marks".split(" "),
+  );
   const REACH = { mouse: 12, pen: 16, touch: 28 };
 
   // ---- the table, sorted
@@ -96,7 +98,7 @@
   function read(row) {
     const headers = table.tHead.rows[0].cells;
     const found = [...row.cells]
-      .filter((cell) => TOLD.includes(cell.dataset.key) && text(cell) && text(cell) !== "–")
+      .filter((cell) => TOLD.has(cell.dataset.key) && text(cell) && text(cell) !== "–")
       .map((cell) => [headers[cell.cellIndex].textContent, text(cell)]);
     return [...found.slice(0, 3), ["engine", row.dataset.backend], ...found.slice(3)];
   }
