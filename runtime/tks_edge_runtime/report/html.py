@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tks_edge_runtime.layer_profile import LayerProfile
@@ -133,10 +133,8 @@ def _figures(row: Row | None, rows: tuple[Row, ...]) -> list[Figure]:
         ),
     ]
     if row.is_twin:
-        return figures
-    group = next(group for group in groups(rows) if row in group)
-    reference = reference_of(group, rows)
-    train = like_at_train(row, group, reference) if reference is not None else None
+        return [*figures, *_against_spiking(row, rows)]
+    train = _at_train(row, rows)
     if train is not None and train.timesteps != row.timesteps:
         figures.append(_compared(f"{_RATIO}T={train.timesteps}", row, train))
     twin, rival = twin_of(row, rows), rival_of(row, rows)
@@ -145,6 +143,25 @@ def _figures(row: Row | None, rows: tuple[Row, ...]) -> list[Figure]:
     if twin is rival:
         return [*figures, _compared(f"{_RATIO}ReLU twin", row, twin)]
     return [*figures, *(_compared(f"{_RATIO}{one.variant} twin", row, one) for one in (twin, rival))]
+
+
+def _at_train(row: Row, rows: tuple[Row, ...]) -> Row | None:
+    """The row at T_train to hold a spiking row against."""
+    group = next(group for group in groups(rows) if row in group)
+    reference = reference_of(group, rows)
+    return like_at_train(row, group, reference) if reference is not None else None
+
+
+def _against_spiking(twin: Row, rows: tuple[Row, ...]) -> Iterator[Figure]:
+    """A ReLU twin against the best of its spiking networks, and against that at T_train."""
+    rivals = [row for row in rows if row.recommended and row.typical is not None and rival_of(row, rows) is twin]
+    best = min(rivals, key=lambda row: row.typical or 0.0, default=None)
+    if best is None:
+        return
+    yield _compared(f"{_RATIO}T={best.timesteps}", twin, best)
+    train = _at_train(best, rows)
+    if train is not None and train.timesteps != best.timesteps:
+        yield _compared(f"{_RATIO}T={train.timesteps}", twin, train)
 
 
 def _compared(label: str, row: Row, other: Row) -> Figure:

@@ -160,9 +160,9 @@ def _against_twin(best: Row, rows: Sequence[Row], kept: Sequence[Row], bounds: B
     """What the ReLU twin has to say, whichever of the two was chosen."""
     if best.is_twin:
         yield "That is the plain ReLU network: for these bounds no spiking one here is the better choice."
-        spiking = next((row for row in kept if not row.is_twin), None)
-        if spiking is not None:
-            yield f"The best spiking one is {spiking.title}, {_beside(spiking, best, bounds)}."
+        place = next((place for place, row in enumerate(kept) if not row.is_twin), None)
+        if place is not None and place > 1:  # else it is the runner-up
+            yield f"The best spiking one is {kept[place].title}, {_beside(kept[place], best, bounds)}."
         return
     rival = rival_of(best, rows)
     relative = ratio(best, rival)
@@ -175,7 +175,8 @@ def _against_twin(best: Row, rows: Sequence[Row], kept: Sequence[Row], bounds: B
 
 def _second(best: Row, second: Row | None, bounds: Bounds) -> Iterator[str]:
     if second is not None:
-        yield f"Runner-up: {second.title}, {_beside(second, best, bounds)}."
+        also = " and the best spiking one" if best.is_twin and not second.is_twin else ""
+        yield f"Runner-up{also}: {second.title}, {_beside(second, best, bounds)}."
 
 
 def _tempting(best: Row, near: Sequence[Row], bounds: Bounds) -> Iterator[str]:

@@ -99,13 +99,20 @@ def test_every_row_shows_the_numbers_of_the_json(page: Page, folder: Path) -> No
             assert shown.locator("[data-key=ratio]").inner_text()[:-1] == f"{expected['ratio_to_twin']:.2f}"
 
 
-def test_the_conclusion_is_on_the_first_screen(page: Page, folder: Path) -> None:
-    conclusions = json.loads((folder / "report.json").read_text(encoding="utf-8"))["conclusions"]
+def test_the_answer_is_on_the_first_screen(page: Page, folder: Path) -> None:
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    answer, shipped = report["answer"], report["rows"][report["answer"]["row"]]
+    assert shipped["is_twin"]
     viewport = page.viewport_size
     assert viewport is not None
     first = page.locator(".answer").first
-    assert conclusions[0]["headline"] in first.inner_text()
-    for value in ("T=2", "98.16 %", "0.101 ms"):
+    assert answer["headline"] in first.inner_text()
+    t2, t8 = (next(row for row in report["rows"] if row["timesteps"] == t and row["latency"]) for t in (2, 8))
+    for label, other in (("latency / T=2", t2), ("latency / T=8", t8)):
+        figure = first.locator(".figures div", has_text=label)
+        times = shipped["latency"]["p50"] / other["latency"]["p50"]
+        assert figure.locator("b").inner_text() == f"{times:.2f}\N{MULTIPLICATION SIGN}"
+    for value in (answer["headline"], "one pass", f"{shipped['accuracy']['percent']:.2f} %", "0.0490 ms"):
         box = first.get_by_text(value, exact=True).first.bounding_box()
         assert box is not None
         assert box["y"] + box["height"] < viewport["height"]
