@@ -35,8 +35,8 @@ CLOCKS = {
     ("onnxruntime", "cpu"): "ONNX Runtime's profiler: the host's clock around each node",
     ("onnxruntime", "cuda"): "ONNX Runtime's profiler: what the host takes to launch each node, not the GPU to run it",
     ("onnxruntime", "tensorrt"): "ONNX Runtime's profiler, for which all that TensorRT computes is one node",
-    ("openvino", "cpu"): "OpenVINO's performance counters, in whole us",
-    ("openvino", "gpu"): "OpenVINO's performance counters, in whole us",
+    ("openvino", "cpu"): "OpenVINO's performance counters, means over all runs but the first, in whole us",
+    ("openvino", "gpu"): "OpenVINO's performance counters, means over all runs but the first, in whole us",
     ("tensorrt", "cuda"): "TensorRT's profiler: the device's clock around each layer",
 }
 """What each profiler measures, by backend and device."""

@@ -81,7 +81,7 @@ def test_another_app_gets_the_verbs_that_need_no_torch() -> None:
     app = Typer()
     cli.register(app)
     names = {info.callback.__name__ for info in app.registered_commands if info.callback is not None}
-    assert names == {"build", "run", "profile", "report", "compare", "doctor"}
+    assert names == {"build", "run", "profile", "report", "compare", "pick", "doctor"}
 
 
 def test_the_help_of_options_says_what_is_there() -> None:
@@ -398,7 +398,7 @@ def test_one_backend_runs_a_folder_or_the_options_are_named(
     folder = build(timesteps=2, target="openvino").path.parent
     output = tmp_path / "report"
     found = document(invoke("report", folder, "--output", output, "--backend", "auto", "--device", "cpu", "--json"))
-    assert (found["backend"]["name"], found["backend"]["device"]) == ("openvino", "cpu")
+    assert [(one["name"], one["device"]) for one in found["backends"]] == [("openvino", "cpu")]
     assert found["command"].endswith("--preset quick --backend auto --device cpu")
     chosen = "backend: openvino on cpu, since the graph is lowered for openvino."
     assert found["method"][0] == chosen

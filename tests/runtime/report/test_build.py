@@ -28,6 +28,7 @@ from tks_edge_runtime.report.build import FILES, build_report
 from tks_edge_runtime.report.columns import COLUMNS
 from tks_edge_runtime.report.document import ReportDocument, schema
 from tks_edge_runtime.report.reading import read_report
+from tks_edge_runtime.report.row import FAILED
 from tks_edge_runtime.report.wording import NONE
 
 SAMPLES = 20
@@ -230,7 +231,7 @@ def test_with_cuda_graphs_each_artifact_is_measured_without_and_with_one(
     report = tmp_path / "report" / "report.json"
     written = json.loads(report.read_text(encoding="utf-8"))
     jsonschema.validate(written, schema())
-    assert (written["backend"]["device"], written["rows"][1]["cuda_graph"]) == ("cuda", True)
+    assert ([one["device"] for one in written["backends"]], written["rows"][1]["cuda_graph"]) == (["cuda"], True)
     assert "Energy (module rail VDD_IN, not wall)" in " ".join(written["method"])
     assert read_report(report) == document
 
@@ -287,7 +288,7 @@ def test_a_failed_self_test_is_a_row_and_ends_the_command_with_1_after_everythin
     code, stdout, stderr = invoke(folder, "--output", output)
     assert code == 1
     assert "small-t2-fp32.onnx" in stderr
-    assert "FAILED" in stdout
+    assert "failed to run" in stdout
     written = json.loads((output / "report.json").read_text(encoding="utf-8"))
     failed = written["rows"][1]
     assert (failed["status"], failed["latency"], failed["accuracy"]) == ("failed to run", None, None)
@@ -342,7 +343,7 @@ def test_every_artifact_failing_is_reported_too(build: Build, tmp_path: Path) ->
     build()
     spoil_golden(tmp_path / "artifacts")
     document = measured(tmp_path / "artifacts")
-    assert [row.status for row in document.rows] == ["failed"]
+    assert [row.status for row in document.rows] == [FAILED]
     assert document.conclusions[0].verdict == "none"
 
 
