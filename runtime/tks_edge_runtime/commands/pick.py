@@ -47,7 +47,7 @@ def pick(
         from tks_edge_runtime.report.reading import read_report
         from tks_edge_runtime.report.table import print_answer
 
-        rows = selected(read_report(_report_file(report)).rows, network=network)
+        rows = selected(read_report(_report_file(report), traces=False).rows, network=network)
         answer = choose(rows, bounds, spiking_only=spiking_only)
         print_answer(answer, out.console)
         out.document(
