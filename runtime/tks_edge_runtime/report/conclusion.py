@@ -53,7 +53,7 @@ def _conclusion(group: tuple[Row, ...], rows: tuple[Row, ...]) -> Conclusion:
         *about_twin,
         *_doubts(row, twin, rival),
     ]
-    headline = f"{row.name} ({row.variant}): T={row.timesteps} holds its accuracy"
+    headline = f"{row.name} ({row.variant}): {row.pace} holds its accuracy"
     if verdict == "twin":
         headline += f", but {_VERDICTS[verdict]}"
     return Conclusion(row.name, row.precision, verdict, row.file, row.timesteps, headline, tuple(sentences))
@@ -102,9 +102,9 @@ def _accuracy(row: Row, accuracy: MeasuredAccuracy, reference: Reference) -> lis
     """How accurate the recommended row is, against the accuracy at T_train."""
     train = row.train_timesteps
     found = [
-        f"T={row.timesteps} is the fastest in the folder within {TOLERATED_LOSS:g} percentage point of T={train}"
+        f"{row.pace} is the fastest in the folder within {TOLERATED_LOSS:g} percentage point of T={train}"
         f"{_other_variant(reference.row, row)}{_source(reference)}."
-        if row.timesteps != train
+        if not row.as_trained
         else f"Nothing faster in the folder is within {TOLERATED_LOSS:g} percentage point of T={train}, as trained."
     ]
     if reference.row is row:
@@ -130,7 +130,7 @@ def _latency(row: Row, train: Row | None) -> list[str]:
     """How fast the recommended row is, against T_train."""
     stated = f"Latency {milliseconds(row.typical)} ms ({row.typical_name}, end to end, batch {row.batch_size})"
     relative = ratio(train, row)
-    if train is None or train.timesteps == row.timesteps or relative is None:
+    if train is None or row.as_trained or relative is None:
         return [f"{stated}."]
     at_train = f"{milliseconds(train.typical)} ms at T={train.timesteps}{_other_variant(train, row)}"
     return [f"{stated}, against {at_train}: {_faster(relative)}."]
@@ -142,6 +142,8 @@ def _other_variant(other: Row | None, row: Row) -> str:
 
 def _other_targets(row: Row, group: tuple[Row, ...]) -> list[str]:
     """The graphs of the recommended T for other targets, which are slower, or lose more accuracy."""
+    if row.early_exit is not None:
+        return []
     same = (row.timesteps, row.form)
     others = [r for r in group if r is not row and (r.timesteps, r.form) == same and r.typical is not None]
     stated = ", ".join(f"{r.variant} {milliseconds(r.typical)} ms" for r in others)
@@ -224,7 +226,7 @@ def _against_twin(row: Row, twin: Row | None, rival: Row | None) -> tuple[str, l
     named = "The ReLU twin" if rival.variant == row.variant == twin.variant else f"The {rival.variant} ReLU twin"
     found = [
         f"{named} takes {milliseconds(rival.typical)} ms at {rival.accuracy.percent:.2f} %. "
-        f"Against it, T={row.timesteps} is {_faster(relative)}, with {_accuracy_words(row.accuracy, rival.accuracy)}: "
+        f"Against it, {row.pace} is {_faster(relative)}, with {_accuracy_words(row.accuracy, rival.accuracy)}: "
         f"{_VERDICTS[verdict]}."
     ]
     yardstick = ratio(twin, row)

@@ -135,7 +135,7 @@ def _figures(row: Row | None, rows: tuple[Row, ...]) -> list[Figure]:
     if row.is_twin:
         return [*figures, *_against_spiking(row, rows)]
     train = _at_train(row, rows)
-    if train is not None and train.timesteps != row.timesteps:
+    if train is not None and not row.as_trained:
         figures.append(_compared(f"{_RATIO}T={train.timesteps}", row, train))
     twin, rival = twin_of(row, rows), rival_of(row, rows)
     if twin is None or rival is None:
@@ -158,9 +158,9 @@ def _against_spiking(twin: Row, rows: tuple[Row, ...]) -> Iterator[Figure]:
     best = min(rivals, key=lambda row: row.typical or 0.0, default=None)
     if best is None:
         return
-    yield _compared(f"{_RATIO}T={best.timesteps}", twin, best)
+    yield _compared(f"{_RATIO}{best.pace}", twin, best)
     train = _at_train(best, rows)
-    if train is not None and train.timesteps != best.timesteps:
+    if train is not None and not best.as_trained:
         yield _compared(f"{_RATIO}T={train.timesteps}", twin, train)
 
 

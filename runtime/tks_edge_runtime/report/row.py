@@ -201,7 +201,16 @@ class Row:
         return " ".join(words)
 
     @property
+    def pace(self) -> str:
+        """How many timesteps it runs, in words: `T=2`, or with early exit `T<=8`."""
+        return f"T{'=' if self.early_exit is None else '<='}{self.timesteps}"
+
+    @property
+    def as_trained(self) -> bool:
+        """Whether it runs all timesteps that it was trained at."""
+        return self.timesteps == self.train_timesteps and self.early_exit is None
+
+    @property
     def title(self) -> str:
         """The row in words: `digits T=2 fp32`."""
-        steps = f"T{'=' if self.early_exit is None else '<='}{self.timesteps}"
-        return f"{self.name} {'ReLU twin' if self.is_twin else steps} {self.variant}"
+        return f"{self.name} {'ReLU twin' if self.is_twin else self.pace} {self.variant}"
