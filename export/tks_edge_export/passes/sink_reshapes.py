@@ -81,8 +81,9 @@ def _sink(graph: ir.Graph, node: ir.Node) -> None:
     result.name, result.shape, result.type = f"{old.name}.inner", inner.shape, old.type
     shape = constant(f"{old.name}.shape", np.asarray(static_shape(old), dtype=np.int64))
     graph.register_initializer(shape)
-    reshape = ir.Node("", "Reshape", [result, shape], name=f"{old.name}.reshape")
+    reshape = ir.Node("", "Reshape", [result, shape])
     outer, name = reshape.outputs[0], old.name
     outer.shape, outer.type = old.shape, old.type
     ir.convenience.replace_nodes_and_values(graph, node, [node], [moved, reshape], [old], [outer])
-    outer.name = name
+    # Replacing gives both the names of what they replace.
+    outer.name, reshape.name = name, f"{name}.reshape"
