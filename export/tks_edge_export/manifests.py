@@ -22,7 +22,6 @@ from tks_edge_runtime.artifact import (
     CalibrationSpec,
     CodeSpec,
     EvaluationSpec,
-    LayerSpec,
     Manifest,
     Precision,
     StateSpec,
@@ -43,7 +42,6 @@ def manifest_of(
     compiled: Compiled,
     options: Options,
     comparison: Comparison,
-    layers: tuple[LayerSpec, ...],
     *,
     evaluation: EvaluationSpec | None,
     golden_file: str,
@@ -84,7 +82,6 @@ def manifest_of(
         skipped_passes=tuple(sorted(options.skip)),
         calibration=_calibration(compiled.calibration),
         verification=_verification(comparison),
-        layers=layers,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
 

@@ -57,6 +57,3 @@ class FakeApi:
 
     class IProgressMonitor:
         """What a progress monitor is derived from."""
-
-    class IProfiler:
-        """What a profiler is derived from."""
