@@ -22,7 +22,7 @@ import numpy.typing as npt
 from tks_edge_runtime.artifact import Artifact
 from tks_edge_runtime.backends import Engine, RunTimes, open_engine
 from tks_edge_runtime.errors import TksEdgeError
-from tks_edge_runtime.measure import input_batches, measure
+from tks_edge_runtime.measure import measure, rotation
 from tks_edge_runtime.session import Session
 
 TORCH = "torch"
@@ -139,7 +139,7 @@ def run(job: Job) -> list[Row]:
                 done.append(row)
         if passed:
             sessions = [session for session, _ in passed]
-            measurements = measure(sessions, [input_batches(s) for s in sessions], seconds=job.seconds)
+            measurements = measure(sessions, [rotation(s) for s in sessions], seconds=job.seconds)
             done += [
                 _with_times(session, row, measured.summary.n, measured.summary.p50, measured.summary.p99)
                 for (session, row), measured in zip(passed, measurements, strict=True)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from benchmarks.document import document, status
 from tks_edge_runtime.device import EnergyMeter, Sampler
 from tks_edge_runtime.files import write_json
-from tks_edge_runtime.measure import input_batches
+from tks_edge_runtime.measure import rotation
 from tks_edge_runtime.session import Session, load
 
 Array = npt.NDArray[Any]
@@ -62,7 +62,7 @@ def _alone(root: Path) -> float:
 
 def _turns(session: Session, root: Path, rounds: int, seconds: float) -> tuple[list[list[float]], list[list[float]]]:
     """The times of every block without and with the threads, in pairs next to each other."""
-    batches = itertools.cycle(input_batches(session))
+    batches = itertools.cycle(rotation(session))
     _block(session, batches, _WARM_UP_SECONDS)
     without: list[list[float]] = []
     watched: list[list[float]] = []

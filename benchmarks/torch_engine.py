@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tks_edge_models import Network
 from tks_edge_runtime.artifact import Manifest
-from tks_edge_runtime.backends import Port, Recurrence, RunTimes, Stepper
+from tks_edge_runtime.backends import NodeTime, Port, Recurrence, RunTimes, Stepper
 from tks_edge_runtime.backends.base import check_feeds
 from tks_edge_runtime.errors import InputError, MissingError
 
@@ -121,6 +121,10 @@ class TorchEngine:
             "inference_precision": "float32, TF32 off",
             **({"cuda_graph": "on" if self._cuda_graph else "off", "timing": "device events"} if on_gpu else {}),
         }
+
+    def node_times(self) -> list[list[NodeTime]]:
+        """Nothing: it is never opened to be profiled."""
+        return []
 
     def close(self) -> None:
         """Free the network and its graph."""

@@ -56,8 +56,12 @@ ONLY_THERE = {
     "polygraphy": {"engine_build/builder.py"},
     "pynvml": {"device/nvml.py"},
     "PIL": {"images.py"},
-    "jinja2": {"report/html.py"},
-    "matplotlib": {"report/plots.py", "report/plot_forms.py", "report/plot_parts.py"},
+    "jinja2": {"report/page_frame.py"},
+    "matplotlib": {
+        *("report/plots.py", "report/plot_forms.py", "report/plot_parts.py", "report/plot_pareto.py"),
+        *("report/plot_timesteps.py", "report/plot_distributions.py", "report/plot_machine.py"),
+        *("report/plot_layers.py", "report/plot_exits.py", "report/plot_compare.py"),
+    },
 }
 """In the runtime, a library that not every command needs has its place."""
 

@@ -13,8 +13,8 @@ from tks_edge.evaluate import Evaluation
 from tks_edge.norms import network_for
 from tks_edge.views import View, views
 from tks_edge_export import Samples, Source
-from tks_edge_runtime.artifact import Accuracy
-from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.artifact import Accuracy, Artifact
+from tks_edge_runtime.errors import CheckError, InputError
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def sources_of(
         together = tuple(view.timesteps for view in shown)
         return [(together, _source(run, shown[0], name, dataset, split, wanted.calibration, accuracies))]
     return [
-        ((view.timesteps,), _source(run, view, _called(name, view), dataset, split, wanted.calibration, accuracies))
+        ((view.timesteps,), _source(run, view, called(name, view), dataset, split, wanted.calibration, accuracies))
         for view in shown
     ]
 
@@ -76,7 +76,7 @@ def _of_view(accuracies: tuple[Accuracy, ...], view: View, trained_at: int) -> t
     return tuple(entry for entry in accuracies if entry.timesteps in (view.timesteps, trained_at))
 
 
-def _called(name: str, view: View) -> str:
+def called(name: str, view: View) -> str:
     """Frames of the whole recording make another network of it than the first frames, with a name of its own."""
     return f"{name}-rebin" if view.is_restated else name
 
@@ -108,3 +108,12 @@ def _source(
         calibration=seen,
         frames=view.frames,
     )
+
+
+def check_origin(artifact: Artifact, run: Run) -> None:
+    """CheckError where an artifact was exported from other weights than a run's."""
+    if artifact.manifest.weights_sha256 != run.weights_sha256():
+        raise CheckError(
+            f"{artifact.path} was exported from other weights than those in {run.path} (it was trained again, or is "
+            f"another run). Export it again: tks-edge export {run.path}"
+        )

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from tks_edge.commands.bundle import bundle
+from tks_edge.commands.calibrate_exit import calibrate_exit
 from tks_edge.commands.demo import demo
 from tks_edge.commands.deploy import deploy
 from tks_edge.commands.eval import evaluate
 from tks_edge.commands.export import export
 from tks_edge.commands.info import info
 from tks_edge.commands.recipes import recipes
+from tks_edge.commands.sweep import sweep
 from tks_edge.commands.train import train
 from tks_edge.commands.verify import verify
 from tks_edge_runtime.cli import register
@@ -42,6 +44,8 @@ app.command()(train)
 app.command("eval")(evaluate)
 app.command()(export)
 app.command()(verify)
+app.command()(sweep)
+app.command()(calibrate_exit)
 register(app)
 app.command()(info)
 app.command()(deploy)

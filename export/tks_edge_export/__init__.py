@@ -8,7 +8,7 @@ from tks_edge_export.decisions import LayerComparison, StepComparison
 from tks_edge_export.errors import ExportError, VerificationError
 from tks_edge_export.options import FORMS, MEMBRANES, PRECISIONS, Options
 from tks_edge_export.reference import Reference
-from tks_edge_export.source import Samples, Source
+from tks_edge_export.source import Samples, Source, stem_of
 from tks_edge_export.targets import TARGETS
 from tks_edge_export.verify import Comparison, compare
 
@@ -35,4 +35,5 @@ __all__ = [
     "export",
     "export_graph",
     "record_evaluation_set",
+    "stem_of",
 ]

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +15,13 @@ import onnx_ir as ir
 import torch
 
 from tks_edge_export import lint
+from tks_edge_export.activity import layer_specs
 from tks_edge_export.compiler import Compiled, Compiler
 from tks_edge_export.errors import ExportError, VerificationError
 from tks_edge_export.manifests import manifest_of, state_specs
 from tks_edge_export.options import Options
 from tks_edge_export.replay import Replayed
-from tks_edge_export.source import Samples, Source, evenly_spaced, first_batch
+from tks_edge_export.source import Array, Samples, Source, evenly_spaced, first_batch
 from tks_edge_export.verify import Comparison, compare
 from tks_edge_runtime.artifact import METADATA_KEY, Artifact, EvaluationSpec
 from tks_edge_runtime.errors import unknown
@@ -127,9 +128,23 @@ class Exporter:
         calibration = source.batches(_CALIBRATION_BATCH, self._example.dtype.name)
         compiled = self._compiler.compile(options, calibration)
         lint.check(compiled.model, options.target, options.skip)
-        comparison = self._compared(compiled, options, folder / f"{stem}.onnx.rejected", verify_samples, on_progress)
+        inputs = evenly_spaced(source.samples.inputs, verify_samples).astype(self._example.dtype)
+        rest = {state.input: state.zero for state in state_specs(compiled.model, compiled.calibration)}
+        rejected = folder / f"{stem}.onnx.rejected"
+        comparison = self._compared(compiled, options, rejected, inputs, rest, on_progress)
+        layers = layer_specs(
+            compiled.model,
+            compiled.layers,
+            comparison.layers,
+            inputs,
+            options.timesteps,
+            frames=self._frames,
+            rest=rest,
+        )
         golden, target = folder / f"{stem}.golden.npz", folder / f"{stem}.onnx"
-        manifest = manifest_of(source, compiled, options, comparison, evaluation=evaluation, golden_file=golden.name)
+        manifest = manifest_of(
+            source, compiled, options, comparison, layers, evaluation=evaluation, golden_file=golden.name
+        )
         compiled.model.metadata_props[METADATA_KEY] = manifest.to_json()
         # Both are written before either gets its name: an old artifact never stands beside a new golden pair.
         with replacing(golden) as golden_file, replacing(target) as graph_file:
@@ -143,7 +158,8 @@ class Exporter:
         compiled: Compiled,
         options: Options,
         rejected: Path,
-        count: int,
+        inputs: Array,
+        rest: Mapping[str, float],
         on_progress: Callable[[int], None] | None,
     ) -> Comparison:
         source = self._source
@@ -154,11 +170,11 @@ class Exporter:
                 comparison = compare(
                     candidate,
                     compiled.reference,
-                    evenly_spaced(source.samples.inputs, count).astype(self._example.dtype),
+                    inputs,
                     options.timesteps,
                     trained=None if compiled.reference.network is source.network else source.network,
                     frames=self._frames,
-                    rest={state.input: state.zero for state in state_specs(compiled.model, compiled.calibration)},
+                    rest=rest,
                     on_progress=on_progress,
                 )
                 comparison.check(rejected)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tks_edge_export.errors import ExportError
 from tks_edge_export.one_timestep import check_one_timestep
 from tks_edge_export.probe import TIMESTEPS, Probe, named, probing_input, raised_in, reason
-from tks_edge_export.provenance import module_path
+from tks_edge_export.provenance import module_path, name_after_modules
 from tks_edge_export.recurrence import check_recurrence
 from tks_edge_export.statefulness import check_stateless
 from tks_edge_models import LIFParameters
@@ -162,6 +162,7 @@ def _traced(probe: Probe, example: Tensor) -> ir.Model:
     model: ir.Model = program.model
     with _quiet():
         ShapeInferencePass()(model)
+    name_after_modules(model.graph)
     return model
 
 

@@ -24,7 +24,7 @@ from tks_edge_export.passes import CLEAN_UP, FOR_ONNXRUNTIME, LAID_OUT, LAYOUT, 
 from tks_edge_export.passes.channel_units import receivers, thresholds
 from tks_edge_export.passes.encode_int8 import EncodeInt8
 from tks_edge_export.passes.to_fp16 import ToFp16
-from tks_edge_export.provenance import module_path
+from tks_edge_export.provenance import layer_path, module_path
 from tks_edge_export.quantization import RoundedLayer, as_module, fits, quantize_weights
 from tks_edge_export.reference import (
     CODED_VALUES,
@@ -51,6 +51,7 @@ class Compiled:
         reference: the network that it must equal.
         calibration: what was found on samples.
         kept_float: the names of layers that int8 leaves in float, besides the first layer and the classifier.
+        layers: the paths of the layers that multiply; the names of their nodes begin with them.
     """
 
     model: ir.Model
@@ -58,6 +59,7 @@ class Compiled:
     reference: Reference
     calibration: Calibration
     kept_float: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
 
 
 class Compiler:
@@ -80,6 +82,7 @@ class Compiler:
         self._checked: set[int] = set()
         self._captured = capture(module, example)
         _, self.classes = logits_shape(self._captured.model.graph)
+        self._layers = tuple(dict.fromkeys(filter(None, map(layer_path, self._captured.model.graph))))
 
     def compile(self, options: Options, calibration: Calibration | Batches | None = None) -> Compiled:
         """Lower the network; the graph goes from `input` to `logits`, `[N, K]`.
@@ -122,7 +125,7 @@ class Compiler:
         if options.fuses_hard_sigmoid:
             passes += apply(laid_out, FOR_ONNXRUNTIME, options.skip)
         passes += apply(laid_out, CLEAN_UP, options.skip)
-        return Compiled(laid_out.model, tuple(passes), reference, found, kept)
+        return Compiled(laid_out.model, tuple(passes), reference, found, kept, self._layers)
 
     def _quantize(
         self, captured: Capture, options: Options, calibration: Calibration | Batches | None

@@ -57,7 +57,7 @@ def cost(model: ir.Model) -> Cost:
         nodes=len(nodes),
         operators=dict(Counter(node.op_type for node in nodes).most_common()),
         parameters=sum(tensor.size for tensor in constants if tensor.shape and tensor.dtype != ir.DataType.INT64),
-        macs=sum(_macs(node) for node in nodes),
+        macs=sum(node_macs(node) for node in nodes),
         weight_bytes=sum(tensor.nbytes for tensor in constants),
         activation_bytes=sum(activations[value] for node in nodes for value in node.outputs if value in activations),
         peak_activation_bytes=_peak(model.graph, nodes, activations),
@@ -73,7 +73,17 @@ def _activations(graph: ir.Graph, nodes: list[ir.Node]) -> dict[ir.Value, int]:
     return found
 
 
-def _macs(node: ir.Node) -> int:
+def multiplies(node: ir.Node) -> bool:
+    """Whether the node is a convolution or a matrix product, whose multiply-accumulates count."""
+    return node.op_type in _MULTIPLIERS
+
+
+def node_macs(node: ir.Node) -> int:
+    """The multiply-accumulates of one node, with the batch and the timesteps that it has; 0 for any other operator.
+
+    Raises:
+        ExportError: a value has no static shape.
+    """
     count = _MULTIPLIERS.get(node.op_type)
     return 0 if count is None else count(node)
 

@@ -22,6 +22,7 @@ from tks_edge_runtime.artifact import (
     CalibrationSpec,
     CodeSpec,
     EvaluationSpec,
+    LayerSpec,
     Manifest,
     Precision,
     StateSpec,
@@ -42,6 +43,7 @@ def manifest_of(
     compiled: Compiled,
     options: Options,
     comparison: Comparison,
+    layers: tuple[LayerSpec, ...],
     *,
     evaluation: EvaluationSpec | None,
     golden_file: str,
@@ -82,6 +84,7 @@ def manifest_of(
         skipped_passes=tuple(sorted(options.skip)),
         calibration=_calibration(compiled.calibration),
         verification=_verification(comparison),
+        layers=layers,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
 

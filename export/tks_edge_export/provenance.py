@@ -1,4 +1,8 @@
-"""Which module of the network a captured node comes from."""
+"""Which module of the network a captured node comes from, and the names that say so in the graph.
+
+A node of the module at `body.1.0` is called `body.1.0.conv2d_1`, as are the values that it gives. Names are all that an
+engine's profiler knows of a node, and all of its origin that is written.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,12 @@ import ast
 
 import onnx_ir as ir
 
+from tks_edge_export.cost import multiplies
+from tks_edge_export.values import is_constant
+
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _FOLDED = "tks_edge.folded"
+_LAYER = "tks_edge.layer"
 
 
 def module_path(node: ir.Node) -> str | None:
@@ -26,3 +34,36 @@ def inherit(node: ir.Node, origin: ir.Node, folded: ir.Node) -> None:
     """Record that `node` stands for `origin`, into which `folded` went."""
     node.metadata_props.update(origin.metadata_props)
     node.metadata_props[_FOLDED] = " ".join((*folded_into(origin), module_path(folded) or ""))
+
+
+def name_after_modules(graph: ir.Graph) -> None:
+    """Put the path of its module before the name of every captured node, and of what it gives.
+
+    A convolution or matrix product that the network itself makes, below no module, goes by its weight or, of two
+    computed operands, by its own name.
+    """
+    taken = {str(value.name) for value in (*graph.inputs, *graph.initializers.values(), *graph.outputs)}
+    for node in graph:
+        scope = module_path(node) or (_own_name(node) if multiplies(node) else "")
+        if not scope:
+            continue
+        if multiplies(node):
+            node.metadata_props[_LAYER] = scope
+        for value in node.outputs:
+            name = f"{scope}.{value.name}"
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            value.name = name
+        node.name = node.outputs[0].name
+
+
+def layer_path(node: ir.Node) -> str | None:
+    """The layer that a captured convolution or matrix product is, as `name_after_modules` called it."""
+    return node.metadata_props.get(_LAYER)
+
+
+def _own_name(node: ir.Node) -> str:
+    weight = node.inputs[1]
+    named = weight is not None and is_constant(weight)
+    return str(weight.name if named and weight is not None else node.outputs[0].name)

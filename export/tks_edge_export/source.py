@@ -63,13 +63,8 @@ class Source:
     frames: FrameSpec | None = None
 
     def stem(self, options: Options) -> str:
-        """The file name without ending of an artifact of this source.
-
-        A step graph serves every T and has none in its name, but for one whose batch norm has the statistics of one T.
-        """
-        own = options.form == STEP and self.frames is not None and self.frames.norms_restated
-        name = f"{self.name}-t{options.timesteps}" if own else self.name
-        return artifact_stem(name, options.timesteps, options.precision, form=options.form, target=options.target)
+        """The file name without ending of an artifact of this source; see `stem_of`."""
+        return stem_of(self.name, self.frames, options)
 
     def batches(self, size: int, dtype: str) -> Iterable[Array] | None:
         """The calibration inputs in batches of `size`, or None where there are none."""
@@ -117,3 +112,13 @@ def first_batch(inputs: Array, size: int) -> Array:
 def evenly_spaced(inputs: Array, count: int) -> Array:
     """At most `count` samples: a set that is sorted by class would otherwise show its first classes alone."""
     return inputs[np.linspace(0, len(inputs) - 1, min(count, len(inputs)), dtype=int)]
+
+
+def stem_of(name: str, frames: FrameSpec | None, options: Options) -> str:
+    """The file name without ending of an artifact of a network of that name, shown recordings as `frames` says.
+
+    A step graph serves every T and has none in its name, but for one whose batch norm has the statistics of one T.
+    """
+    own = options.form == STEP and frames is not None and frames.norms_restated
+    name = f"{name}-t{options.timesteps}" if own else name
+    return artifact_stem(name, options.timesteps, options.precision, form=options.form, target=options.target)

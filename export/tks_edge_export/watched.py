@@ -1,8 +1,8 @@
-"""A graph in ONNX Runtime, as it is shipped, and once more with the spikes of every LIF layer as extra outputs."""
+"""A graph in ONNX Runtime: as it is shipped, and with values inside it, such as all spikes, as extra outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,15 +40,62 @@ def batches(inputs: Array, size: int) -> Iterator[tuple[Array, int]]:
         yield np.ascontiguousarray(batch), real
 
 
+class DrivenGraph:
+    """A graph in ONNX Runtime that is run for all timesteps, a step graph from rest; some values are looked at besides.
+
+    Args:
+        model: the graph; it gets the watched values as outputs.
+        watched: values of it.
+        timesteps: T.
+        frames: whether every timestep has an input of its own, `[N, T, ...]`.
+        rest: the state that a step graph starts from, by input name; zeros where it is not named.
+
+    Attributes:
+        batch_size: N.
+        is_step: whether it is a step graph.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        watched: Sequence[ir.Value],
+        timesteps: int,
+        *,
+        frames: bool = False,
+        rest: Mapping[str, float] | None = None,
+    ) -> None:
+        pixels, *states = model.graph.inputs
+        self.batch_size = _shape(pixels)[0]
+        self.is_step = bool(states)
+        self._timesteps = timesteps
+        self._frames = frames
+        self._rest = {str(state.name): _filled(state, (rest or {}).get(str(state.name), 0.0)) for state in states}
+        model.graph.outputs.extend(value for value in watched if not value.is_graph_output())
+        self._names = [str(value.name) for value in model.graph.outputs]
+        self._session = _session(model)
+
+    def run(self, batch: Array) -> dict[str, Array]:
+        """The outputs and watched values by name; of a step graph those of every step, stacked."""
+        if not self.is_step:
+            return dict(zip(self._names, self._session.run(self._names, {INPUT: batch}), strict=True))
+        states, steps = self._rest, []
+        for t in range(self._timesteps):
+            frame = np.ascontiguousarray(batch[:, t]) if self._frames else batch
+            outputs = dict(zip(self._names, self._session.run(self._names, {INPUT: frame, **states}), strict=True))
+            states = {name: outputs[f"{name}{NEXT_STATE}"] for name in states}
+            steps.append(outputs)
+        return {name: np.stack([outputs[name] for outputs in steps]) for name in self._names}
+
+
 class WatchedGraph:
-    """Runs all timesteps of a static graph, or of a step graph from rest.
+    """Runs all timesteps of a static graph, or of a step graph from rest, as it is shipped and with its spikes.
 
     Args:
         path: the ONNX file.
         layers: the module paths of the network's LIF layers, of those too that never run.
         timesteps: T.
-        frames: whether every timestep has an input of its own, `[N, T, ...]`.
-        rest: the state that a step graph starts from, by input name; zeros where it is not named.
+        frames: as for `DrivenGraph`.
+        rest: as for `DrivenGraph`.
 
     Raises:
         ArtifactError: the file is damaged, or ONNX Runtime cannot load it.
@@ -66,32 +113,24 @@ class WatchedGraph:
     ) -> None:
         try:
             model = ir.load(path)
-            self._shipped = _session(model)
+            self._shipped = DrivenGraph(model, [], timesteps, frames=frames, rest=rest)
+        except VerificationError:
+            raise
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ArtifactError(f"{path} cannot be loaded ({reason}). Copy or export it again.") from error
-        graph = model.graph
-        pixels, *states = graph.inputs
-        self.batch_size = _shape(pixels)[0]
+        self.batch_size = self._shipped.batch_size
         self._timesteps = timesteps
-        self._frames = frames
-        self._outputs = [str(value.name) for value in graph.outputs]
-        self._rest = {str(state.name): _filled(state, (rest or {}).get(str(state.name), 0.0)) for state in states}
-        spikes = {str(value.name): value for node in graph for value in node.outputs if is_spikes(value.name)}
+        spikes = {str(value.name): value for node in model.graph for value in node.outputs if is_spikes(value.name)}
         # A layer that never runs is in no graph; one that runs and is missing is found when it is replayed.
         self._names = {layer: spikes_name(layer) for layer in layers if spikes_name(layer) in spikes}
         self._check(path, spikes)
-        graph.outputs.extend(value for name, value in spikes.items() if name not in self._outputs)
-        self._watched = _session(model)
-
-    @property
-    def _is_step(self) -> bool:
-        return bool(self._rest)
+        self._watched = DrivenGraph(model, [*spikes.values()], timesteps, frames=frames, rest=rest)
 
     def _check(self, path: Path, spikes: dict[str, ir.Value]) -> None:
         for name in sorted(spikes.keys() - self._names.values()):
             raise VerificationError(f"{path} has {name!r}, a LIF layer that the network has not: it is of another one.")
-        laid_out = 1 if self._is_step else self._timesteps
+        laid_out = 1 if self._shipped.is_step else self._timesteps
         for name, value in spikes.items():
             steps = self._steps(_shape(value), laid_out)
             if steps != laid_out:
@@ -106,29 +145,17 @@ class WatchedGraph:
 
     def run(self, batch: Array) -> Outputs:
         """Run all timesteps, looking at the spikes."""
-        values = self._run(self._watched, batch, [*self._outputs, *self._names.values()])
+        values = self._watched.run(batch)
         shape = (self._timesteps, self.batch_size, -1)
         spikes = {path: values[name].astype(np.float32).reshape(shape) for path, name in self._names.items()}
-        if self._is_step:
+        if self._watched.is_step:
             return Outputs(values[LOGITS].mean(0), values[LOGITS], spikes)
         return Outputs(values[LOGITS], values.get(LOGITS_PER_STEP), spikes)
 
     def run_as_shipped(self, batch: Array) -> Array:
         """The logits of the unchanged graph, which an engine may fuse across what `run` looks at."""
-        logits = self._run(self._shipped, batch, self._outputs)[LOGITS]
-        return logits.mean(0) if self._is_step else logits
-
-    def _run(self, session: Any, batch: Array, names: list[str]) -> dict[str, Array]:
-        """The outputs by name; of a step graph those of every step, stacked."""
-        if not self._is_step:
-            return dict(zip(names, session.run(names, {INPUT: batch}), strict=True))
-        states, steps = self._rest, []
-        for t in range(self._timesteps):
-            frame = np.ascontiguousarray(batch[:, t]) if self._frames else batch
-            outputs = dict(zip(names, session.run(names, {INPUT: frame, **states}), strict=True))
-            states = {name: outputs[f"{name}{NEXT_STATE}"] for name in states}
-            steps.append(outputs)
-        return {name: np.stack([outputs[name] for outputs in steps]) for name in names}
+        logits = self._shipped.run(batch)[LOGITS]
+        return logits.mean(0) if self._shipped.is_step else logits
 
 
 def _session(model: ir.Model) -> Any:

@@ -10,18 +10,20 @@ from tks_edge_runtime.commands.build import build
 from tks_edge_runtime.commands.compare import compare
 from tks_edge_runtime.commands.doctor import doctor
 from tks_edge_runtime.commands.info import info
+from tks_edge_runtime.commands.pick import pick
 from tks_edge_runtime.commands.profile import profile
 from tks_edge_runtime.commands.report import report
 from tks_edge_runtime.commands.run import run
 from tks_edge_runtime.commands.self_test import self_test
+from tks_edge_runtime.commands.sweep import sweep
 from tks_edge_runtime.version import __version__
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
 def register(other: typer.Typer) -> None:
-    """Add the verbs that need no torch: `build`, `run`, `profile`, `report`, `compare` and `doctor`."""
-    for command in (build, run, profile, report, compare, doctor):
+    """Add the verbs that need no torch: `build`, `run`, `profile`, `report`, `pick`, `compare` and `doctor`."""
+    for command in (build, run, profile, report, pick, compare, doctor):
         other.command()(command)
 
 
@@ -41,6 +43,7 @@ def tks_edge_runtime(
 
 
 register(app)
+app.command()(sweep)
 app.command()(info)
 app.command()(self_test)
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import types
+from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 _Kind = TypeVar("_Kind")
@@ -26,7 +27,7 @@ def parse(kind: type[_Kind], document: Any, where: str, *, exact: bool = True, o
     """
     if not isinstance(document, dict):
         raise TypeError(f"{where} is {type(document).__name__}, not an object")
-    hints = get_type_hints(kind)
+    hints = _hints(cast(Any, kind))
     missing = sorted(field.name for field in dataclasses.fields(cast(Any, kind)) if _is_missing(field, document, older))
     if missing:
         raise TypeError(f"{where} lacks {', '.join(missing)}")
@@ -36,6 +37,11 @@ def parse(kind: type[_Kind], document: Any, where: str, *, exact: bool = True, o
     return kind(
         **{name: _value(hint, document[name], f"{where}.{name}", exact, older) for name, hint in present.items()}
     )
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _is_missing(field: dataclasses.Field[Any], document: dict[str, Any], older: bool) -> bool:

@@ -22,6 +22,12 @@ ENCODINGS = (DIRECT, FRAMES)
 GENERIC = "generic"
 TARGETS = (GENERIC, "onnxruntime-cpu", "openvino", "tensorrt")
 """What a graph may be lowered for: an engine, or none in particular."""
+WEIGHTS, NEURON = "weights", "neuron"
+LAYER_KINDS = (WEIGHTS, NEURON)
+"""A convolution or matrix product, of two computed tensors too; or LIF neurons."""
+ANALOGUE, SPIKES = "analogue", "spikes"
+LAYER_INPUTS = (ANALOGUE, SPIKES)
+"""Any numbers; or whole numbers that come from LIF neurons: spikes, or sums of them."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +187,32 @@ class CalibrationSpec:
     zeros: dict[str, int]
 
 
+@dataclass(frozen=True)
+class LayerSpec:
+    """What one layer does for one sample, over the whole run at the manifest's T.
+
+    Attributes:
+        path: its module path ("body.3.0"). Every node of the graph that is part of it has a name that begins with the
+            path and a dot; where the paths of several layers do so, it is part of the longest.
+        kind: one of `LAYER_KINDS`.
+        macs: dense multiply-accumulates as the graph does them: what comes before the first LIF layer runs once on a
+            still image, or at every step of a step graph. Products with the zeros of a padding count. 0 of neurons.
+        input: one of `LAYER_INPUTS`; None of neurons. A layer that reads both counts as analogue.
+        input_rate: the mean of what it reads where that is spikes: how many accumulates a multiply-accumulate is, and
+            for single spikes the share that is not 0. Where it reads numbers, the share that is not 0. None of neurons.
+        fire_rate: spikes a neuron and timestep; None of other layers.
+        outputs: the graph's outputs that its nodes give: some engines call a node by these instead.
+    """
+
+    path: str
+    kind: str
+    macs: int = 0
+    input: str | None = None
+    input_rate: float | None = None
+    fire_rate: float | None = None
+    outputs: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """Everything about an artifact that is not in its graph. Stored as one line of JSON.
@@ -188,7 +220,8 @@ class Manifest:
     `form` is one of `FORMS`. A static graph is unrolled at T = `timesteps` and has no `states`. A step graph is one
     timestep and serves every T; `timesteps` is the T that its golden pair was taken at, and that it is run at where
     nothing else is asked for. `encoding` is one of `ENCODINGS`, `target` one of `TARGETS`. `outputs` are those that are
-    no states; `skipped_passes` were left out of `passes` on request.
+    no states; `skipped_passes` were left out of `passes` on request. `layers` are in the order of execution, with rates
+    over the samples of the verification; none where an older version wrote the artifact.
     """
 
     schema_version: int
@@ -218,6 +251,7 @@ class Manifest:
     skipped_passes: tuple[str, ...] = ()
     calibration: CalibrationSpec | None = None
     verification: Verification | None
+    layers: tuple[LayerSpec, ...] = ()
     created: str
 
     def to_json(self) -> str:

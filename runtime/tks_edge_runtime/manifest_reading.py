@@ -13,11 +13,15 @@ from tks_edge_runtime.errors import ArtifactError
 from tks_edge_runtime.manifest import (
     ENCODINGS,
     FORMS,
+    LAYER_INPUTS,
+    LAYER_KINDS,
     MAX_TIMESTEPS,
     SCHEMA_VERSION,
     STEP,
     TARGETS,
+    WEIGHTS,
     EvaluationSpec,
+    LayerSpec,
     Manifest,
     Preprocessing,
     StateSpec,
@@ -117,6 +121,7 @@ def _check(manifest: Manifest) -> None:
     _check_states(manifest)
     _check_preprocessing(manifest.preprocessing, manifest.input)
     _check_file_name(manifest.golden_file)
+    _check_layers(manifest.layers)
     if manifest.evaluation is not None:
         _check_evaluation(manifest.evaluation)
 
@@ -156,6 +161,21 @@ def _check_states(manifest: Manifest) -> None:
         low, high = _STATE_DTYPES[state.dtype]
         if not low <= state.zero <= high:
             raise ValueError(f"the zero of the state {state.name!r} is {state.zero}, which is none of {state.dtype}")
+
+
+def _check_layers(layers: tuple[LayerSpec, ...]) -> None:
+    """Every layer is there once, with what its kind has and in bounds."""
+    if len({layer.path for layer in layers}) < len(layers):
+        raise ValueError("manifest.layers names a layer twice")
+    for layer in layers:
+        _check_name(f"layers: the kind of {layer.path!r}", layer.kind, LAYER_KINDS)
+        if layer.kind == WEIGHTS:
+            _check_name(f"layers: the input of {layer.path!r}", str(layer.input), LAYER_INPUTS)
+            rate, largest = layer.input_rate, math.inf
+        else:
+            rate, largest = layer.fire_rate, 1.0
+        if not layer.path or layer.macs < 0 or rate is None or not 0 <= rate <= largest:
+            raise ValueError(f"the layer {layer.path!r} has {layer.macs} multiply-accumulates and the rate {rate}")
 
 
 def _check_preprocessing(steps: Preprocessing | None, spec: TensorSpec) -> None:

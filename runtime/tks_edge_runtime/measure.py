@@ -23,26 +23,50 @@ from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.measurement import Measurement
 from tks_edge_runtime.method import block_seconds, idle_seconds, method_text, warm_up_plan
 from tks_edge_runtime.presets import PRESETS, least_runs, preset_seconds
-from tks_edge_runtime.runner import Runner
-from tks_edge_runtime.session import Session
+from tks_edge_runtime.runner import Runner, Timed
 
 Array = npt.NDArray[Any]
 Progress = Callable[[float], None]
 
-__all__ = ["PRESETS", "Progress", "input_batches", "measure", "method_text", "preset_seconds"]
+__all__ = [
+    "PRESETS",
+    "Progress",
+    "artifact_batches",
+    "measure",
+    "method_text",
+    "preset_seconds",
+    "rotation",
+]
+
+MIXED_SAMPLES = 256
+"""The fewest samples in rotation, where the set has so many and the length of a run depends on them."""
 
 
-def input_batches(session: Session, count: int = 32) -> list[Array]:
-    """Return real samples as static batches: the first of the evaluation set, or the golden input where there is none.
+def rotation(timed: Timed) -> list[Array]:
+    """Return the real batches that something is timed on.
+
+    Where a run is as long as its samples need, there are so many that their mix of steps stands for that of the set.
+    """
+    if not timed.length_varies:
+        return artifact_batches(timed.artifact)
+    return artifact_batches(timed.artifact, math.ceil(MIXED_SAMPLES / timed.manifest.input.shape[0]))
+
+
+def artifact_batches(artifact: Artifact, count: int = 32) -> list[Array]:
+    """Return real samples as static batches: of the evaluation set, or the golden input where there is none.
+
+    Where there are more samples than are taken, these are evenly spaced, so that sorted classes all have their share.
 
     Args:
-        session: what will run them.
+        artifact: what will run on them.
         count: the most batches that are made; fewer where there are fewer samples, which are then repeated in the last.
     """
-    samples = _real_samples(session.artifact)
-    size = session.manifest.input.shape[0]
+    samples = _real_samples(artifact)
+    size = artifact.manifest.input.shape[0]
     count = min(count, math.ceil(len(samples) / size))
-    return [np.ascontiguousarray(samples[np.arange(i * size, (i + 1) * size) % len(samples)]) for i in range(count)]
+    chosen = np.linspace(0, len(samples) - 1, min(count * size, len(samples)), dtype=int)
+    rows = chosen[np.arange(count * size) % len(chosen)].reshape(count, size)
+    return [np.ascontiguousarray(samples[batch]) for batch in rows]
 
 
 def _real_samples(artifact: Artifact) -> Array:
@@ -55,7 +79,7 @@ def _real_samples(artifact: Artifact) -> Array:
 
 
 def measure(
-    sessions: Sequence[Session],
+    sessions: Sequence[Timed],
     batches: Sequence[Sequence[Array]],
     *,
     seconds: float,
@@ -67,7 +91,7 @@ def measure(
 
     Args:
         sessions: what is measured.
-        batches: for each session, real batches to rotate through (`input_batches`).
+        batches: for each session, real batches to rotate through (`rotation`).
         seconds: how long each session is timed, in s; its warm-up comes on top. From the time of the `mlperf` preset
             on, each is timed for longer where it would otherwise have fewer runs than LoadGen asks for.
         on_progress: told the fraction that is done, 0 to 1.

@@ -132,22 +132,30 @@ def doubts(
     copies: Trace | None = None,
     *,
     spinning_together: bool,
+    length_varies: bool,
 ) -> Iterator[str]:
     """Say in sentences what about one session's traces makes its numbers doubtful.
 
     `spinning_together`: whether its idle threads waited actively while other sessions were measured in turns with it.
+    `length_varies`: whether how long a run is depends on its sample, so that its latency has to spread.
     """
-    if summary.cv > _CV_LIMIT:
-        yield f"latency varies: standard deviation {summary.cv:.1%} of the mean (more than {_CV_LIMIT:.1%})"
-    if summary.iqr >= _IQR_LIMIT * summary.p50:
-        share = summary.iqr / summary.p50
-        yield f"latency spreads: interquartile range {share:.0%} of the median ({_IQR_LIMIT:.0%} or more)"
+    if not length_varies:
+        yield from _restless(summary)
     if not warm_up.steady:
         yield f"not steady after a warm-up of {warm_up.seconds:.1f} s"
     if compute is not None:
         yield from _bound_elsewhere(compute.summary.p50, enqueue, copies)
     if spinning_together:
         yield "several sessions with spinning threads slow each other down; load them with spinning=False"
+
+
+def _restless(summary: LatencySummary) -> Iterator[str]:
+    """What of a trace of equal runs spreads too far."""
+    if summary.cv > _CV_LIMIT:
+        yield f"latency varies: standard deviation {summary.cv:.1%} of the mean (more than {_CV_LIMIT:.1%})"
+    if summary.iqr >= _IQR_LIMIT * summary.p50:
+        share = summary.iqr / summary.p50
+        yield f"latency spreads: interquartile range {share:.0%} of the median ({_IQR_LIMIT:.0%} or more)"
 
 
 def _bound_elsewhere(compute: float, enqueue: Trace | None, copies: Trace | None) -> Iterator[str]:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from tks_edge_runtime.artifact import STEP
 from tks_edge_runtime.energy import BLOCK_SECONDS, IDLE_SECONDS, EnergyMeter
 from tks_edge_runtime.presets import PRESETS, least_runs
-from tks_edge_runtime.runner import STEADY, WARM_UP_RUNS, WARM_UP_SECONDS
-from tks_edge_runtime.session import Session
+from tks_edge_runtime.runner import STEADY, WARM_UP_RUNS, WARM_UP_SECONDS, Timed
 from tks_edge_runtime.statistics import needed
 
 _WARM_UP_LIMIT = 30.0
@@ -37,7 +36,7 @@ def idle_seconds(seconds: float) -> float:
     return min(IDLE_SECONDS, seconds)
 
 
-def method_text(sessions: Sequence[Session], seconds: float, energy: EnergyMeter | None = None) -> list[str]:
+def method_text(sessions: Sequence[Timed], seconds: float, energy: EnergyMeter | None = None) -> list[str]:
     """Say in sentences how `measure` measured these sessions, for a report.
 
     Args:
@@ -51,17 +50,12 @@ def method_text(sessions: Sequence[Session], seconds: float, energy: EnergyMeter
     limit, window = warm_up_plan(seconds)
     kind = "Warm-up" if limit == _WARM_UP_LIMIT else "Warm-up, shortened because the measurement is short"
     needs = ", ".join(f"p{p:g} needs {needed(p)}" for p in (90, 95, 99, 99.9))
-    steps = (
-        ["A step graph ran all its timesteps for each inference, from rest, its states staying where it computes."]
-        if any(session.manifest.form == STEP for session in sessions)
-        else []
-    )
     return [
         f"Single stream: one batch of {' or '.join(map(str, sizes))} at a time, the next one after the previous "
         "logits were on the host. End to end (e2e) is wall time from the input array on the host to the logits on the "
         "host.",
         f"Compute is the graph alone, in the same runs: {_compute_text(sessions)}.",
-        *steps,
+        *_steps_texts(sessions),
         f"Engine: {'; '.join(engines)}.",
         f"{kind}: at least {WARM_UP_SECONDS * 1000:.0f} ms and {WARM_UP_RUNS} runs, then until the medians of two "
         f"consecutive windows of {window:g} s differed by less than {STEADY:.0%}, at most {limit:g} s. Loading, "
@@ -75,7 +69,24 @@ def method_text(sessions: Sequence[Session], seconds: float, energy: EnergyMeter
     ]
 
 
-def _compute_text(sessions: Sequence[Session]) -> str:
+def _steps_texts(sessions: Sequence[Timed]) -> list[str]:
+    """How many timesteps a run of a step graph had."""
+    texts = []
+    stepped = [session for session in sessions if session.manifest.form == STEP]
+    if any(not session.length_varies for session in stepped):
+        texts.append(
+            "A step graph ran all its timesteps for each inference, from rest, its states staying where it computes."
+        )
+    if any(session.length_varies for session in stepped):
+        texts.append(
+            "With early exit a step graph ran from rest until the last sample of its batch might stop, the time of the "
+            "rule included. How long a run is depends on its samples, and its latency spreads for that reason alone: "
+            "this is no warning."
+        )
+    return texts
+
+
+def _compute_text(sessions: Sequence[Timed]) -> str:
     """By whose clock, and what enqueue and copies are where there are such things."""
     times = [session.times for session in sessions]
     found = (

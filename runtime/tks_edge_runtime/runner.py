@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tks_edge_runtime.anytime import Anytime
 from tks_edge_runtime.energy import EnergyLog, energy_doubts
 from tks_edge_runtime.measurement import ColdStart, Measurement, Trace, WarmUp, doubts, trace_of
 from tks_edge_runtime.session import Session
 
 Array = npt.NDArray[Any]
+Timed = Session | Anytime
 
 WARM_UP_SECONDS = 0.2
 WARM_UP_RUNS = 10
@@ -30,7 +32,7 @@ class Runner:
         typical_seconds: the median of its last runs of the warm-up, in s.
     """
 
-    def __init__(self, session: Session, batches: Sequence[Array], energy: EnergyLog, *, crowded: bool) -> None:
+    def __init__(self, session: Timed, batches: Sequence[Array], energy: EnergyLog, *, crowded: bool) -> None:
         """`crowded`: it takes turns with others."""
         self._session = session
         self._energy = energy
@@ -124,7 +126,13 @@ class Runner:
             warm_up=self._warm_up,
             warnings=(
                 *troubles,
-                *doubts(e2e.summary, self._warm_up, *parts, spinning_together=spinning_together),
+                *doubts(
+                    e2e.summary,
+                    self._warm_up,
+                    *parts,
+                    spinning_together=spinning_together,
+                    length_varies=self._session.length_varies,
+                ),
                 *energy_doubts(energy),
             ),
             unstable=bool(troubles),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tks_edge_runtime.anytime import Anytime, ExitRule
 from tks_edge_runtime.artifact import FRAMES, STEP, Artifact, Manifest
 from tks_edge_runtime.backends import BuildProgress, Engine, RunTimes, find_backend, find_device, open_engine
 from tks_edge_runtime.contract import InputCheck, check_ports
@@ -90,7 +91,7 @@ def load(
     find_backend(backend).require(device)
     start = perf_counter_ns()
     artifact = Artifact.open(path)
-    timesteps = _timesteps(artifact, steps)
+    timesteps = timesteps_of(artifact, steps)
     shapes = check_graph(artifact.path, room() if device == _IN_HOST_MEMORY else None)
     build = _BuildClock(on_build)
     engine = open_engine(
@@ -129,8 +130,12 @@ class _BuildClock:
             self._then(stage, fraction)
 
 
-def _timesteps(artifact: Artifact, steps: int | None) -> int:
-    """The T that is run: that of the manifest, or of a step artifact a smaller one."""
+def timesteps_of(artifact: Artifact, steps: int | None) -> int:
+    """The T that is run: that of the manifest, or of a step artifact a smaller one.
+
+    Raises:
+        InputError: the artifact cannot be run for so many steps.
+    """
     manifest = artifact.manifest
     if steps is None or steps == manifest.timesteps:
         return manifest.timesteps
@@ -159,7 +164,10 @@ class Session:
         build_ms: the part of that which built an engine, in ms; None where none was built.
         first_ms: what the first inference took, in ms; NaN before it.
         times: where the time of the last batch went, all its timesteps together.
+        length_varies: False: every run has as many timesteps.
     """
+
+    length_varies = False
 
     def __init__(
         self,
@@ -246,6 +254,20 @@ class Session:
                 "that a stream could keep. Export it with --form step."
             )
         return Stream(self.manifest, self._engine)
+
+    def anytime(self, rule: ExitRule) -> Anytime:
+        """Run the step graph with early exit: each sample until the rule lets it stop, at most `timesteps` steps.
+
+        Raises:
+            InputError: the artifact is a static graph, or a batch of several samples is on a device where none of them
+                can be exchanged.
+        """
+        if self.manifest.form != STEP:
+            raise InputError(
+                f"{self.artifact.path} is a static graph, unrolled at T={self.manifest.timesteps}: it cannot stop "
+                "early. Export it with --form step."
+            )
+        return Anytime(self, self._engine, rule)
 
     def run(self, images: Array, *, on_progress: Callable[[float], None] | None = None) -> Array:
         """Run any number of samples, in as many static batches as that takes.

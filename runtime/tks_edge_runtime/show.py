@@ -10,27 +10,36 @@ from rich.markup import escape
 from rich.table import Table
 
 from tks_edge_runtime.artifact import STEP, Artifact, Manifest, Precision, StateSpec, TensorSpec
+from tks_edge_runtime.energy_estimate import estimated_energy
+from tks_edge_runtime.show_layers import show_layers
 
 _MANY_CLASSES = 12
 
 
 def artifact_document(artifact: Artifact) -> dict[str, Any]:
-    """Return the artifact as a JSON document: `path`, `size_bytes` and the whole `manifest`."""
+    """Return the artifact as a JSON document.
+
+    It has `path`, `size_bytes`, the whole `manifest`, and `estimated_energy` (None where the manifest has no layers).
+    """
+    estimate = estimated_energy(artifact.manifest)
     return {
         "path": str(artifact.path),
         "size_bytes": artifact.path.stat().st_size,
         "manifest": dataclasses.asdict(artifact.manifest),
+        "estimated_energy": None if estimate is None else dataclasses.asdict(estimate),
     }
 
 
 def show_artifact(artifact: Artifact, console: Console) -> None:
-    """Print the artifact's manifest as a table of names and values."""
+    """Print the artifact's manifest as a table of names and values, and its layers as another, where it has them."""
     table = Table(title=escape(str(artifact.path)), show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _rows(artifact):
         table.add_row(name, escape(value))
     console.print(table)
+    if artifact.manifest.layers:
+        show_layers(artifact.manifest, console)
 
 
 def _rows(artifact: Artifact) -> list[tuple[str, str]]:

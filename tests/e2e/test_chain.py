@@ -17,12 +17,13 @@ STEPS = (1, 2, 4, 8)
 
 def test_the_demo_leaves_what_it_promises(demo: Path) -> None:
     found = {path.name for path in (demo / "demo/artifacts").iterdir()}
-    artifacts = {f"digits-t{t}-fp32.onnx" for t in STEPS} | {"digits-relu-t1-fp32.onnx"}
+    artifacts = {f"digits-t{t}-fp32.onnx" for t in STEPS} | {"digits-step-fp32.onnx", "digits-relu-t1-fp32.onnx"}
     assert {name for name in found if name.endswith(".onnx")} == artifacts
     assert {name for name in found if name.endswith(".golden.npz")} == {
         a.replace(".onnx", ".golden.npz") for a in artifacts
     }
     assert len([name for name in found if name.endswith(".eval.npz")]) == 1
+    assert [name for name in found if name.endswith(".exit.json")] == ["digits-step-fp32.exit.json"]
     assert {path.name for path in (demo / "demo/report").iterdir()} == {
         "report.html",
         "report.json",
@@ -34,17 +35,42 @@ def test_the_demo_leaves_what_it_promises(demo: Path) -> None:
 def test_artifacts_are_exactly_as_accurate_as_the_network(demo: Path) -> None:
     evaluated = tks_edge("eval", "demo/runs/digits", "--timesteps", "1,2,4,8", "--json", cwd=demo).document
     report = json.loads((demo / "demo/report/report.json").read_text())
-    measured = {row["timesteps"]: row["accuracy"]["correct"] for row in report["rows"] if not row["is_twin"]}
-    assert measured == {row["timesteps"]: row["correct"] for row in evaluated["accuracies"]}
+    expected = {row["timesteps"]: row["correct"] for row in evaluated["accuracies"]}
+    for form in ("static", "step"):
+        measured = {
+            row["timesteps"]: row["accuracy"]["correct"]
+            for row in report["rows"]
+            if not row["is_twin"] and row["form"] == form and row["early_exit"] is None
+        }
+        assert measured == ({8: expected[8]} if form == "step" else expected)
     assert all(row["accuracy"]["total"] == 597 for row in report["rows"])
     assert [row["name"] for row in report["rows"] if row["is_twin"]] == ["digits-relu"]
 
 
 def test_the_network_is_as_accurate_as_it_is_claimed_to_be(demo: Path) -> None:
     report = json.loads((demo / "demo/report/report.json").read_text())
-    percent = {row["timesteps"]: row["accuracy"]["percent"] for row in report["rows"] if not row["is_twin"]}
+    spiking = [row for row in report["rows"] if not row["is_twin"] and row["early_exit"] is None]
+    percent = {row["timesteps"]: row["accuracy"]["percent"] for row in spiking}
     assert percent[8] >= 98.0
     assert percent[1] >= 96.0
+
+
+def test_early_exit_is_as_accurate_as_all_timesteps_in_few(demo: Path) -> None:
+    report = json.loads((demo / "demo/report/report.json").read_text())
+    (early,) = (row for row in report["rows"] if row["early_exit"] is not None)
+    at_train = next(row for row in report["rows"] if row["timesteps"] == 8 and row["early_exit"] is None)
+    stopped = early["early_exit"]["stopped"]
+    assert sum(stopped) == 597
+    assert sum(t * count for t, count in enumerate(stopped, start=1)) / 597 <= 1.5
+    assert early["accuracy"]["percent"] >= at_train["accuracy"]["percent"] - 0.5
+
+
+def test_the_demo_names_what_it_picked(demo: Path) -> None:
+    report = json.loads((demo / "demo/report/report.json").read_text())
+    shipped = report["rows"][report["answer"]["row"]]
+    picked = tks_edge("pick", "demo/report", "--json", cwd=demo)
+    assert picked.code == 0, picked.err
+    assert picked.document["pick"]["file"] == shipped["file"]
 
 
 def test_a_demo_run_again_trains_nothing_twice(demo: Path) -> None:

@@ -229,11 +229,13 @@ def _checked_function(name: str, library: Any, real: Any, fake: Callable[..., An
 
 
 def main(folder: Path) -> None:
+    import numpy as np
     import pytest
     from cuda.bindings import runtime
 
     from tests.runtime.fake_cuda import FakeError
     from tests.runtime.fake_gpu import fake_gpu
+    from tks_edge_runtime.backends import open_engine
     from tks_edge_runtime.engine_build import BuildOptions, build_engine
     from tks_edge_runtime.errors import ArtifactError, MissingError, TksEdgeError
     from tks_edge_runtime.session import load
@@ -249,6 +251,10 @@ def main(folder: Path) -> None:
                 with load(path, "tensorrt", cuda_graph=recorded) as session:
                     assert session.self_test().passed
                     session.evaluate()
+            engine = open_engine(path, "tensorrt", profiled=True)
+            engine.run({port.name: np.zeros(port.shape, port.dtype) for port in engine.inputs})
+            assert all(node.ns > 0 for node in engine.node_times()[0])
+            engine.close()
         with pytest.raises(ArtifactError, match="Spike"):
             build_engine(folder / "refused" / "spike.onnx")
         machine.cuda.memory = 50

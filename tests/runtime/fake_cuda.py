@@ -187,6 +187,8 @@ class FakeCuda:
             elif kind.name == "cudaMemcpyDeviceToHost":
                 data = self.block(src, count, "a copy to the host")[:count]
                 memoryview(self._pinned(dst, count)).cast("B")[:count] = bytes(data)
+            elif kind.name == "cudaMemcpyDeviceToDevice":
+                self.part(dst, count)[:] = bytes(self.part(src, count))
             else:
                 raise Violation(f"a copy of the kind {kind.name}, which nothing here needs")
 
@@ -199,6 +201,12 @@ class FakeCuda:
         if len(self._device[address]) < count:
             raise Violation(f"{what} uses {count} bytes of {len(self._device[address])} at {address:#x}")
         return self._device[address]
+
+    def part(self, address: int, count: int) -> memoryview:
+        """`count` bytes of device memory that may begin anywhere in a block."""
+        base = max((start for start in self._device if start <= address), default=address)
+        offset = address - base
+        return memoryview(self.block(base, offset + count, "a copy on the device"))[offset : offset + count]
 
     def _pinned(self, address: int, count: int) -> Any:
         block = self._host.get(address)

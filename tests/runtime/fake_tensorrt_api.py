@@ -57,3 +57,6 @@ class FakeApi:
 
     class IProgressMonitor:
         """What a progress monitor is derived from."""
+
+    class IProfiler:
+        """What a profiler is derived from."""

@@ -15,11 +15,13 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tks_edge_runtime.artifact import StateSpec
+from tks_edge_runtime.artifact import NEURON, LayerSpec, StateSpec
 
 Array = npt.NDArray[Any]
 SAMPLE = (1, 8, 8)
 LAYERS = ("body.0", "body.1")
+LAYER_SPECS = tuple(LayerSpec(path, NEURON, fire_rate=0.5) for path in LAYERS)
+"""What a manifest may say of them; their matrix products have names like theirs."""
 DECAY, THRESHOLD = np.float32(0.5), np.float32(0.5)
 
 
@@ -112,7 +114,7 @@ class _Writer:
         }
 
     def _add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
     def pixels(self) -> str:

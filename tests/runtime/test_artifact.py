@@ -89,6 +89,7 @@ def test_a_field_that_makes_no_sense_is_named(build: Build, change: dict[str, An
 
 
 STATE = {"name": "a", "input": "state.a", "output": "state.a.out", "shape": [1, 2], "dtype": "float32", "zero": 0}
+LAYER = {"path": "a", "kind": "weights", "macs": 8, "input": "spikes", "input_rate": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,15 @@ STATE = {"name": "a", "input": "state.a", "output": "state.a.out", "shape": [1, 
         ({"states": [STATE | {"dtype": "uint8", "zero": 256}]}, "the zero of the state 'a' is 256, which is none of"),
         ({"states": [STATE | {"dtype": "int8", "zero": -129}]}, "is -129, which is none of int8"),
         ({"target": "tensorflow"}, "manifest.target is 'tensorflow', not one of generic, onnxruntime-cpu, openvino"),
+        ({"layers": [LAYER | {"kind": "pool"}]}, "layers: the kind of 'a' is 'pool', not one of weights, neuron"),
+        ({"layers": [LAYER | {"input": None}]}, "layers: the input of 'a' is 'None', not one of analogue, spikes"),
+        ({"layers": [LAYER | {"input_rate": None}]}, "the layer 'a' has 8 multiply-accumulates and the rate None"),
+        ({"layers": [LAYER | {"input_rate": -0.5}]}, "the layer 'a' has 8 multiply-accumulates and the rate -0.5"),
+        ({"layers": [LAYER | {"macs": -1}]}, "the layer 'a' has -1 multiply-accumulates"),
+        ({"layers": [LAYER | {"path": ""}]}, "the layer '' has"),
+        ({"layers": [LAYER, LAYER]}, "manifest.layers names a layer twice"),
+        ({"layers": [LAYER | {"kind": "neuron", "fire_rate": 1.5}]}, "the rate 1.5"),
+        ({"layers": [LAYER | {"outputs": "logits"}]}, r"manifest.layers\[0\].outputs is str, not a list"),
         ({"skipped_passes": "unroll"}, "manifest.skipped_passes is str, not a list"),
         ({"timesteps": MAX_TIMESTEPS + 1}, "manifest.timesteps is 65"),
     ],
@@ -129,9 +139,9 @@ def test_a_step_manifest_that_makes_no_sense_is_refused(
 
 def test_what_an_older_version_did_not_write_has_its_default(build: Build) -> None:
     document = json.loads(build().manifest.to_json())
-    del document["frames"], document["skipped_passes"], document["verification"]["agreement"]
+    del document["frames"], document["skipped_passes"], document["verification"]["agreement"], document["layers"]
     manifest = parse_manifest(json.dumps(document), "some.onnx")
-    assert (manifest.frames, manifest.skipped_passes) == (None, ())
+    assert (manifest.frames, manifest.skipped_passes, manifest.layers) == (None, (), ())
 
 
 @pytest.mark.parametrize("field", ["readout", "encoding", "precision", "classes"])

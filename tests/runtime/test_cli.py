@@ -22,8 +22,12 @@ from tks_edge_runtime import cli
 from tks_edge_runtime.artifact import Precision
 from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.commands import options
+from tks_edge_runtime.commands.early_exit import too_few_runs
+from tks_edge_runtime.exit_measures import ExitRule
+from tks_edge_runtime.exit_rule import CalibratedRule, write_exit_rule
+from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.measure import PRESETS
-from tks_edge_runtime.session import DEFAULT_BACKEND
+from tks_edge_runtime.session import DEFAULT_BACKEND, load
 from tks_edge_runtime.traces import unpack
 from tks_edge_runtime.version import __version__
 
@@ -77,7 +81,7 @@ def test_another_app_gets_the_verbs_that_need_no_torch() -> None:
     app = Typer()
     cli.register(app)
     names = {info.callback.__name__ for info in app.registered_commands if info.callback is not None}
-    assert names == {"build", "run", "profile", "report", "compare", "doctor"}
+    assert names == {"build", "run", "profile", "report", "compare", "pick", "doctor"}
 
 
 def test_the_help_of_options_says_what_is_there() -> None:
@@ -193,6 +197,57 @@ def test_a_step_artifact_is_profiled_over_all_its_steps(
     assert "A step graph ran all its timesteps for each inference" in text
     found = document(invoke("profile", path, "--steps", "3", "--json", "--backend", backend))
     assert (found["precision"], found["form"], found["target"], found["timesteps"]) == ("fp32", "step", "openvino", 3)
+
+
+def keep_rule(artifact: Path, rule: ExitRule, timesteps: int = 4) -> None:
+    sha256 = sha256_of(artifact)
+    chosen = CalibratedRule(
+        sha256, rule.measure, rule.threshold, timesteps, "digits", "validation", 20, 0.5, 20, 19, 1.5
+    )
+    write_exit_rule(artifact, chosen)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+def test_a_step_artifact_is_profiled_with_early_exit(
+    build_spiking: BuildSpiking, monkeypatch: pytest.MonkeyPatch, backend: str, batch: int
+) -> None:
+    monkeypatch.setitem(PRESETS, "quick", 0.05)
+    built, rule = build_spiking(batch=batch, samples=30), ExitRule("confidence", 0.5)
+    keep_rule(built.path, rule)
+    asked = ("profile", built.path, "--early-exit", "--backend", backend, "--threads", "1")
+    text = invoke(*asked).stdout
+    for words in ("spiking, T<=4, fp32 step", "confidence >= 0.5", "20 samples of digits, validation split", "p50"):
+        assert words in text
+    assert "With early exit a step graph ran from rest" in text
+    assert "warning: latency" not in text
+    found = document(invoke(*asked, "--json"))
+    exits = found["early_exit"]
+    with load(built.path, backend) as session, session.anytime(rule) as anytime:
+        expected = anytime.evaluate()
+    assert exits["stopped"] == list(expected.stopped)
+    assert sum(count > 0 for count in exits["stopped"]) > 1
+    assert (exits["correct"], exits["total"]) == (expected.correct, 30)
+    assert exits["mean_steps"] == expected.mean_steps
+    assert f"{expected.correct} of 30" in text
+    assert exits["rule"]["threshold"] == 0.5
+    assert document(invoke(*asked[:2], "--json"))["early_exit"] is None
+
+
+def test_early_exit_needs_a_rule_that_fits(build_spiking: BuildSpiking, build: Build) -> None:
+    path = build_spiking(timesteps=4).path
+    fails(invoke("profile", path, "--early-exit"), 2, "no spiking-step-fp32.exit.json", "calibrate-exit", "--run RUN")
+    fails(invoke("profile", build().path, "--early-exit"), 2, "static graph, which cannot stop", "--form step")
+    keep_rule(path, ExitRule("margin", 0.5), timesteps=3)
+    fails(invoke("profile", path, "--early-exit", "--steps", "2"), 2, "at most 3", "--timesteps 2")
+    path = build_spiking(evaluation=None).path
+    keep_rule(path, ExitRule("margin", 0.5))
+    fails(invoke("profile", path, "--early-exit"), 2, "without an evaluation set")
+
+
+def test_too_few_runs_for_the_mix_of_steps_are_mentioned() -> None:
+    assert too_few_runs(10, 10) is None
+    assert str(too_few_runs(9, 10)).startswith("9 runs are fewer than the 10 batches in rotation")
 
 
 def test_info_shows_the_states_of_a_step_artifact(build_spiking: BuildSpiking) -> None:
@@ -343,7 +398,7 @@ def test_one_backend_runs_a_folder_or_the_options_are_named(
     folder = build(timesteps=2, target="openvino").path.parent
     output = tmp_path / "report"
     found = document(invoke("report", folder, "--output", output, "--backend", "auto", "--device", "cpu", "--json"))
-    assert (found["backend"]["name"], found["backend"]["device"]) == ("openvino", "cpu")
+    assert [(one["name"], one["device"]) for one in found["backends"]] == [("openvino", "cpu")]
     assert found["command"].endswith("--preset quick --backend auto --device cpu")
     chosen = "backend: openvino on cpu, since the graph is lowered for openvino."
     assert found["method"][0] == chosen

@@ -107,6 +107,20 @@ def test_host_memory_that_is_not_page_locked(bench: Bench) -> None:
     broken(bench, "which is not page-locked", lambda: bench.cuda.cudaStreamSynchronize(bench.stream))
 
 
+def test_a_copy_on_the_device_stays_within_its_block(bench: Bench) -> None:
+    cuda, kind = bench.cuda, FakeCopyKind.cudaMemcpyDeviceToDevice
+    cuda.block(bench.input, INPUT, "a test")[:INPUT] = bytes(range(INPUT % 256)).ljust(INPUT, b"\1")
+    other = cuda.cudaMalloc(INPUT)[1]
+    assert other is not None
+    cuda.cudaMemcpyAsync(other + 3, bench.input + 3, 2, kind, bench.stream)
+    cuda.cudaStreamSynchronize(bench.stream)
+    copied = cuda.block(other, INPUT, "a test")
+    assert bytes(copied[2:6]) == b"\xa5" + bytes(cuda.block(bench.input, INPUT, "a test")[3:5]) + b"\xa5"
+    for target in (other + INPUT - 1, bench.input - 4096 * 4096):
+        cuda.cudaMemcpyAsync(target, bench.input, 2, kind, bench.stream)
+        broken(bench, "a copy on the device uses", lambda: cuda.cudaStreamSynchronize(bench.stream))
+
+
 def test_two_threads_in_one_context(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, go = threading.Event(), threading.Event()
 

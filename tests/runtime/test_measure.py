@@ -16,7 +16,7 @@ from tks_edge_runtime import energy, runner
 from tks_edge_runtime.backends import RunTimes
 from tks_edge_runtime.device import Sampler
 from tks_edge_runtime.errors import ArtifactError, InputError
-from tks_edge_runtime.measure import PRESETS, input_batches, measure, method_text, preset_seconds
+from tks_edge_runtime.measure import PRESETS, artifact_batches, measure, method_text, preset_seconds, rotation
 from tks_edge_runtime.measurement import ColdStart, Measurement
 from tks_edge_runtime.session import Session, load
 from tks_edge_runtime.stream import Stream
@@ -37,6 +37,8 @@ class FakeSession:
 
     Of each, `parts` are the shares of computing, enqueueing and copying.
     """
+
+    length_varies = False
 
     def __init__(
         self,
@@ -258,7 +260,7 @@ def test_real_sessions_are_measured_on_their_real_inputs(build: Build) -> None:
     one, two = build(timesteps=1, batch=4), build(timesteps=2)
     with load(one.path, threads=1, spinning=False) as first, load(two.path, threads=1, spinning=False) as second:
         sessions = [first, second]
-        measured = measure(sessions, [input_batches(s) for s in sessions], seconds=0.2)
+        measured = measure(sessions, [rotation(s) for s in sessions], seconds=0.2)
         text = " ".join(method_text(sessions, 0.2))
     for session in measured:
         document = json.loads(json.dumps(session.to_dict(include_trace=True), allow_nan=False))
@@ -293,7 +295,7 @@ def test_a_step_artifact_is_timed_over_all_its_steps_with_its_states_kept(
 
     monkeypatch.setattr(Stream, "step", counted)
     with load(build_spiking(timesteps=4).path, backend, threads=1, steps=3) as session:
-        (measured,) = measure([session], [input_batches(session)], seconds=0.05)
+        (measured,) = measure([session], [rotation(session)], seconds=0.05)
         text = " ".join(method_text([session], 0.05))
     runs = measured.warm_up.runs + measured.summary.n
     assert copied == [True, False, False] * runs
@@ -317,17 +319,25 @@ def test_the_method_says_which_warm_up_was_used(build: Build, preset: str, words
 def test_batches_are_real_samples_and_the_last_is_filled_up(build: Build) -> None:
     built = build(batch=4, samples=10)
     with load(built.path) as session:
-        batches = input_batches(session)
-        few = input_batches(session, count=2)
+        batches = rotation(session)
+        few = artifact_batches(session.artifact, count=2)
     assert [batch.shape for batch in batches] == [(4, 1, 8, 8)] * 3
     np.testing.assert_array_equal(np.concatenate(batches), built.inputs[[*range(10), 0, 1]])
     assert len(few) == 2
 
 
+def test_few_batches_are_spread_over_the_set(build: Build) -> None:
+    built = build(batch=2, samples=10)
+    with load(built.path) as session:
+        np.testing.assert_array_equal(
+            np.concatenate(artifact_batches(session.artifact, count=2)), built.inputs[[0, 3, 6, 9]]
+        )
+
+
 def test_without_an_evaluation_set_the_golden_input_is_used(build: Build) -> None:
     built = build(evaluation=None)
     with load(built.path) as session:
-        np.testing.assert_array_equal(np.concatenate(input_batches(session)), built.inputs[:1])
+        np.testing.assert_array_equal(np.concatenate(rotation(session)), built.inputs[:1])
         built.path.with_name(built.manifest.golden_file).unlink()
         with pytest.raises(ArtifactError, match="is missing"):
-            input_batches(session)
+            artifact_batches(session.artifact)

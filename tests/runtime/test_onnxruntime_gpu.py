@@ -18,6 +18,7 @@ from tks_edge_runtime.artifact import Precision
 from tks_edge_runtime.backends import Engine, RunTimes, open_engine
 from tks_edge_runtime.backends.onnxruntime_devices import CUDA, PROVIDERS, TENSORRT, require
 from tks_edge_runtime.errors import ArtifactError, InputError, MissingError
+from tks_edge_runtime.exit_measures import ExitRule
 from tks_edge_runtime.session import load
 
 Install = Callable[..., FakeOnnxRuntime]
@@ -81,6 +82,26 @@ def test_a_step_graph_keeps_its_states_on_the_gpu(
                     stream.step(built.inputs[image : image + 1])
                     assert stream.times.copies is not None
             np.testing.assert_array_equal(one.mean, other.mean)
+
+
+@pytest.mark.parametrize("device", GPU_DEVICES)
+def test_early_exit_on_the_gpu_is_for_one_sample_at_a_time(
+    build_spiking: BuildSpiking, install: Install, tmp_path: Path, device: str
+) -> None:
+    install()
+    built, rule = build_spiking(), ExitRule("margin", 0.2)
+    with (
+        load(built.path, "onnxruntime", device=device) as session,
+        session.anytime(rule) as anytime,
+    ):
+        answers = anytime.run(built.inputs)
+    expected = [built.mean(image[None], steps)[0] for image, steps in zip(built.inputs, answers.steps, strict=True)]
+    np.testing.assert_array_equal(answers.logits, expected)
+    with (
+        load(build_spiking(batch=2, folder=tmp_path / "two").path, "onnxruntime", device=device) as session,
+        pytest.raises(InputError, match=rf"no part of a tensor on the device {device}, .* --backend tensorrt"),
+    ):
+        session.anytime(rule)
 
 
 def test_tensorrt_records_one_graph_so_a_step_graph_gets_none(build_spiking: BuildSpiking, install: Install) -> None:

@@ -84,6 +84,53 @@ def test_a_state_starts_with_what_stands_for_zero_in_it(save: Save, backend: str
         stepper.reset()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "int8", "uint8"])
+def test_rows_start_again_one_by_one(save: Save, backend: str, dtype: str) -> None:
+    path = (casting_counter if dtype in ("int8", "uint8") else counter)(save, DTYPES[dtype])
+    start = 0 if dtype.startswith("float") else 50
+    stepper = open_on_one_thread(path, backend).stepper([Recurrence("sum", "sum.out", start=start)])
+    stepper.feed({"x": rows(1)[0].astype(dtype)})
+    for _ in range(2):
+        taken = np.array([0, 0])
+        # At every place of the buffers that take turns, and before the first step and twice in a row too.
+        for restarted in ([1], [], [], [0], [], [1], [1, 0], [0], [], [], []):
+            stepper.restart(restarted)
+            taken[restarted] = 0
+            seen = stepper.step()["seen"]
+            taken += 1
+            np.testing.assert_array_equal(seen, np.repeat(taken[:, None] + start, 3, axis=1))
+        stepper.reset()
+
+
+def test_rows_of_several_states_start_again_in_each_of_them(save: Save, backend: str) -> None:
+    """Two sums of different widths and starts, added: a row's answer tells both."""
+    ports = [("a", 1, [3, 2]), ("b", 1, [3, 4]), ("x", 1, [3, 1]), ("a.out", 1, [3, 2]), ("b.out", 1, [3, 4])]
+    nodes = [
+        helper.make_node("Add", ["a", "x"], ["a.out"]),
+        helper.make_node("Add", ["b", "x"], ["b.out"]),
+        helper.make_node("Concat", ["a.out", "b.out"], ["seen"], axis=1),
+    ]
+    path = save(nodes, ports[:3], [*ports[3:], ("seen", 1, [3, 6])])
+    states = [Recurrence("a", "a.out", start=10), Recurrence("b", "b.out", start=20)]
+    stepper = open_on_one_thread(path, backend).stepper(states)
+    stepper.feed({"x": np.ones((3, 1), np.float32)})
+    for _ in range(3):
+        stepper.step()
+    stepper.restart([2, 0])
+    expected = [[11, 11, 21, 21, 21, 21], [14, 14, 24, 24, 24, 24], [11, 11, 21, 21, 21, 21]]
+    np.testing.assert_array_equal(stepper.step()["seen"], expected)
+
+
+def test_restarting_rows_leaves_other_steppers_alone(save: Save, backend: str) -> None:
+    engine = open_on_one_thread(counter(save), backend)
+    one, other = engine.stepper(SUM), engine.stepper(SUM)
+    for stepper in (one, other):
+        seen(stepper, rows(1, 1))
+    one.restart([0, 1])
+    assert seen(one, rows(1)) == [1]
+    assert seen(other, rows(1)) == [3]
+
+
 def casting_counter(save: Save, kind: int) -> Path:
     """The running sum in float32: ONNX Runtime adds no integers of 8 bits."""
     ports = [(name, kind, [2, 3]) for name in ("sum", "x", "sum.out", "seen")]

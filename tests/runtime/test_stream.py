@@ -20,7 +20,7 @@ from tests.runtime.conftest import CPU_BACKENDS, BuildSpiking
 from tests.runtime.spiking import SAMPLE, SpikingNetwork
 from tks_edge_runtime.artifact import METADATA_KEY, STATIC, StateSpec, TensorSpec
 from tks_edge_runtime.errors import ArtifactError, InputError
-from tks_edge_runtime.measure import input_batches
+from tks_edge_runtime.measure import rotation
 from tks_edge_runtime.session import load
 from tks_edge_runtime.stream import Stream
 
@@ -128,7 +128,7 @@ def test_a_step_artifact_of_frames_takes_one_a_step(build_spiking: BuildSpiking,
         np.testing.assert_array_equal(shorter.run(built.inputs), built.mean(built.inputs, 2))
         assert session.evaluate().correct == len(built.inputs)
         assert session.self_test().max_difference == shorter.self_test().max_difference == 0
-        assert [one.shape for one in input_batches(session)] == [(batch, 4, *SAMPLE)] * (12 if batch == 1 else 3)
+        assert [one.shape for one in rotation(session)] == [(batch, 4, *SAMPLE)] * (12 if batch == 1 else 3)
         with pytest.raises(InputError, match=rf"expected is one batch of uint8\[{batch}, 4, 1, 8, 8\] \(NTCHW"):
             session.run_batch(built.inputs[:batch, 0])
         with session.stream() as stream:

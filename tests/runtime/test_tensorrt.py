@@ -21,6 +21,7 @@ from tests.runtime.fake_gpu import FakeGpu
 from tks_edge_runtime.artifact import FRAMES, STATIC, STEP
 from tks_edge_runtime.backends import Recurrence, RunTimes, find_backend, open_engine, tensorrt_library
 from tks_edge_runtime.errors import InputError, MissingError, TksEdgeError
+from tks_edge_runtime.exit_measures import ExitRule
 from tks_edge_runtime.session import load
 
 save = every_backend.save
@@ -40,6 +41,9 @@ test_what_stays = every_stepper.test_what_was_fed_stays_and_is_a_copy
 test_own_results = every_stepper.test_results_are_the_callers_own
 test_moving_states = every_stepper.test_states_that_only_move_are_not_mixed_up
 test_old_states = every_stepper.test_a_state_is_still_the_old_one_after_the_new_one_was_computed
+test_rows = every_stepper.test_rows_start_again_one_by_one
+test_rows_of_several = every_stepper.test_rows_of_several_states_start_again_in_each_of_them
+test_rows_apart = every_stepper.test_restarting_rows_leaves_other_steppers_alone
 test_step_feeds = every_stepper.test_feeds_that_do_not_fit_are_refused
 
 
@@ -151,6 +155,27 @@ def test_a_closed_engine_does_not_run(gpu: FakeGpu, build: Build) -> None:
     engine.close()
     with pytest.raises(AttributeError):
         engine.run({"input": built.inputs[:1]})
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("encoding", ["direct", FRAMES])
+def test_early_exit_gives_what_onnxruntime_gives(
+    gpu: FakeGpu, build_spiking: BuildSpiking, batch: int, encoding: str, cuda_graph: bool
+) -> None:
+    built = build_spiking(batch=batch, encoding=encoding)
+    rule = ExitRule("confidence", 0.5)
+    with (
+        load(built.path, "tensorrt", cuda_graph=cuda_graph) as one,
+        load(built.path, "onnxruntime") as other,
+        one.anytime(rule) as anytime,
+        other.anytime(rule) as reference,
+    ):
+        gpu.cuda.calls.clear()
+        answers, expected = anytime.run(built.inputs), reference.run(built.inputs)
+        np.testing.assert_array_equal(answers.logits, expected.logits)
+        np.testing.assert_array_equal(answers.steps, expected.steps)
+        assert len(set(expected.steps.tolist())) > 1
+        assert not {"cudaMalloc", "cudaMallocHost"} & set(gpu.cuda.calls)
 
 
 def test_a_stepper_outlives_its_engine(gpu: FakeGpu, save: Any) -> None:

@@ -98,6 +98,7 @@ def test_nothing_is_used_that_this_version_lacks(environment: Environment, artif
         "EngineInspector.get_engine_information",
         "IExecutionContext.set_tensor_address",
         "IExecutionContext.execute_async_v3",
+        "IExecutionContext.profiler",
         "cudaGraphInstantiate",
         "cudaGraphLaunch",
         "cudaMallocHost",

@@ -96,6 +96,16 @@ def test_an_artifact_is_verified_against_its_run(file: str, app: typer.Typer, in
     assert found["culprit"] is None
 
 
+def test_frames_stop_early_too(app: typer.Typer, inside: Path) -> None:
+    path = "artifacts/a-step-fp32.onnx"
+    found = done(app, "calibrate-exit", path, "--run", "runs/a", "--max-loss", "100", "--json")
+    assert (found["timesteps"], found["split"]) == (4, "validation")
+    assert {tuple(row["stopped"][1:]) for row in found["rules"]} == {(0, 0, 0)}
+    exits = done(app, "profile", path, "--early-exit", "--preset", "quick", "--json")["early_exit"]
+    assert exits["stopped"] == [8, 0, 0, 0]
+    Path(found["rule"]).unlink()
+
+
 def test_the_report_holds_every_graph_against_the_twin(app: typer.Typer, inside: Path) -> None:
     document = done(app, "report", "artifacts", "--preset", "quick", "--output", "report", "--json")
     assert len(document["rows"]) == 8

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tks_edge.commands.export_rows import artifact_row, show_row
+from tks_edge_runtime.errors import TksEdgeError
 
 if TYPE_CHECKING:
     from tks_edge.commands.export_engine import Engines
-    from tks_edge_export import Options, Source
+    from tks_edge_export import Exported, Exporter, Options, Source
+    from tks_edge_runtime.artifact import EvaluationSpec
     from tks_edge_runtime.command import Output
 
 
@@ -36,9 +38,16 @@ class Writing:
 
 
 def write_graphs(
-    source: Source, graphs: Sequence[Options], engines: Engines | None, how: Writing, out: Output
+    source: Source,
+    graphs: Sequence[Options],
+    engines: Engines | None,
+    how: Writing,
+    out: Output,
+    on_failure: Callable[[Options, TksEdgeError], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Lower, compare and write each graph; returns their rows of the JSON document.
+
+    With `on_failure`, which is told of it, a graph that fails does not keep the others from being written.
 
     Raises:
         ExportError: the network cannot be exported so.
@@ -53,21 +62,31 @@ def write_graphs(
     rows = []
     for options in graphs:
         _say_what_is_replaced(how.folder, options, source, out)
-        with out.progress() as bar:
-            what = f"{options.precision} {options.form} T={options.timesteps}: comparing spikes"
-            task = bar.add_task(what, total=min(how.verify_samples, len(source.samples.labels)))
-            exported = exporter.write(
-                options,
-                how.folder,
-                verify_samples=how.verify_samples,
-                evaluation=evaluation,
-                on_progress=lambda done, bar=bar, task=task: bar.update(task, completed=done),  # type: ignore[misc]
-            )
+        try:
+            exported = _written(exporter, options, evaluation, how, out)
+        except TksEdgeError as error:
+            if on_failure is None:
+                raise
+            on_failure(options, error)
+            continue
         rows.append(artifact_row(exported, source))
         show_row(rows[-1], out)
         if engines is not None:
             rows[-1] |= engines.build(exported.artifact, out)
     return rows
+
+
+def _written(exporter: Exporter, options: Options, evaluation: EvaluationSpec, how: Writing, out: Output) -> Exported:
+    with out.progress() as bar:
+        what = f"{options.precision} {options.form} T={options.timesteps}: comparing spikes"
+        task = bar.add_task(what, total=min(how.verify_samples, evaluation.samples))
+        return exporter.write(
+            options,
+            how.folder,
+            verify_samples=how.verify_samples,
+            evaluation=evaluation,
+            on_progress=lambda done: bar.update(task, completed=done),
+        )
 
 
 def _say_what_is_replaced(output: Path, options: Options, source: Source, out: Output) -> None:

@@ -10,15 +10,12 @@ import typer
 from tks_edge.commands.options import DataOption
 from tks_edge.commands.verify_tables import comparison_document, show_comparison
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
-from tks_edge_runtime.errors import CheckError
 
 if TYPE_CHECKING:
-    from tks_edge.checkpoint import Run
     from tks_edge_export.bisect import Culprit
     from tks_edge_export.recompile import Recompiled
     from tks_edge_export.replay import Array
     from tks_edge_models import Network
-    from tks_edge_runtime.artifact import Artifact
 
 
 def verify(
@@ -37,6 +34,7 @@ def verify(
 ) -> None:
     """Compare an artifact with the network it was exported from, spike by spike."""
     with running(as_json, debug) as out:
+        from tks_edge.artifacts import check_origin
         from tks_edge.checkpoint import load_run
         from tks_edge.norms import network_for
         from tks_edge.views import view_of
@@ -46,7 +44,7 @@ def verify(
         from tks_edge_runtime.artifact import Artifact
 
         opened, run = Artifact.open(artifact), load_run(against)
-        _check_origin(opened, run)
+        check_origin(opened, run)
         manifest = opened.manifest
         view = view_of(run, manifest.timesteps, manifest.frames, artifact)
         dataset = run.dataset(data)
@@ -92,15 +90,6 @@ def verify(
         comparison.check(artifact)
         out.console.print(f"{artifact} is the network of {against}.", highlight=False, soft_wrap=True)
         out.next("report", str(artifact.parent))
-
-
-def _check_origin(artifact: Artifact, run: Run) -> None:
-    """Refuse to compare what cannot be equal: an artifact of other weights."""
-    if artifact.manifest.weights_sha256 != run.weights_sha256():
-        raise CheckError(
-            f"{artifact.path} was exported from other weights than those in {run.path} (it was trained again, or is "
-            f"another run). Export it again: tks-edge export {run.path}"
-        )
 
 
 def _bisected(made: Recompiled, network: Network, inputs: Array, out: Output) -> Culprit | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tks_edge_runtime.artifact import find_artifacts
 from tks_edge_runtime.errors import ArtifactError, InputError
+from tks_edge_runtime.exit_rule import read_exit_rule, rule_path
 from tks_edge_runtime.files import sha256_of
 
 ARTIFACTS, WHEELS = "artifacts", "wheels"
@@ -38,7 +39,7 @@ class PayloadFile:
 
 
 def artifact_files(folder: Path) -> list[PayloadFile]:
-    """Every artifact of `folder`, its golden pair and its evaluation set.
+    """Every artifact of `folder`, its golden pair, its evaluation set and its rule for early exit, where it has them.
 
     Raises:
         InputError: there is no such folder, or no artifact in it.
@@ -51,6 +52,8 @@ def artifact_files(folder: Path) -> list[PayloadFile]:
         evaluation = manifest.evaluation
         if evaluation is not None and evaluation.file is not None:
             beside.append(evaluation.file)
+        if read_exit_rule(artifact.path) is not None:
+            beside.append(rule_path(artifact.path).name)
         for path in (artifact.path, *(artifact.path.with_name(name) for name in beside)):
             if not path.is_file():
                 raise ArtifactError(f"{path} is missing; {artifact.path.name} needs it on the board. Export again.")

@@ -73,9 +73,9 @@ def _sink(graph: ir.Graph, node: ir.Node) -> None:
     origins = _origins(node)
     inner = next(origin for origin, value in origins if origin is not value)
     old = node.outputs[0]
-    moved = ir.Node(
-        node.domain, node.op_type, [origin for origin, _ in origins], node.attributes.values(), name=node.name
-    )
+    # A node goes by the name of its output, which the reshape takes over.
+    inputs, attributes = [origin for origin, _ in origins], node.attributes.values()
+    moved = ir.Node(node.domain, node.op_type, inputs, attributes, name=f"{node.name}.inner")
     moved.metadata_props.update(node.metadata_props)
     result = moved.outputs[0]
     result.name, result.shape, result.type = f"{old.name}.inner", inner.shape, old.type

@@ -11,6 +11,7 @@ from tks_edge_runtime.backends.base import (
     BuildProgress,
     Engine,
     EngineOptions,
+    NodeTime,
     Port,
     Recurrence,
     RunTimes,
@@ -25,11 +26,13 @@ __all__ = [
     "BuildProgress",
     "Engine",
     "EngineOptions",
+    "NodeTime",
     "Place",
     "Port",
     "Recurrence",
     "RunTimes",
     "Stepper",
+    "check_options",
     "find_backend",
     "find_device",
     "foreign_target",
@@ -110,6 +113,7 @@ def open_engine(
     cuda_graph: bool = False,
     on_build: BuildProgress | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    profiled: bool = False,
 ) -> Engine:
     """Open the graph at `path` with the backend of that name.
 
@@ -124,26 +128,44 @@ def open_engine(
         cuda_graph: whether the launches of a run are recorded once and replayed as one.
         on_build: told how far a build is, where the backend builds an engine before its first run.
         shapes: what `check_graph` found; a graph in which the library finds another shape is refused.
+        profiled: whether the library's profiler times every node; see `Engine.node_times`.
 
     Raises:
         InputError: there is no such backend or device, `threads` is less than 1 or given for a device without threads,
-            or the device has no CUDA graphs.
+            the device has no CUDA graphs, or a CUDA graph is to be profiled.
         MissingError: the library, the driver or the device is missing.
         ArtifactError: the graph is damaged, or not one that this backend can run.
     """
     found, device = find_backend(backend), find_device(backend, device)
+    check_options(backend, device, threads=threads, cuda_graph=cuda_graph)
+    if cuda_graph and profiled:
+        raise InputError("a CUDA graph is one launch, in which no node can be timed: profile without --cuda-graph.")
+    found.require(device)
+    options = EngineOptions(
+        device,
+        threads=threads,
+        spinning=spinning,
+        cuda_graph=cuda_graph,
+        on_build=on_build,
+        shapes=shapes,
+        profiled=profiled,
+    )
+    return found.open(Path(path), options)
+
+
+def check_options(backend: str, device: str, *, threads: int | None, cuda_graph: bool) -> None:
+    """Refuse what a device of a backend does not have.
+
+    Raises:
+        InputError: `threads` is less than 1 or given for a device without threads, or the device has no CUDA graphs.
+    """
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}; allowed are 1 and more, or none for the library's own choice.")
     if threads is not None and device != "cpu":
         raise InputError(f"threads is {threads}, but the device {device} computes on no threads; leave --threads out.")
-    if cuda_graph and device not in found.cuda_graph_devices:
+    if cuda_graph and device not in find_backend(backend).cuda_graph_devices:
         having = [f"{name} --device {d}" for name, b in BACKENDS.items() for d in b.cuda_graph_devices]
         raise InputError(
             f"the backend {backend} has no CUDA graphs on the device {device}. "
             f"Those that have: {', '.join(having) or 'none'}."
         )
-    found.require(device)
-    options = EngineOptions(
-        device, threads=threads, spinning=spinning, cuda_graph=cuda_graph, on_build=on_build, shapes=shapes
-    )
-    return found.open(Path(path), options)

@@ -67,6 +67,21 @@ def _sum(a: int | None, b: int | None) -> int | None:
     return None if a is None or b is None else a + b
 
 
+@dataclass(frozen=True)
+class NodeTime:
+    """What one node of an engine took in one run, as the library's own profiler says.
+
+    Attributes:
+        name: as the library calls it.
+        ns: the time, in ns; libraries round it to us.
+        made_of: what says which nodes of the file it was made of, where the library tells.
+    """
+
+    name: str
+    ns: int
+    made_of: tuple[str, ...] = ()
+
+
 BuildProgress = Callable[[str, float], None]
 """Told what a backend builds before it can run a graph, in words, and the fraction of it that is done, 0 to 1."""
 
@@ -82,6 +97,8 @@ class EngineOptions:
         cuda_graph: whether the launches of a run are recorded once and replayed as one, on a backend that has them.
         on_build: told how far a build is, by a backend that builds an engine before its first run.
         shapes: what the file states about its tensors, by name; a library that finds another shape refuses the graph.
+        profiled: whether the library's profiler times every node of `Engine.run`. That costs time: nothing else is
+            measured with such an engine.
     """
 
     device: str
@@ -90,6 +107,7 @@ class EngineOptions:
     cuda_graph: bool = False
     on_build: BuildProgress | None = None
     shapes: Mapping[str, tuple[int, ...]] | None = None
+    profiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,6 +150,16 @@ class Stepper(Protocol):
     def reset(self) -> None:
         """Start again: in the next step the states are what they were in the first."""
 
+    def restart(self, rows: Sequence[int]) -> None:
+        """Start some rows of the batch again: in the next step their states are what they were in the first.
+
+        Args:
+            rows: indices along the first axis of every state. None of them asks whether it can be done, no more.
+
+        Raises:
+            InputError: no part of a state can be written where the states are.
+        """
+
     def close(self) -> None:
         """Free the buffers. It cannot step afterwards."""
 
@@ -173,6 +201,12 @@ class Engine(Protocol):
             `library`, `version`, `device`, `threads`; where there is such a thing, `spinning` ("on" or "off" where it
             can be set), `cuda_graph` ("on" or "off"), `timing` (on a device, which clock its times are taken by), and
             `inference_precision` where the library could choose another than the graph's.
+        """
+
+    def node_times(self) -> list[list[NodeTime]]:
+        """End the profiling of an engine that was opened for it: what the nodes took, one list for each `run`.
+
+        Those of steppers are not in it. Empty where it was not opened so; it may be called once.
         """
 
     def close(self) -> None:

@@ -221,6 +221,11 @@ class Stream(_Resource):
         kind = _function("cudaMemcpyKind").cudaMemcpyDeviceToHost
         _call("cudaMemcpyAsync", target.address, source.address, target.array.nbytes, kind, self.handle)
 
+    def copy(self, target: DeviceMemory, source: DeviceMemory, offset: int, nbytes: int) -> None:
+        """Queue the copy of `nbytes` bytes, at `offset` in both, from one block of device memory to another."""
+        kind = _function("cudaMemcpyKind").cudaMemcpyDeviceToDevice
+        _call("cudaMemcpyAsync", target.address + offset, source.address + offset, nbytes, kind, self.handle)
+
     def record(self, launch: Callable[[], None]) -> Graph:
         """Record what `launch` queues here, without running it, as a graph that is launched as one.
 

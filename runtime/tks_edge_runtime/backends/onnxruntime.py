@@ -13,6 +13,7 @@ from tks_edge_runtime.backends import onnxruntime_devices
 from tks_edge_runtime.backends.base import (
     Array,
     EngineOptions,
+    NodeTime,
     Port,
     Recurrence,
     RunTimes,
@@ -22,6 +23,7 @@ from tks_edge_runtime.backends.base import (
 )
 from tks_edge_runtime.backends.onnxruntime_binding import Bound, BoundStepper, not_run, reason
 from tks_edge_runtime.backends.onnxruntime_devices import CPU, PROVIDERS, TENSORRT
+from tks_edge_runtime.backends.onnxruntime_profile import Trace
 from tks_edge_runtime.errors import ArtifactError, InputError, MissingError
 
 _ONLY_ERRORS, _NOTHING = 3, 4
@@ -56,7 +58,8 @@ class OnnxRuntimeEngine:
         library = onnxruntime_devices.import_library()
         self._path, self._device, self._records = path, options.device, options.cuda_graph
         self.times = RunTimes(0)
-        self._session = _session(library, path, options)
+        self._trace = Trace(path) if options.profiled else None
+        self._session = _session(library, path, options, self._trace)
         self.inputs = tuple(_port(node, path) for node in self._session.get_inputs())
         self.outputs = tuple(_port(node, path) for node in self._session.get_outputs())
         self._names = [port.name for port in self.outputs]
@@ -113,13 +116,19 @@ class OnnxRuntimeEngine:
         """Name the library, its version, the device, how it waits, and on a GPU what times are taken by."""
         return dict(self._description)
 
+    def node_times(self) -> list[list[NodeTime]]:
+        """End the profiling: by the host's clock around each node, which on a GPU only launches it."""
+        return [] if self._trace is None else self._trace.read(self._session)
+
     def close(self) -> None:
         """Free the session, its threads and its buffers."""
         self._bound = None
+        if self._trace is not None:
+            self._trace.close()
         del self._session
 
 
-def _session(library: Any, path: Path, options: EngineOptions) -> Any:
+def _session(library: Any, path: Path, options: EngineOptions, trace: Trace | None) -> Any:
     """Open the graph on the device that is asked for, and nowhere else."""
     on_gpu = options.device != CPU
     settings = library.SessionOptions()
@@ -130,6 +139,8 @@ def _session(library: Any, path: Path, options: EngineOptions) -> Any:
     settings.log_severity_level = _NOTHING if on_gpu else _ONLY_ERRORS
     settings.add_session_config_entry("session.strict_shape_type_inference", "1" if options.shapes else "0")
     settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
+    if trace is not None:
+        trace.prepare(settings)
     if on_gpu:
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     providers = onnxruntime_devices.providers(options.device, path, cuda_graph=options.cuda_graph)

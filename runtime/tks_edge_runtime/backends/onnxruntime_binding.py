@@ -11,7 +11,7 @@ import numpy as np
 
 from tks_edge_runtime.backends.base import Array, Port, Recurrence, RunTimes, check_feeds
 from tks_edge_runtime.backends.onnxruntime_devices import BUFFERS, CPU, import_library
-from tks_edge_runtime.errors import ArtifactError
+from tks_edge_runtime.errors import ArtifactError, InputError
 
 _LONGEST_REASON = 160
 
@@ -20,13 +20,15 @@ class Bound:
     """The inputs and outputs of a session that are no states, in buffers on its device.
 
     Attributes:
+        device: the device, by name.
         times: where the time of the last run went, with the copies of what was fed before it.
     """
 
     def __init__(
         self, session: Any, path: Path, device: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...]
     ) -> None:
-        self._session, self._path, self._device, self._ports = session, path, device, inputs
+        self._session, self._path, self._ports = session, path, inputs
+        self.device = device
         self._inputs = {port.name: self.buffer(port) for port in inputs}
         self._outputs = {port.name: self.buffer(port) for port in outputs}
         self._fed_ns = 0
@@ -35,7 +37,7 @@ class Bound:
     def buffer(self, port: Port) -> Any:
         """A tensor on the device, of undefined content."""
         return import_library().OrtValue.ortvalue_from_shape_and_type(
-            list(port.shape), np.dtype(port.dtype), BUFFERS[self._device]
+            list(port.shape), np.dtype(port.dtype), BUFFERS[self.device]
         )
 
     def binding(
@@ -76,12 +78,12 @@ class Bound:
         start = perf_counter_ns()
         try:
             self._session.run_with_iobinding(binding, options)
-            if self._device != CPU:
+            if self.device != CPU:
                 binding.synchronize_outputs()
         except Exception as error:
             raise not_run(error, self._path) from error
         done = perf_counter_ns()
-        if self._device == CPU:
+        if self.device == CPU:
             self.times = RunTimes(done - start)
             # `numpy` gives a view of a buffer on the CPU, which the next step writes over.
             return {name: np.array(value.numpy()) for name, value in self._outputs.items()}
@@ -111,6 +113,9 @@ class BoundStepper:
             bound.binding(next_graph(), dict(zip(inputs, read, strict=True)), dict(zip(outputs, written, strict=True)))
             for read, written in ((start, a), (a, b), (b, a))
         ]
+        # On a CPU these are views.
+        self._views = None if bound.device != CPU else [[value.numpy() for value in memory] for memory in (a, b)]
+        self._starts = [state.start for state, _ in states]
         self._next = 0
 
     @property
@@ -132,9 +137,20 @@ class BoundStepper:
         """Start again from the states of the first step."""
         self._next = 0
 
+    def restart(self, rows: Sequence[int]) -> None:
+        """Start these rows of the batch again; InputError on a GPU, where the library writes whole tensors alone."""
+        if self._views is None:
+            raise InputError(
+                f"onnxruntime writes no part of a tensor on the device {self._bound.device}, so that no sample can "
+                "leave a batch before the others. Use --backend tensorrt, --device cpu, or an artifact of batch 1."
+            )
+        if self._next != 0 and len(rows):
+            for view, start in zip(self._views[self._next - 1], self._starts, strict=True):
+                view[rows] = start
+
     def close(self) -> None:
         """Free the buffers."""
-        del self._bindings, self._bound
+        del self._bindings, self._bound, self._views
 
 
 def not_run(error: Exception, path: Path) -> ArtifactError:

@@ -17,6 +17,7 @@ from tks_edge_runtime import machine
 from tks_edge_runtime.backends.base import (
     Array,
     EngineOptions,
+    NodeTime,
     Port,
     Recurrence,
     RunTimes,
@@ -24,6 +25,7 @@ from tks_edge_runtime.backends.base import (
     check_feeds,
     split_ports,
 )
+from tks_edge_runtime.backends.openvino_profile import SETTING, Counters
 from tks_edge_runtime.errors import ArtifactError, MissingError
 
 CPU, GPU = "cpu", "gpu"
@@ -135,6 +137,7 @@ class OpenVinoEngine:
         self.times, self._lock = RunTimes(0), Lock()
         self._library, self._path, self._device = library, path, device
         settings = dict(_OPTIONS) if threads is None else {**_OPTIONS, "INFERENCE_NUM_THREADS": str(threads)}
+        settings |= SETTING if options.profiled else {}
         try:
             reader = _reader(library)
             model = reader.convert(reader.load(str(path)))
@@ -145,6 +148,7 @@ class OpenVinoEngine:
             raise
         except Exception as error:  # its exceptions have no root of their own
             raise ArtifactError(f"openvino cannot load {path}: {_reason(error)}. Copy or export it again.") from error
+        self._counters = Counters(compiled) if options.profiled else None
         self.inputs = tuple(_port(node, path) for node in compiled.inputs)
         self.outputs = tuple(_port(node, path) for node in compiled.outputs)
         # Buffers that stay save 20 to 60 us a run against arrays that are handed over each time.
@@ -180,6 +184,8 @@ class OpenVinoEngine:
             except Exception as error:
                 raise _not_run(error, self._path) from error
             self.times = RunTimes(perf_counter_ns() - start)
+            if self._counters is not None:
+                self._counters.add(self._request)
             return {port.name: buffer.copy() for port, buffer in zip(self.outputs, self._results, strict=True)}
 
     def stepper(self, states: Sequence[Recurrence]) -> Stepper:
@@ -192,6 +198,10 @@ class OpenVinoEngine:
     def describe(self) -> dict[str, str]:
         """Name the library, its version, the processor, and the precision and threads it really uses."""
         return dict(self._description)
+
+    def node_times(self) -> list[list[NodeTime]]:
+        """Every run's counters, which the library keeps in whole us."""
+        return [] if self._counters is None else self._counters.runs
 
     def close(self) -> None:
         """Free the compiled graph and the buffers."""
@@ -239,6 +249,8 @@ class _BoundStepper:
         for state, value in zip(states, start, strict=True):
             value.data[...] = state.start
         self._requests = [bound(start, a), bound(a, b), bound(b, a)]
+        self._states = (a, b)
+        self._starts = [state.start for state in states]
         self._next = 0
 
     def feed(self, feeds: Mapping[str, Array]) -> None:
@@ -262,9 +274,15 @@ class _BoundStepper:
         """Start again from the states of the first step."""
         self._next = 0
 
+    def restart(self, rows: Sequence[int]) -> None:
+        """Start these rows of the batch again, in the tensors that the next step reads."""
+        if self._next != 0 and len(rows):
+            for tensor, start in zip(self._states[self._next - 1], self._starts, strict=True):
+                tensor.data[rows] = start
+
     def close(self) -> None:
         """Free the requests and the tensors."""
-        del self._requests, self._inputs, self._outputs
+        del self._requests, self._inputs, self._outputs, self._states
 
 
 def _check_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:

@@ -16,6 +16,7 @@ from tks_edge_runtime.backends.base import (
     Array,
     Engine,
     EngineOptions,
+    NodeTime,
     Port,
     Recurrence,
     RunTimes,
@@ -24,6 +25,7 @@ from tks_edge_runtime.backends.base import (
     split_ports,
 )
 from tks_edge_runtime.backends.tensorrt_library import MESSAGES, Plan, import_library, launch, reason
+from tks_edge_runtime.backends.tensorrt_profile import Profiler
 from tks_edge_runtime.errors import TksEdgeError
 
 
@@ -74,7 +76,11 @@ class TensorRtEngine:
         self._lock = Lock()
         self._graphs = options.cuda_graph
         self._execution = _Execution(plan, self.inputs, self.outputs)
+        self._profiler: Profiler | None = None
         try:
+            if options.profiled:
+                self._profiler = Profiler(plan)
+                self._execution.report_to(self._profiler.listener)
             self._execution.bind({}, recorded=options.cuda_graph)
         except BaseException:
             self._execution.close()
@@ -101,6 +107,8 @@ class TensorRtEngine:
             self._execution.put(feeds)
             results = self._execution.run(0, fed=True)
             self.times = self._execution.times
+            if self._profiler is not None:
+                self._profiler.end_run()
             return results
 
     def stepper(self, states: Sequence[Recurrence]) -> Stepper:
@@ -110,6 +118,10 @@ class TensorRtEngine:
     def describe(self) -> dict[str, str]:
         """Name the library, its version, the GPU, whether launches are recorded, and the engine's file."""
         return dict(self._description)
+
+    def node_times(self) -> list[list[NodeTime]]:
+        """What TensorRT reported of every run, by the device's clock."""
+        return [] if self._profiler is None else self._profiler.runs
 
     def close(self) -> None:
         """Free the context and the buffers, and the engine where no stepper needs it."""
@@ -154,6 +166,10 @@ class _Execution:
         """Allocate device memory, 0 at first, that is freed with the context."""
         memory: cuda.DeviceMemory = self._open.enter_context(cuda.DeviceMemory(nbytes, self.stream))
         return memory
+
+    def report_to(self, listener: Any) -> None:
+        """Have TensorRT report the time of every layer to an `IProfiler`; it then waits for each run by itself."""
+        self._context.profiler = listener
 
     def bind(self, addresses: Mapping[str, int], *, recorded: bool) -> None:
         """Add a way to run: with these addresses for what is neither fed nor fetched here.
@@ -245,7 +261,9 @@ class _DeviceStepper:
         try:
             held = {port.name: port for port in plan.inputs}
             shapes = [held[state.input] for state in states]
+            self._rows = [_nbytes(port) // (port.shape or (1,))[0] for port in shapes]
             start, a, b = ([execution.device_memory(_nbytes(port)) for port in shapes] for _ in range(3))
+            self._start, self._states = start, (a, b)
             for port, state, memory in zip(shapes, states, start, strict=True):
                 with cuda.HostArray(port.shape, port.dtype) as host:
                     host.array.fill(state.start)
@@ -277,10 +295,18 @@ class _DeviceStepper:
         """Start again from the states of the first step."""
         self._next = 0
 
+    def restart(self, rows: Sequence[int]) -> None:
+        """Start these rows of the batch again: their part of the first step's states is copied, on the device."""
+        if self._next == 0:
+            return
+        for state, start, nbytes in zip(self._states[self._next - 1], self._start, self._rows, strict=True):
+            for row in rows:
+                self._execution.stream.copy(state, start, row * nbytes, nbytes)
+
     def close(self) -> None:
         """Free the context and the buffers."""
         self._execution.close()
-        del self._execution
+        del self._execution, self._start, self._states
 
 
 def _nbytes(port: Port) -> int:

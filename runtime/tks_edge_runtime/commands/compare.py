@@ -1,18 +1,24 @@
-"""`compare`: two reports side by side."""
+"""`compare`: reports side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 
+if TYPE_CHECKING:
+    from tks_edge_runtime.report.compare_page import Named
+
 
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A.json", help="The report.json of one report.", show_default=False)],
-    b: Annotated[Path, typer.Argument(metavar="B.json", help="That of another.", show_default=False)],
+    others: Annotated[
+        list[Path], typer.Argument(metavar="B.json...", help="Those that are held against it.", show_default=False)
+    ],
     allow: Annotated[
         str,
         typer.Option(
@@ -23,23 +29,53 @@ def compare(
     ] = "",
     anyway: Annotated[bool, typer.Option("--anyway", help="Compare whatever differs.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Write the comparison as Markdown.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--output", help="Write the comparison as Markdown (.md) or as a page (.html).", show_default=False
+        ),
     ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Set two reports side by side: accuracy, latency and energy, and how many times one is the other."""
+    """Set reports side by side: accuracy, latency and energy, and how many times one is the other."""
     with running(as_json, debug) as out:
         from tks_edge_runtime.files import write_text
         from tks_edge_runtime.report import compare as comparing
-        from tks_edge_runtime.report.compare_texts import comparison_document, print_comparison, render_comparison
+        from tks_edge_runtime.report import compare_texts
         from tks_edge_runtime.report.reading import read_report
 
+        written = _written(output)
         allowed = comparing.ASPECTS if anyway else [name.strip() for name in allow.split(",") if name.strip()]
-        comparison = comparing.compare(read_report(a), read_report(b), allow=allowed)
-        names = (str(a), str(b))
-        print_comparison(comparison, names, out.console)
+        first = read_report(a)
+        compared = [
+            (comparing.compare(first, read_report(other), allow=allowed, letter=letter), (str(a), str(other)))
+            for letter, other in zip(comparing.letters(len(others)), others, strict=True)
+        ]
+        for one, names in compared:
+            compare_texts.print_comparison(one, names, out.console)
         if output is not None:
-            write_text(output, render_comparison(comparison, names))
+            write_text(output, written(compared))
             out.console.print(f"\nwritten: {output}", markup=False, highlight=False, soft_wrap=True)
-        out.document(comparison_document(comparison, names))
+        out.document({"comparisons": [compare_texts.comparison_document(*one) for one in compared]})
+
+
+def _written(output: Path | None) -> Callable[[Sequence[Named]], str]:
+    """How the file is written that its ending asks for.
+
+    Raises:
+        InputError: it asks for nothing that there is.
+    """
+    from tks_edge_runtime.errors import InputError
+
+    ending = output.suffix if output is not None else ".md"
+    if ending == ".md":
+        from tks_edge_runtime.report.compare_texts import render_comparisons
+
+        return render_comparisons
+    if ending == ".html":
+        from tks_edge_runtime.report.compare_page import render
+
+        return render
+    raise InputError(
+        f"cannot tell from {output} what to write. Give --output a name that ends in .md (Markdown) or .html (a page)."
+    )

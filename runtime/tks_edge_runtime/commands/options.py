@@ -19,6 +19,14 @@ BackendOption = Annotated[
         "--backend", help="What runs the graph: onnxruntime, openvino or tensorrt; auto chooses, and says why."
     ),
 ]
+BackendsOption = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        help="What runs the graphs, by commas, each with its device where it has several: "
+        "onnxruntime,openvino,onnxruntime:cuda; auto chooses.",
+    ),
+]
 DeviceOption = Annotated[
     str | None,
     typer.Option(
@@ -42,4 +50,27 @@ StepsOption = Annotated[
 PresetOption = Annotated[
     str,
     typer.Option("--preset", help="Measuring time per artifact: quick 3 s, standard 10 s, long 60 s, mlperf 600 s."),
+]
+MaxLatencyOption = Annotated[
+    str | None,
+    typer.Option("--max-latency", help="End to end, with its unit: 5ms, 0.005s, 800us.", show_default="no bound"),
+]
+MinAccuracyOption = Annotated[
+    str | None,
+    typer.Option("--min-accuracy", help="In percent: 97.5.", show_default="within a point of T of the training"),
+]
+MaxEnergyOption = Annotated[
+    str | None,
+    typer.Option("--max-energy", help="Measured, of one inference: 20mJ, 0.02J, 800uJ.", show_default="no bound"),
+]
+PercentileOption = Annotated[
+    str, typer.Option("--percentile", help="Of the latency that is bounded and compared: p50, p90, p95, p99, p999.")
+]
+PreferOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prefer",
+        help="What is best among those that keep the bounds: latency, accuracy or energy.",
+        show_default="latency; accuracy where only latency or energy is bounded",
+    ),
 ]

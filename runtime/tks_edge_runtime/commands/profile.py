@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+from tks_edge_runtime.commands.early_exit import (
+    early_exit_document,
+    evaluation_table,
+    rule_beside,
+    too_few_runs,
+)
 from tks_edge_runtime.commands.opening import opened
 from tks_edge_runtime.commands.options import (
     DEFAULT_BACKEND,
@@ -22,6 +28,7 @@ from tks_edge_runtime.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from tks_edge_runtime.layer_profile import LayerProfile
     from tks_edge_runtime.measurement import Measurement
     from tks_edge_runtime.statistics import LatencySummary
 
@@ -34,6 +41,15 @@ def profile(
     cuda_graph: CudaGraphFlag = False,
     threads: ThreadsOption = None,
     steps: StepsOption = None,
+    early_exit: Annotated[
+        bool, typer.Option("--early-exit", help="Stop each sample by the rule that calibrate-exit kept beside it.")
+    ] = False,
+    per_layer: Annotated[
+        bool,
+        typer.Option(
+            "--per-layer", help="Also time every layer, in a session of its own, with the engine's own profiler."
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", help="Write everything, with the latency of every run, as JSON.", show_default=False),
@@ -43,32 +59,52 @@ def profile(
 ) -> None:
     """Measure the latency of an artifact on this machine."""
     with running(as_json, debug) as out:
+        import contextlib
         import dataclasses
 
         from tks_edge_runtime.artifact import variant
         from tks_edge_runtime.backends import foreign_target
         from tks_edge_runtime.device import EnergyMeter, Sampler, facts
         from tks_edge_runtime.files import write_json
-        from tks_edge_runtime.measure import input_batches, measure, method_text, preset_seconds
+        from tks_edge_runtime.measure import measure, method_text, preset_seconds, rotation
 
         seconds = preset_seconds(preset)
+        kept = rule_beside(artifact, steps) if early_exit else None
+        steps = steps if kept is None else kept.timesteps
+        if per_layer:
+            from tks_edge_runtime.layer_profile import layered_artifact, profile_layers
+
+            layered_artifact(artifact)
         with (
             opened(out, artifact, backend, device=device, threads=threads, cuda_graph=cuda_graph, steps=steps) as using,
             Sampler() as sampler,
             EnergyMeter() as energy,
+            contextlib.ExitStack() as stack,
         ):
             session, chosen, show = using.session, using.chosen, using.show
+            anytime = None if kept is None else stack.enter_context(session.anytime(kept.rule))
+            timed = session if anytime is None else anytime
+            if anytime is not None:
+                session.artifact.evaluation_set()  # without one there is nothing to count steps on
+            batches = rotation(timed)
             measured = measure(
-                [session],
-                [input_batches(session)],
+                [timed],
+                [batches],
                 seconds=seconds,
                 on_progress=lambda fraction: show(f"measuring {artifact.name}", fraction),
                 sampler=sampler,
                 energy=energy,
             )[0]
-            method = method_text([session], seconds, energy)
+            method = method_text([timed], seconds, energy)
+            exits = None if anytime is None else anytime.evaluate(lambda fraction: show("counting steps", fraction))
             engine, manifest, timesteps = session.describe(), session.manifest, session.timesteps
         size = manifest.input.shape[0]
+        layers: LayerProfile | None = None
+        if per_layer:
+            part = measured.summary if measured.compute is None else measured.compute.summary
+            layers = profile_layers(
+                artifact, chosen.backend, chosen.device, threads, steps=steps, unprofiled_ms=part.p50
+            )
         document = {
             "artifact": str(artifact),
             "precision": manifest.precision.name,
@@ -84,15 +120,25 @@ def profile(
             "device_states": sampler.states,
             "method": method,
             "latency": measured.to_dict(include_trace=True),
+            "early_exit": None if kept is None or exits is None else early_exit_document(kept, exits),
+            **({} if layers is None else {"layers": layers.to_dict()}),
         }
         if output is not None:
             write_json(output, document)
-        pace = "ReLU twin" if manifest.is_twin else f"T={timesteps}"
+        pace = "ReLU twin" if manifest.is_twin else f"T={timesteps}" if kept is None else f"T<={timesteps}"
         title = f"{manifest.name}, {pace}, {variant(manifest.precision.name, manifest.form, manifest.target)}"
         _show(measured, size, title, method, out)
+        if kept is not None and exits is not None:
+            out.console.print(evaluation_table(kept, exits))
+        mixed = None if kept is None else too_few_runs(measured.summary.n, len(batches))
+        if layers is not None:
+            from tks_edge_runtime.show_layers import show_profile
+
+            show_profile(layers, out.console)
         foreign = foreign_target(manifest.target, chosen.backend, chosen.device)
-        for warning in (*measured.warnings, *([foreign] if foreign is not None else [])):
-            out.warn(warning)
+        for warning in (*measured.warnings, mixed, foreign):
+            if warning is not None:
+                out.warn(warning)
         if output is not None:
             out.say(f"written: {output}")
         out.document(document)

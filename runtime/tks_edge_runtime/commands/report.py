@@ -89,12 +89,15 @@ def report(
             names = ", ".join(row.file for row in document.failed)
             foreign = all(foreign_target(row.target, row.backend, chosen.device) is not None for row in document.failed)
             advice = "Give the --backend that it was lowered for." if foreign else "Copy or export it again."
-            raise CheckError(f"the self-test failed for {names}; the report says by how much. {advice}")
+            raise CheckError(
+                f"{len(document.failed)} of {len(document.rows)} failed: {names}; the report says why. {advice}"
+            )
         shipped = folder / _shipped(document)
         takes_images = Artifact.open(shipped).manifest.preprocessing is not None
         out.next(*(("run", str(shipped), "IMAGE") if takes_images else ("profile", str(shipped))))
 
 
 def _shipped(document: ReportDocument) -> str:
-    """The file to go on with: the first recommended one, or where none is, the first."""
-    return next((c.file for c in document.conclusions if c.file is not None), document.rows[0].file)
+    """The file to go on with: the one to ship, or where there is none, the first."""
+    place = document.answer.row if document.answer is not None else None
+    return document.rows[place or 0].file

@@ -6,14 +6,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from tks_edge_runtime.artifact import find_artifacts
+from tks_edge_runtime.backends import find_device
 from tks_edge_runtime.device import facts
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import replacing, write_text
 from tks_edge_runtime.measure import preset_seconds
 from tks_edge_runtime.report import html, markdown
-from tks_edge_runtime.report.collect import Progress, collect
+from tks_edge_runtime.report.bounds import Bounds, compares
+from tks_edge_runtime.report.candidates import candidates_of
+from tks_edge_runtime.report.collect import Collection, Progress, collect
 from tks_edge_runtime.report.conclusion import conclude
 from tks_edge_runtime.report.document import SCHEMA_VERSION, ReportDocument
+from tks_edge_runtime.report.layering import with_layers
+from tks_edge_runtime.report.pick import pick
 from tks_edge_runtime.report.plots import draw
 from tks_edge_runtime.report.ranking import ranked
 from tks_edge_runtime.session import DEFAULT_BACKEND
@@ -42,13 +47,14 @@ def build_report(
     device: str | None = None,
     threads: int | None = None,
     cuda_graph: bool = False,
+    bounds: Bounds | None = None,
     chosen: str | None = None,
     on_progress: Progress | None = None,
     on_build: Progress | None = None,
 ) -> ReportDocument:
     """Measure every artifact in `folder` and write the report into the folder `output`.
 
-    Artifacts that fail their self-test are rows with the status "failed": look at `ReportDocument.failed`.
+    Artifacts that cannot be run, or fail their self-test, are rows that say so: look at `ReportDocument.failed`.
 
     Args:
         folder: what `tks-edge export --output` wrote to.
@@ -59,48 +65,56 @@ def build_report(
         device: where it computes, one of the backend's devices; None for its first.
         threads: threads inside one operator; None leaves the number to the library.
         cuda_graph: whether each artifact is measured twice, without and with a CUDA graph, in the same run.
+        bounds: what the artifact to ship must keep; None: an accuracy within one point of that at T of the training.
         chosen: a sentence on why this backend and device were chosen, where nobody asked for them by name.
         on_progress: told the stage ("accuracy", "latency") and the fraction of it that is done.
         on_build: told how far a build is, where the backend builds engines before their first run.
 
     Raises:
         InputError: no such folder, preset, backend or device, no CUDA graphs there, or `output` is a file.
-        ArtifactError: an artifact or a file beside it is damaged or missing.
+        ArtifactError: a file in the folder is no artifact.
         MissingError: the backend's library, its driver or the device is missing, or the disk is full.
     """
     seconds = preset_seconds(preset)
-    _check_output(Path(output))
+    check_output(output)
+    engines = [(backend, find_device(backend, device))]
+    candidates = candidates_of(find_artifacts(folder), engines, threads=threads, cuda_graph=cuda_graph)
     collection = collect(
-        find_artifacts(folder),
-        backend=backend,
-        device=device,
-        threads=threads,
-        cuda_graph=cuda_graph,
+        candidates,
         seconds=seconds,
         on_progress=on_progress or (lambda _stage, _fraction: None),
         on_build=on_build,
     )
+    document = with_layers(made(collection, command=command, preset=preset, bounds=bounds, chosen=chosen), candidates)
+    write_report(document, output)
+    return document
+
+
+def made(
+    collection: Collection, *, command: str, preset: str, bounds: Bounds | None = None, chosen: str | None = None
+) -> ReportDocument:
+    """The document of what was measured, ranked and concluded; arguments as of `build_report`."""
     rows = ranked(collection.rows)
-    document = ReportDocument(
+    return ReportDocument(
         schema_version=SCHEMA_VERSION,
         tool={"name": "tks-edge", "version": __version__},
         command=command,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         preset=preset,
-        seconds=seconds,
+        seconds=preset_seconds(preset),
         method=(*([f"{chosen}."] if chosen else []), *collection.method, _ACCURACY_METHOD, _TWIN_METHOD),
         machine=facts(),
-        backend=collection.backend,
+        backends=collection.backends,
         device_state=collection.states,
+        answer=pick(rows, bounds) if bounds is not None or compares(rows) else None,
         conclusions=conclude(rows),
         rows=rows,
     )
-    write_report(document, output)
-    return document
 
 
-def _check_output(output: Path) -> None:
+def check_output(output: Path | str) -> None:
     """Refuse an output that cannot become a folder before minutes of measuring, not after."""
+    output = Path(output)
     blocker = next((path for path in (output, *output.parents) if path.exists() and not path.is_dir()), None)
     if blocker is not None:
         raise InputError(f"cannot write the report to {output}: {blocker} is a file. Give a folder with --output.")

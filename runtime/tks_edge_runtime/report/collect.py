@@ -1,4 +1,4 @@
-"""Measure every artifact of a folder: self-test, accuracy, and the latency of all of them, taking turns in one run."""
+"""Measure candidates: self-test, accuracy, and the latency of all of them, taking turns in one run."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from tks_edge_runtime.artifact import Artifact
-from tks_edge_runtime.backends import find_device, foreign_target
+from tks_edge_runtime.anytime import AnytimeEvaluation
+from tks_edge_runtime.backends import find_backend, foreign_target
 from tks_edge_runtime.device import EnergyMeter, Sampler, state
-from tks_edge_runtime.files import sha256_of
-from tks_edge_runtime.measure import input_batches, measure, method_text
+from tks_edge_runtime.energy_estimate import estimated_energy
+from tks_edge_runtime.errors import TksEdgeError
+from tks_edge_runtime.measure import measure, method_text, rotation
 from tks_edge_runtime.measurement import Measurement
-from tks_edge_runtime.report.document import FAILED, OK, Backend, DeviceStates, Row
+from tks_edge_runtime.report.candidates import Candidate
+from tks_edge_runtime.report.document import Backend, DeviceStates
 from tks_edge_runtime.report.ranking import measured
-from tks_edge_runtime.session import Session, load
+from tks_edge_runtime.report.row import FAILED, OK, Row
+from tks_edge_runtime.runner import Timed
+from tks_edge_runtime.session import Session
 
 Progress = Callable[[str, float], None]
 """Told which stage is being worked on, in words, and the fraction of it that is done, 0 to 1."""
@@ -28,92 +32,118 @@ class Collection:
 
     rows: tuple[Row, ...]
     method: tuple[str, ...]
-    backend: Backend
+    backends: tuple[Backend, ...]
     states: DeviceStates
 
 
 def collect(
-    artifacts: Sequence[Artifact],
+    candidates: Sequence[Candidate],
     *,
-    backend: str,
-    device: str | None,
-    threads: int | None,
-    cuda_graph: bool,
     seconds: float,
     on_progress: Progress,
     on_build: Progress | None = None,
 ) -> Collection:
-    """Open, test, evaluate and time the artifacts; one that fails its self-test becomes a row that says so.
+    """Open, test, evaluate and time the candidates; one that fails becomes a row that says so.
 
     Args:
-        artifacts: at least one.
-        backend: what runs them all.
-        device: where it computes; None for its first.
-        threads: threads inside one operator; None leaves the number to the library.
-        cuda_graph: whether each is measured twice, without and with a CUDA graph.
+        candidates: at least one.
         seconds: how long each is timed, in s.
         on_progress: told the stage and the fraction of it that is done.
-        on_build: told how far a build is, where the backend builds engines before their first run.
+        on_build: told how far a build is, where a backend builds engines before their first run.
 
     Raises:
-        ArtifactError: an artifact, its golden pair or its evaluation set is damaged or missing.
-        InputError: there is no such backend or device, or it has no CUDA graphs.
-        MissingError: the backend's library, its driver or the device is missing.
+        InputError: a backend has no such device.
+        MissingError: a backend's library, its driver or the device is missing.
     """
-    device = find_device(backend, device)
+    for backend, device in dict.fromkeys((one.backend, one.device) for one in candidates):
+        find_backend(backend).require(device)
     with ExitStack() as stack:
-        # Sessions that take turns would slow each other down with threads that wait actively.
-        spinning = len(artifacts) == 1 and not cuda_graph
-        sessions = [
-            stack.enter_context(
-                load(
-                    artifact.path,
-                    backend,
-                    device=device,
-                    threads=threads,
-                    spinning=spinning,
-                    cuda_graph=replayed,
-                    on_build=on_build,
-                )
-            )
-            for artifact in artifacts
-            for replayed in ((False, True) if cuda_graph else (False,))
-        ]
+        opened: list[Timed | None] = []
         rows = []
-        for index, session in enumerate(sessions):
-            rows.append(_examined(session, _fraction(on_progress, EVALUATING, index, len(sessions))))
+        for index, candidate in enumerate(candidates):
+            # Sessions that take turns would slow each other down with threads that wait actively.
+            alone = len(candidates) == 1 and not candidate.cuda_graph
+            progress = _fraction(on_progress, EVALUATING, index, len(candidates))
+            with ExitStack() as own:
+                timed, row = _examined(candidate, own, progress, on_build, alone=alone)
+                if timed is not None:
+                    stack.push(own.pop_all())
+            opened.append(timed)
+            rows.append(row)
         before = state()
         with Sampler() as sampler:
-            rows, method = _timed(sessions, rows, seconds, sampler, on_progress)
+            measured_rows, method = _timed(opened, rows, seconds, sampler, on_progress)
         states = DeviceStates(before, tuple(sampler.states), state())
-        # What differs from row to row stands in the rows.
-        description = {name: text for name, text in sessions[0].describe().items() if name != "cuda_graph"}
-        return Collection(tuple(rows), tuple(method), Backend(backend, device, threads, description), states)
+        return Collection(tuple(measured_rows), tuple(method), _backends(candidates, opened), states)
 
 
 def _fraction(on_progress: Progress, stage: str, index: int, count: int) -> Callable[[float], None]:
     return lambda fraction: on_progress(stage, (index + fraction) / count)
 
 
-def _examined(session: Session, on_progress: Callable[[float], None]) -> Row:
-    """What is known of an artifact before it is timed: its manifest, its self-test, its accuracy."""
-    row = _described(session)
-    foreign = foreign_target(row.target, row.backend, session.device)
+def _backends(candidates: Sequence[Candidate], sessions: Sequence[Timed | None]) -> tuple[Backend, ...]:
+    """What ran them, each engine once, in its own words; what differs from row to row stands in the rows."""
+    found: dict[tuple[str, str, int | None], dict[str, str]] = {}
+    for candidate, session in zip(candidates, sessions, strict=True):
+        key = (candidate.backend, candidate.device, candidate.threads)
+        description = {} if session is None else session.describe()
+        found[key] = found.get(key) or {name: text for name, text in description.items() if name != "cuda_graph"}
+    return tuple(Backend(*key, description) for key, description in found.items())
+
+
+def _examined(
+    candidate: Candidate,
+    own: ExitStack,
+    on_progress: Callable[[float], None],
+    on_build: Progress | None,
+    *,
+    alone: bool,
+) -> tuple[Timed | None, Row]:
+    """What is known of a candidate before it is timed: its manifest, its self-test, its accuracy.
+
+    What can be timed is there where all went well; `own` closes what was opened.
+    """
+    row = candidate.row()
+    foreign = foreign_target(row.target, row.backend, row.device)
     if foreign is not None:
         row = replace(row, warnings=(foreign,))
+    try:
+        session = own.enter_context(candidate.load(spinning=alone, on_build=on_build))
+        row = replace(row, cuda_graph={"on": True, "off": False}.get(session.describe().get("cuda_graph", "")))
+        row = _tested(session, row, foreign)
+        if row.status != OK:
+            return None, row
+        rule = candidate.early_exit
+        timed = session if rule is None else own.enter_context(session.anytime(rule.rule))
+        return timed, _evaluated(timed, row, on_progress)
+    except TksEdgeError as error:
+        return None, replace(row, status=FAILED, reason=str(error))
+
+
+def _tested(session: Session, row: Row, foreign: str | None) -> Row:
     test = session.self_test()
-    if not test.passed:
-        reason = (
-            f"self-test failed: the logits of the golden input differ by {test.max_difference:.3g} from the trained "
-            f"network's (at most {test.tolerance:.3g} is allowed){f'; it was {foreign}' if foreign is not None else ''}"
-        )
-        return replace(row, status=FAILED, reason=reason, self_test=test)
-    row = replace(row, self_test=test)
-    evaluation = session.manifest.evaluation
+    if test.passed:
+        return replace(row, status=OK, self_test=test)
+    reason = (
+        f"self-test failed: the logits of the golden input differ by {test.max_difference:.3g} from the trained "
+        f"network's (at most {test.tolerance:.3g} is allowed){f'; it was {foreign}' if foreign is not None else ''}"
+    )
+    return replace(row, reason=reason, self_test=test)
+
+
+def _evaluated(timed: Timed, row: Row, on_progress: Callable[[float], None]) -> Row:
+    """The row with its accuracy, where there is a set to take it on."""
+    evaluation = timed.manifest.evaluation
     if evaluation is None or evaluation.file is None:
         unknown = "no evaluation set beside it, so its accuracy was not measured: export with one"
         return replace(row, warnings=(*row.warnings, unknown))
-    result = session.evaluate(on_progress)
+    result = timed.evaluate(on_progress)
+    if isinstance(result, AnytimeEvaluation) and row.early_exit is not None:
+        row = replace(
+            row,
+            early_exit=replace(row.early_exit, stopped=result.stopped),
+            estimate=estimated_energy(timed.manifest, result.mean_steps),
+        )
     recorded = row.recorded_accuracy
     same = None
     # A graph in a lower precision is another network: its own accuracy is what it is.
@@ -122,48 +152,18 @@ def _examined(session: Session, on_progress: Callable[[float], None]) -> Row:
     return replace(row, accuracy=measured(result.correct, result.total), accuracy_as_trained=same)
 
 
-def _described(session: Session) -> Row:
-    manifest, path = session.manifest, session.artifact.path
-    return Row(
-        file=path.name,
-        sha256=sha256_of(path),
-        name=manifest.name,
-        model=manifest.network.name,
-        neuron=manifest.network.neuron,
-        is_twin=manifest.is_twin,
-        timesteps=session.timesteps,
-        train_timesteps=manifest.train_timesteps,
-        precision=manifest.precision.name,
-        form=manifest.form,
-        target=manifest.target,
-        backend=session.backend,
-        device=session.device,
-        cuda_graph={"on": True, "off": False}.get(session.describe().get("cuda_graph", "")),
-        batch_size=manifest.input.shape[0],
-        size_bytes=path.stat().st_size,
-        parameters=manifest.network.parameters,
-        classes=manifest.classes,
-        evaluation=manifest.evaluation,
-        status=OK,
-        reason=None,
-        self_test=None,
-        recorded_accuracy=manifest.accuracy_at(session.timesteps),
-        recorded_train_accuracy=manifest.accuracy_at(manifest.train_timesteps),
-    )
-
-
 def _timed(
-    sessions: Sequence[Session], rows: Sequence[Row], seconds: float, sampler: Sampler, on_progress: Progress
+    opened: Sequence[Timed | None], rows: Sequence[Row], seconds: float, sampler: Sampler, on_progress: Progress
 ) -> tuple[list[Row], list[str]]:
     """The rows with the latency of those that passed, and how it was measured."""
-    passed = [session for session, row in zip(sessions, rows, strict=True) if row.status == OK]
+    passed = [timed for timed in opened if timed is not None]
     if not passed:
         return list(rows), []
     with EnergyMeter() as energy:
         measurements = iter(
             measure(
                 passed,
-                [input_batches(session) for session in passed],
+                [rotation(timed) for timed in passed],
                 seconds=seconds,
                 on_progress=lambda fraction: on_progress(MEASURING, fraction),
                 sampler=sampler,

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tks_edge_runtime.artifact import GENERIC, STATIC
+from tks_edge_runtime.energy_estimate import METHOD
 from tks_edge_runtime.report import wording
-from tks_edge_runtime.report.document import Row
+from tks_edge_runtime.report.row import OK, Row
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,25 @@ def _build(row: Row) -> str:
     return wording.milliseconds(row.cold_start.build_ms if row.cold_start is not None else None)
 
 
+def _timesteps(row: Row) -> str:
+    if row.is_twin:
+        return "ReLU"
+    return str(row.timesteps) if row.early_exit is None else f"\N{LESS-THAN OR EQUAL TO}{row.timesteps}"
+
+
+def _mean_steps(row: Row) -> str:
+    steps = row.early_exit.mean_steps if row.early_exit is not None else None
+    return wording.NONE if steps is None else f"{steps:.2f}"
+
+
+def _estimate(row: Row) -> str:
+    return wording.NONE if row.estimate is None else wording.small(row.estimate.mj)
+
+
+def _engine(row: Row) -> str:
+    return row.engine or wording.NONE
+
+
 def _cuda_graph(row: Row) -> str:
     return {True: "on", False: "off", None: wording.NONE}[row.cuda_graph]
 
@@ -80,9 +100,17 @@ COLUMNS = (
     Column(
         "timesteps",
         "T",
-        "Timesteps of one inference; the ReLU twin has none.",
-        lambda row: "ReLU" if row.is_twin else str(row.timesteps),
+        "Timesteps of one inference, with early exit the most; the ReLU twin has none.",
+        _timesteps,
         width=0,
+    ),
+    Column(
+        "steps",
+        "mean steps",
+        "With early exit, timesteps a sample on average over the evaluation set.",
+        _mean_steps,
+        width=0,
+        usual=wording.NONE,
     ),
     Column("precision", "type", "Number format of the weights.", lambda row: row.precision, numeric=False, width=0),
     Column(
@@ -94,6 +122,8 @@ COLUMNS = (
         width=0,
         usual=STATIC,
     ),
+    Column("status", "status", "Whether it ran.", lambda row: row.status, numeric=False, width=0, usual=OK),
+    Column("engine", "engine", "What ran it.", _engine, numeric=False, width=0, usual=wording.NONE),
     Column("device", "device", "Where it computed.", lambda row: row.device, numeric=False, width=100, usual="cpu"),
     Column(
         "cuda_graph",
@@ -119,7 +149,7 @@ COLUMNS = (
     Column(
         "ratio",
         "\N{MULTIPLICATION SIGN} twin",
-        "Median end-to-end latency in units of the fp32 twin's, or of the one there is.",
+        "Median end-to-end latency (of early exit the mean) in units of the fp32 twin's, or of the one there is.",
         lambda row: wording.times(row.ratio_to_twin),
         width=0,
     ),
@@ -177,9 +207,19 @@ def columns_of(rows: Iterable[Row]) -> tuple[Column, ...]:
 
 def _energy_columns(rows: tuple[Row, ...]) -> list[Column]:
     labels = {use.source: use.label for row in rows for use in row.energy}
+    estimated = Column(
+        "estimate",
+        "estimated mJ",
+        f"Of one sample, {METHOD}; no measurement.",
+        _estimate,
+        width=110,
+        usual=wording.NONE,
+    )
+    unmeasured = Column("energy", "energy mJ", "Measured energy: nothing here tells it.", lambda _: wording.NONE)
+    estimates = [estimated] if any(row.estimate is not None for row in rows) else []
     if not labels:
-        return [Column("energy", "energy mJ", "Measured energy: nothing here tells it.", lambda _: wording.NONE)]
-    return [
+        return [unmeasured, *estimates]
+    measured = [
         Column(
             f"energy-{index}",
             f"mJ ({label})",
@@ -189,3 +229,4 @@ def _energy_columns(rows: tuple[Row, ...]) -> list[Column]:
         )
         for index, (source, label) in enumerate(labels.items())
     ]
+    return [*measured, *estimates]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from string import ascii_uppercase
 from typing import Any
 
 from tks_edge_runtime.errors import InputError, unknown
-from tks_edge_runtime.report.document import ReportDocument, Row
+from tks_edge_runtime.report.document import Backend, ReportDocument
+from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.statistics import Ratio, ratio_of_medians
 
 POWER_MODE, METHOD, BACKEND = "power-mode", "method", "backend"
@@ -22,15 +25,19 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that two reports do not share, and that makes their numbers differ for reasons of its own."""
+    """Something that two reports do not share, and that makes their numbers differ for reasons of its own.
+
+    `letter` is what the second report is called.
+    """
 
     aspect: str
     what: str
     a: str
     b: str
+    letter: str = "B"
 
     def __str__(self) -> str:
-        return f"{self.what}: A {self.a}, B {self.b}"
+        return f"{self.what}: A {self.a}, {self.letter} {self.b}"
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,12 @@ class Pair:
         """The rows in words: `digits T=2 fp32`."""
         return self.a.title
 
+    @property
+    def ratio(self) -> float | None:
+        """B's median end-to-end latency in units of A's, where both were measured."""
+        a, b = (row.latency.p50 if row.latency is not None else None for row in self)
+        return b / a if b is not None and a else None
+
     @cached_property
     def p50_interval(self) -> Ratio | None:
         """B's median end-to-end latency in units of A's, with its interval; None where a trace has too few runs."""
@@ -59,7 +72,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two reports, the rows that belong together, those that have no counterpart, and what was allowed to differ."""
+    """Two reports, the rows that belong together, those that have no counterpart, and what was allowed to differ.
+
+    `letter` is what the second report is called: B, or of several C and so on.
+    """
 
     a: ReportDocument
     b: ReportDocument
@@ -67,15 +83,17 @@ class Comparison:
     only_a: tuple[Row, ...]
     only_b: tuple[Row, ...]
     differences: tuple[Difference, ...]
+    letter: str = "B"
 
 
-def compare(a: ReportDocument, b: ReportDocument, *, allow: Collection[str] = ()) -> Comparison:
+def compare(a: ReportDocument, b: ReportDocument, *, allow: Collection[str] = (), letter: str = "B") -> Comparison:
     """Set two reports side by side.
 
     Args:
         a: the first report, in units of which ratios are.
         b: the second.
         allow: the aspects, of `ASPECTS`, in which they may differ.
+        letter: what the second is called.
 
     Raises:
         InputError: no row of one stands in the other, they differ in what is not allowed, or there is no such aspect.
@@ -86,10 +104,11 @@ def compare(a: ReportDocument, b: ReportDocument, *, allow: Collection[str] = ()
     pairs, only_a, only_b = matched(a.rows, b.rows)
     if not pairs:
         raise InputError(
-            f"no row of A stands in B: A holds {_listed(a.rows)}; B holds {_listed(b.rows)}. "
+            f"no row of A stands in {letter}: A holds {_listed(a.rows)}; {letter} holds {_listed(b.rows)}. "
             "Compare reports of the same networks at the same T, precision, form and target."
         )
-    differences = (*_of_reports(a, b), *_of_pairs(pairs))
+    found = (*_of_reports(a, b), *_of_pairs(pairs))
+    differences = tuple(dataclasses.replace(difference, letter=letter) for difference in found)
     refused = [difference for difference in differences if difference.aspect not in allow]
     if refused:
         aspects = ",".join(dict.fromkeys(difference.aspect for difference in refused))
@@ -97,7 +116,18 @@ def compare(a: ReportDocument, b: ReportDocument, *, allow: Collection[str] = ()
             f"these reports do not compare. {'; '.join(map(str, refused))}. Measure both alike, or compare all the "
             f"same with --allow {aspects} (--anyway allows everything)."
         )
-    return Comparison(a, b, pairs, only_a, only_b, differences)
+    return Comparison(a, b, pairs, only_a, only_b, differences, letter)
+
+
+def letters(count: int) -> list[str]:
+    """What `count` reports after A are called: B, C and so on.
+
+    Raises:
+        InputError: there are more than letters.
+    """
+    if count >= len(ascii_uppercase):
+        raise InputError(f"{count + 1} reports are too many to compare; give at most {len(ascii_uppercase)}.")
+    return [*ascii_uppercase[1 : count + 1]]
 
 
 def matched(a: Iterable[Row], b: Iterable[Row]) -> tuple[tuple[Pair, ...], tuple[Row, ...], tuple[Row, ...]]:
@@ -118,11 +148,11 @@ def matched(a: Iterable[Row], b: Iterable[Row]) -> tuple[tuple[Pair, ...], tuple
 
 
 def _file(row: Row) -> tuple[object, ...]:
-    return row.sha256, row.timesteps, bool(row.cuda_graph)
+    return row.sha256, row.timesteps, row.engine, bool(row.cuda_graph)
 
 
 def _description(row: Row) -> tuple[object, ...]:
-    return row.name, row.is_twin, row.timesteps, row.precision, row.form, row.target, bool(row.cuda_graph)
+    return row.name, row.is_twin, row.timesteps, row.precision, row.form, row.target, row.engine, bool(row.cuda_graph)
 
 
 def _listed(rows: Iterable[Row]) -> str:
@@ -134,7 +164,16 @@ def _of_reports(a: ReportDocument, b: ReportDocument) -> Iterator[Difference]:
         return lambda report: report.machine.get(name)
 
     def described(name: str) -> Callable[[ReportDocument], Any]:
-        return lambda report: report.backend.description.get(name)
+        return engines(lambda engine: engine.description.get(name))
+
+    def engines(read: Callable[[Backend], Any]) -> Callable[[ReportDocument], Any]:
+        """Of one engine its value, of several a list."""
+
+        def of(report: ReportDocument) -> Any:
+            values = [read(engine) for engine in report.backends]
+            return values[0] if len(values) == 1 else values
+
+        return of
 
     read: tuple[tuple[str, str, Callable[[ReportDocument], Any]], ...] = (
         (POWER_MODE, "power mode", fact("power_mode")),
@@ -142,9 +181,9 @@ def _of_reports(a: ReportDocument, b: ReportDocument) -> Iterator[Difference]:
         (POWER_MODE, "turbo", fact("turbo")),
         (METHOD, "preset", lambda report: report.preset),
         (METHOD, "seconds a row", lambda report: report.seconds),
-        (BACKEND, "backend", lambda report: report.backend.name),
-        (BACKEND, "device", lambda report: report.backend.device),
-        (BACKEND, "threads", lambda report: report.backend.threads),
+        (BACKEND, "backend", engines(lambda engine: engine.name)),
+        (BACKEND, "device", engines(lambda engine: engine.device)),
+        (BACKEND, "threads", engines(lambda engine: engine.threads)),
         (BACKEND, "spinning", described("spinning")),
         (BACKEND, "inference precision", described("inference_precision")),
     )
@@ -179,4 +218,4 @@ def _written(value: Any, missing: str) -> str:
         return "on" if value else "off"
     if isinstance(value, dict):
         return ", ".join(f"{name} {entry}" for name, entry in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(_written(entry, missing) for entry in value) if isinstance(value, list) else str(value)

@@ -1,4 +1,4 @@
-"""A comparison of two reports as a table on a terminal, as Markdown and as JSON."""
+"""Comparisons of two reports as a table on a terminal, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from rich.padding import Padding
 from rich.table import Table
 
 from tks_edge_runtime.report.compare import LEAST_RUNS, Comparison, Pair
-from tks_edge_runtime.report.document import ReportDocument, Row
+from tks_edge_runtime.report.document import Backend, ReportDocument
 from tks_edge_runtime.report.markdown import escaped, grid
+from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.report.wording import NONE, accuracy, energy, factor, percentile
 from tks_edge_runtime.statistics import LatencySummary
 
 _NOT_INTERLEAVED = (
     "The ratios are of two runs at different times, not of one interleaved run: heat, neighbours and whatever else "
-    "changed in between is in them, and not in their interval, which says how much each run varied in itself."
+    "changed in between is in them, and not in their interval, which says how much each run varied in itself. For "
+    "ratios without that, put the artifacts of both into one folder and make one report of it."
 )
 _HEADER = ("accuracy %", "e2e p50 ms", "e2e p90 ms", "e2e p99 ms", "compute p50 ms")
-_RELATIVE = "B / A"
 _DROPPED_FIRST = (3, 5)
 """Columns that a narrow terminal leaves out: the 90th percentile, then computing alone."""
 _GAP, _INDENT = 2, 2
@@ -30,39 +31,61 @@ _GAP, _INDENT = 2, 2
 
 def notes(comparison: Comparison, names: tuple[str, str]) -> list[str]:
     """What has to be read with the numbers, in sentences; `names` are what the two reports are called."""
-    reports = zip("AB", (comparison.a, comparison.b), names, strict=True)
+    reports = zip(_letters(comparison), (comparison.a, comparison.b), names, strict=True)
     found = [*(f"{letter}: {_report(report, name)}." for letter, report, name in reports), _NOT_INTERLEAVED]
     if comparison.differences:
         found.append(f"Compared all the same, though they differ. {'; '.join(map(str, comparison.differences))}.")
     renamed = [pair for pair in comparison.pairs if not pair.same_file]
     if renamed:
-        hashes = ", ".join(f"{pair.title} (A {pair.a.sha256[:12]}, B {pair.b.sha256[:12]})" for pair in renamed)
+        hashes = ", ".join(f"{pair.title} (A {_hash(pair.a)}, {comparison.letter} {_hash(pair.b)})" for pair in renamed)
         found.append(f"Not the same files, but alike in name, T, precision, form and target: {hashes}.")
-    found += [sentence for pair in comparison.pairs for sentence in _doubts(pair)]
-    for letter, rows in (("A", comparison.only_a), ("B", comparison.only_b)):
+        found += _drift(comparison)
+    found += [sentence for pair in comparison.pairs for sentence in _doubts(pair, _letters(comparison))]
+    for letter, rows in zip(_letters(comparison), (comparison.only_a, comparison.only_b), strict=True):
         if rows:
             found.append(f"Only in {letter}: {', '.join(row.title for row in rows)}.")
     return found
 
 
+def _letters(comparison: Comparison) -> tuple[str, str]:
+    return "A", comparison.letter
+
+
+def _drift(comparison: Comparison) -> Iterator[str]:
+    """What the files that did not change took in the second report: that much is the machine."""
+    same = [pair for pair in comparison.pairs if pair.same_file and pair.ratio is not None]
+    if same:
+        told = ", ".join(f"{pair.title} {times(pair.ratio)}" for pair in same)
+        yield f"The same file in both took in {comparison.letter} in units of A: {told}. That is the machine's doing."
+
+
+def _hash(row: Row) -> str:
+    return row.sha256[:12] if row.sha256 is not None else "not exported"
+
+
 def _report(report: ReportDocument, name: str) -> str:
     machine = report.machine.get("board") or report.machine.get("cpu") or "an unknown machine"
-    library = " ".join(report.backend.description.get(part, "") for part in ("library", "version")).strip()
+    engines = " and ".join(map(_engine, report.backends))
     return (
-        f"{name}, {report.created}, on {machine}, {report.backend.name} on {report.backend.device} ({library}), preset "
+        f"{name}, {report.created}, on {machine}, {engines}, preset "
         f"{report.preset}, tks-edge {report.tool.get('version', '')}"
     )
 
 
-def _doubts(pair: Pair) -> Iterator[str]:
-    for letter, row in zip("AB", pair, strict=True):
+def _engine(one: Backend) -> str:
+    library = " ".join(one.description.get(part, "") for part in ("library", "version")).strip()
+    return f"{one.name} on {one.device} ({library})"
+
+
+def _doubts(pair: Pair, letters: tuple[str, str]) -> Iterator[str]:
+    for letter, row in zip(letters, pair, strict=True):
         if row.latency is None:
             yield f"{pair.title}: not measured in {letter}{f' ({row.reason})' if row.reason else ''}."
         elif row.unstable:
             yield f"{pair.title}: UNSTABLE in {letter}. Do not rely on its times."
 
 
-def _energy_source(comparison: Comparison) -> tuple[str, str] | None:
+def energy_source(comparison: Comparison) -> tuple[str, str] | None:
     """The name and the label of the first source that some row has in both reports."""
     for pair in comparison.pairs:
         for use in pair.a.energy:
@@ -71,15 +94,22 @@ def _energy_source(comparison: Comparison) -> tuple[str, str] | None:
     return None
 
 
-def _lines(pair: Pair, source: str | None) -> list[tuple[str, list[str]]]:
+def _lines(comparison: Comparison, pair: Pair, source: str | None) -> list[tuple[str, list[str]]]:
     """The four lines of a pair: A, B, B in units of A, and the 95 % interval of that."""
-    both = [_cells(row, source) for row in pair]
-    relative = [_accuracies(pair), *(_times(value) for value in _ratios(pair, source).values())]
-    ratio = pair.p50_interval
-    interval = f"{_ratio(ratio.low)}\N{EN DASH}{_ratio(ratio.high)}" if ratio else f"n/a (needs {LEAST_RUNS})"
-    ends = [_accuracy_interval(pair), interval, *[""] * (len(relative) - 2)]
-    marks = [" UNSTABLE" if row.unstable else "" for row in pair]
-    return [(f"A{marks[0]}", both[0]), (f"B{marks[1]}", both[1]), (_RELATIVE, relative), ("95 %", ends)]
+    relative = [accuracies(pair), *(times(value) for value in ratios(pair, source).values())]
+    ends = [_accuracy_interval(pair), interval(pair), *[""] * (len(relative) - 2)]
+    return [
+        *(
+            (f"{letter}{' UNSTABLE' if row.unstable else ''}", _cells(row, source))
+            for letter, row in zip(_letters(comparison), pair, strict=True)
+        ),
+        (_relative(comparison), relative),
+        ("95 %", ends),
+    ]
+
+
+def _relative(comparison: Comparison) -> str:
+    return f"{comparison.letter} / A"
 
 
 def _cells(row: Row, source: str | None) -> list[str]:
@@ -91,7 +121,7 @@ def _cells(row: Row, source: str | None) -> list[str]:
     return cells if source is None else [*cells, energy(row.energy_by(source))]
 
 
-def _ratios(pair: Pair, source: str | None) -> dict[str, float | None]:
+def ratios(pair: Pair, source: str | None) -> dict[str, float | None]:
     """B in units of A, by what was measured; None where one of the two was not."""
     found = {name: _over(pair.b.latency, pair.a.latency, name) for name in ("p50", "p90", "p99")}
     found["compute_p50"] = _over(pair.b.compute, pair.a.compute, "p50")
@@ -106,7 +136,14 @@ def _ratio(value: float) -> str:
     return f"{value:.3f}" if value < 10 else factor(value)
 
 
-def _times(value: float | None) -> str:
+def interval(pair: Pair) -> str:
+    """The 95 % interval of the ratio of medians."""
+    ratio = pair.p50_interval
+    return f"n/a (needs {LEAST_RUNS})" if ratio is None else f"{_ratio(ratio.low)}\N{EN DASH}{_ratio(ratio.high)}"
+
+
+def times(value: float | None) -> str:
+    """A ratio as a factor."""
     return NONE if value is None else f"{_ratio(value)}\N{MULTIPLICATION SIGN}"
 
 
@@ -115,7 +152,8 @@ def _over(b: LatencySummary | None, a: LatencySummary | None, name: str) -> floa
     return above / below if above is not None and below else None
 
 
-def _accuracies(pair: Pair) -> str:
+def accuracies(pair: Pair) -> str:
+    """B's accuracy less A's, in percentage points."""
     a, b = pair.a.accuracy, pair.b.accuracy
     if a is None or b is None:
         return NONE
@@ -134,10 +172,10 @@ def _accuracy_interval(pair: Pair) -> str:
 
 def print_comparison(comparison: Comparison, names: tuple[str, str], console: Console) -> None:
     """Print the table, and under it what has to be read with it."""
-    source = _energy_source(comparison)
+    source = energy_source(comparison)
     header = ["", *_header(source)]
     lines = [
-        [[label, *cells] for label, cells in _lines(pair, None if source is None else source[0])]
+        [[label, *cells] for label, cells in _lines(comparison, pair, source and source[0])]
         for pair in comparison.pairs
     ]
     widths = [
@@ -153,7 +191,7 @@ def print_comparison(comparison: Comparison, names: tuple[str, str], console: Co
         for column in shown:
             table.add_column(header[column], justify="right" if column else "left", width=widths[column])
         for line in of_pair:
-            style = "yellow" if "UNSTABLE" in line[0] else "bold" if line[0] == _RELATIVE else ""
+            style = "yellow" if "UNSTABLE" in line[0] else "bold" if line[0] == _relative(comparison) else ""
             table.add_row(*(escape(line[column]) for column in shown), style=style)
         console.print(f"[bold]{escape(pair.title)}[/]", highlight=False)
         console.print(Padding(table, (0, 0, 1, _INDENT)))
@@ -165,27 +203,31 @@ def _header(source: tuple[str, str] | None) -> list[str]:
     return [*_HEADER, *([f"mJ ({source[1]})"] if source is not None else [])]
 
 
-def render_comparison(comparison: Comparison, names: tuple[str, str]) -> str:
-    """The comparison as GitHub-flavoured Markdown."""
-    source = _energy_source(comparison)
+def render_comparisons(comparisons: Sequence[tuple[Comparison, tuple[str, str]]]) -> str:
+    """Every comparison, with the names of its reports, as GitHub-flavoured Markdown."""
+    return "# Reports side by side\n" + "".join(_rendered(*one) for one in comparisons)
+
+
+def _rendered(comparison: Comparison, names: tuple[str, str]) -> str:
+    source = energy_source(comparison)
     rows: list[Sequence[str]] = []
     for pair in comparison.pairs:
-        lines = _lines(pair, None if source is None else source[0])
+        lines = _lines(comparison, pair, source and source[0])
         rows += [("" if index else pair.title, label, *cells) for index, (label, cells) in enumerate(lines)]
     header = ("", "", *_header(source))
     table = grid(header, rows, [False, False, *[True] * (len(header) - 2)])
     remarks = "\n".join(f"- {escaped(sentence)}" for sentence in notes(comparison, names))
-    return f"# Two reports side by side\n\n{table}\n\n{remarks}\n"
+    return f"\n## {comparison.letter} beside A\n\n{table}\n\n{remarks}\n"
 
 
 def comparison_document(comparison: Comparison, names: tuple[str, str]) -> dict[str, Any]:
     """The comparison as JSON types: times in ms, energies in mJ, accuracies in percent."""
-    source = _energy_source(comparison)
+    source = energy_source(comparison)
     return {
         "a": names[0],
         "b": names[1],
         "differences": [dataclasses.asdict(difference) for difference in comparison.differences],
-        "rows": [_pair_document(pair, None if source is None else source[0]) for pair in comparison.pairs],
+        "rows": [_pair_document(pair, source and source[0]) for pair in comparison.pairs],
         "only_a": [row.title for row in comparison.only_a],
         "only_b": [row.title for row in comparison.only_b],
         "notes": notes(comparison, names),
@@ -199,7 +241,7 @@ def _pair_document(pair: Pair, source: str | None) -> dict[str, Any]:
         "same_file": pair.same_file,
         "a": _row_document(pair.a),
         "b": _row_document(pair.b),
-        "ratios": _ratios(pair, source),
+        "ratios": ratios(pair, source),
         "p50_interval": None if ratio is None else [ratio.low, ratio.high],
         "energy_source": source,
     }

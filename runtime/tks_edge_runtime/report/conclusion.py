@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tks_edge_runtime.artifact import STATIC, STEP
-from tks_edge_runtime.report.document import FAILED, Conclusion, MeasuredAccuracy, Row
+from tks_edge_runtime.report.document import Conclusion
 from tks_edge_runtime.report.ranking import (
     TOLERATED_LOSS,
     Reference,
@@ -19,8 +19,11 @@ from tks_edge_runtime.report.ranking import (
     rival_of,
     twin_of,
 )
+from tks_edge_runtime.report.row import OK, MeasuredAccuracy, Row
 from tks_edge_runtime.report.wording import energy, factor, interval, milliseconds
 
+FEW_TIMESTEPS = 2
+"""Early exit is held against static graphs of at most so many."""
 SAME_SPEED = 0.02
 """Two medians that differ by less than this fraction count as equal: warm-up calls a median steady at the same 2 %."""
 
@@ -45,22 +48,23 @@ def _conclusion(group: tuple[Row, ...], rows: tuple[Row, ...]) -> Conclusion:
         *_latency(row, like_at_train(row, group, reference)),
         *_other_targets(row, group),
         *_step_by_step(group),
+        *_early_exit(group),
         *_energy(row, like_at_train(row, group, reference), rival),
         *about_twin,
         *_doubts(row, twin, rival),
     ]
-    headline = f"Ship {row.name} at T={row.timesteps} ({row.variant})"
+    headline = f"{row.name} ({row.variant}): {row.pace} holds its accuracy"
     if verdict == "twin":
-        headline = f"{row.name} ({row.variant}): T={row.timesteps} holds its accuracy, but {_VERDICTS[verdict]}"
+        headline += f", but {_VERDICTS[verdict]}"
     return Conclusion(row.name, row.precision, verdict, row.file, row.timesteps, headline, tuple(sentences))
 
 
 def _why_none(group: tuple[Row, ...], reference: Reference | None) -> list[str]:
-    failed = [row for row in group if row.status == FAILED]
+    failed = [row for row in group if row.status != OK]
     train = group[0].train_timesteps
     found = []
     if failed:
-        found.append(f"The self-test failed for {', '.join(row.label for row in failed)}.")
+        found.append(f"Failed: {', '.join(row.label for row in failed)}.")
     if all(row.accuracy is None for row in group):
         if len(failed) < len(group):
             found.append("There is no evaluation set beside the artifacts, so their accuracy was not measured here.")
@@ -98,9 +102,9 @@ def _accuracy(row: Row, accuracy: MeasuredAccuracy, reference: Reference) -> lis
     """How accurate the recommended row is, against the accuracy at T_train."""
     train = row.train_timesteps
     found = [
-        f"T={row.timesteps} is the fastest in the folder within {TOLERATED_LOSS:g} percentage point of T={train}"
+        f"{row.pace} is the fastest in the folder within {TOLERATED_LOSS:g} percentage point of T={train}"
         f"{_other_variant(reference.row, row)}{_source(reference)}."
-        if row.timesteps != train
+        if not row.as_trained
         else f"Nothing faster in the folder is within {TOLERATED_LOSS:g} percentage point of T={train}, as trained."
     ]
     if reference.row is row:
@@ -124,11 +128,11 @@ def _compared(accuracy: MeasuredAccuracy, other: MeasuredAccuracy) -> str:
 
 def _latency(row: Row, train: Row | None) -> list[str]:
     """How fast the recommended row is, against T_train."""
-    stated = f"Latency {milliseconds(row.median)} ms (median, end to end, batch {row.batch_size})"
+    stated = f"Latency {milliseconds(row.typical)} ms ({row.typical_name}, end to end, batch {row.batch_size})"
     relative = ratio(train, row)
-    if train is None or train.timesteps == row.timesteps or relative is None:
+    if train is None or row.as_trained or relative is None:
         return [f"{stated}."]
-    at_train = f"{milliseconds(train.median)} ms at T={train.timesteps}{_other_variant(train, row)}"
+    at_train = f"{milliseconds(train.typical)} ms at T={train.timesteps}{_other_variant(train, row)}"
     return [f"{stated}, against {at_train}: {_faster(relative)}."]
 
 
@@ -138,25 +142,51 @@ def _other_variant(other: Row | None, row: Row) -> str:
 
 def _other_targets(row: Row, group: tuple[Row, ...]) -> list[str]:
     """The graphs of the recommended T for other targets, which are slower, or lose more accuracy."""
+    if row.early_exit is not None:
+        return []
     same = (row.timesteps, row.form)
-    others = [r for r in group if r is not row and (r.timesteps, r.form) == same and r.median is not None]
-    stated = ", ".join(f"{r.variant} {milliseconds(r.median)} ms" for r in others)
+    others = [r for r in group if r is not row and (r.timesteps, r.form) == same and r.typical is not None]
+    stated = ", ".join(f"{r.variant} {milliseconds(r.typical)} ms" for r in others)
     return [f"Also at T={row.timesteps}: {stated}."] if others else []
 
 
 def _step_by_step(group: tuple[Row, ...]) -> list[str]:
     """What it costs to run step after step, so as to be able to stop after any, instead of one static graph."""
     found = []
-    for stepped in (row for row in group if row.form == STEP):
+    for stepped in (row for row in group if row.form == STEP and row.early_exit is None):
         same = (stepped.timesteps, STATIC, *lowered(stepped)[1:])
         static = next((row for row in group if (row.timesteps, *lowered(row)) == same), None)
         relative = ratio(static, stepped)
         if relative is not None:
             found.append(
-                f"Step by step ({stepped.label}), T={stepped.timesteps} takes {milliseconds(stepped.median)} ms: "
+                f"Step by step ({stepped.label}), T={stepped.timesteps} takes {milliseconds(stepped.typical)} ms: "
                 f"{_faster(relative, 'one static graph')}."
             )
     return found
+
+
+def _early_exit(group: tuple[Row, ...]) -> Iterator[str]:
+    """What stopping early gives, against static graphs of few timesteps, whichever way it falls out."""
+    for row in group:
+        found = row.early_exit
+        if found is None or found.mean_steps is None or row.accuracy is None or row.latency is None:
+            continue
+        statics = [
+            f"{_faster(relative, f'static T={other.timesteps}')}, whose accuracy is {other.accuracy.percent:.2f} %"
+            for other in group
+            if other.form == STATIC and other.timesteps <= FEW_TIMESTEPS and other.accuracy is not None
+            if (relative := ratio(other, row)) is not None and _same_engine(other, row)
+        ]
+        against = f": {'; '.join(statics)}" if statics else ""
+        yield (
+            f"Early exit ({row.label}, {found.measure} {found.threshold:.4g}) stops after {found.mean_steps:.2f} steps "
+            f"on average, with accuracy {_stated(row.accuracy)}, and takes {milliseconds(row.typical)} ms on average, "
+            f"the rule included{against}."
+        )
+
+
+def _same_engine(row: Row, other: Row) -> bool:
+    return (row.backend, row.device) == (other.backend, other.device)
 
 
 def _energy(row: Row, train: Row | None, rival: Row | None) -> list[str]:
@@ -195,14 +225,14 @@ def _against_twin(row: Row, twin: Row | None, rival: Row | None) -> tuple[str, l
     verdict = _verdict(relative, row.accuracy, rival.accuracy)
     named = "The ReLU twin" if rival.variant == row.variant == twin.variant else f"The {rival.variant} ReLU twin"
     found = [
-        f"{named} takes {milliseconds(rival.median)} ms at {rival.accuracy.percent:.2f} %. "
-        f"Against it, T={row.timesteps} is {_faster(relative)}, with {_accuracy_words(row.accuracy, rival.accuracy)}: "
+        f"{named} takes {milliseconds(rival.typical)} ms at {rival.accuracy.percent:.2f} %. "
+        f"Against it, {row.pace} is {_faster(relative)}, with {_accuracy_words(row.accuracy, rival.accuracy)}: "
         f"{_VERDICTS[verdict]}."
     ]
     yardstick = ratio(twin, row)
     if twin is not rival and yardstick is not None:
         found.append(
-            f"Against the {twin.variant} ReLU twin, at {milliseconds(twin.median)} ms, it is {_faster(yardstick)}."
+            f"Against the {twin.variant} ReLU twin, at {milliseconds(twin.typical)} ms, it is {_faster(yardstick)}."
         )
     return verdict, found
 

@@ -1,6 +1,6 @@
 """The report document: everything a report says, as plain data. Its JSON form is described by report.schema.json.
 
-Units: times in ms, durations in s, sizes in bytes, accuracies in percent with the counts beside them.
+Units: times in ms, durations in s, sizes in bytes, accuracies in percent with the counts beside them; see `row`.
 """
 
 from __future__ import annotations
@@ -8,145 +8,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from array import array
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, variant
-from tks_edge_runtime.energy import EnergyUse
-from tks_edge_runtime.measurement import ColdStart, PackedTraces, WarmUp
-from tks_edge_runtime.session import SelfTest
-from tks_edge_runtime.statistics import LatencySummary
-from tks_edge_runtime.traces import unpack
+from tks_edge_runtime.report.row import OK, Row
 
-SCHEMA_VERSION = 2
-OK, FAILED = "ok", "failed"
-
-
-@dataclass(frozen=True)
-class MeasuredAccuracy:
-    """Top-1 accuracy over the evaluation set, with its 95 % Wilson interval `low` to `high`; all three in percent."""
-
-    correct: int
-    total: int
-    percent: float
-    low: float
-    high: float
-
-    def difference(self, other: MeasuredAccuracy) -> tuple[float, float]:
-        """The 95 % interval of this accuracy minus the other's, in percentage points; one that holds 0 may be noise.
-
-        The two are taken as independent samples, which is on the safe side for two networks on the same set.
-
-        Source: R. G. Newcombe, Interval estimation for the difference between independent proportions, Statistics in
-        Medicine 17 (1998), method 10.
-        """
-        gained = self.percent - other.percent
-        below = math.hypot(self.percent - self.low, other.high - other.percent)
-        above = math.hypot(self.high - self.percent, other.percent - other.low)
-        return gained - below, gained + above
-
-    def within_noise_of(self, other: MeasuredAccuracy) -> bool:
-        """Whether the interval of the difference holds 0."""
-        low, high = self.difference(other)
-        return low <= 0 <= high
-
-
-@dataclass(frozen=True)
-class Row:
-    """One artifact on one device: what it is, how accurate, how fast, and how it stands among the others.
-
-    A row whose self-test failed has `status` "failed", the `reason`, and neither accuracy nor latency. `name` is the
-    run it was exported from, `model` the network's name in the registry; `form` ("static" or "step") and `target` are
-    the manifest's. `cuda_graph` says whether the launches of a run were replayed as one; it is None where the backend
-    has no such thing, and an artifact that was measured both ways has two rows. The recorded accuracies are the trained
-    network's own, from the manifest. Times and energies are of one static batch and all its timesteps: `latency` end
-    to end, from the input array on the host to the logits on the host; `compute`, `enqueue` and `copies` as in
-    `Measurement`.
-    """
-
-    file: str
-    sha256: str
-    name: str
-    model: str
-    neuron: str
-    is_twin: bool
-    timesteps: int
-    train_timesteps: int
-    precision: str
-    form: str
-    target: str
-    backend: str
-    device: str
-    cuda_graph: bool | None
-    batch_size: int
-    size_bytes: int
-    parameters: int
-    classes: tuple[str, ...]
-    evaluation: EvaluationSpec | None
-    status: str
-    reason: str | None
-    self_test: SelfTest | None
-    accuracy: MeasuredAccuracy | None = None
-    recorded_accuracy: Accuracy | None = None
-    recorded_train_accuracy: Accuracy | None = None
-    accuracy_as_trained: bool | None = None
-    latency: LatencySummary | None = None
-    compute: LatencySummary | None = None
-    enqueue: LatencySummary | None = None
-    copies: LatencySummary | None = None
-    cpu_ms: float | None = None
-    cpu_ms_min: float | None = None
-    energy: tuple[EnergyUse, ...] = ()
-    cold_start: ColdStart | None = None
-    warm_up: WarmUp | None = None
-    twin: str | None = None
-    ratio_to_twin: float | None = None
-    pareto: bool = False
-    recommended: bool = False
-    warnings: tuple[str, ...] = ()
-    unstable: bool = False
-    traces: PackedTraces | None = None
-
-    @property
-    def key(self) -> tuple[str, bool | None]:
-        """What tells it from every other row of its report: the file, and whether a CUDA graph replayed it."""
-        return self.file, self.cuda_graph
-
-    @property
-    def label(self) -> str:
-        """Its file, and the CUDA graph where one replayed it."""
-        return f"{self.file} with a CUDA graph" if self.cuda_graph else self.file
-
-    @property
-    def trace_ms(self) -> array[float]:
-        """Every timed run in ms, end to end, in order; empty where nothing was timed."""
-        return unpack(self.traces.e2e) if self.traces is not None else array("d")
-
-    def energy_by(self, source: str) -> EnergyUse | None:
-        """What a run took by the source of that name, where it was measured."""
-        return next((use for use in self.energy if use.source == source), None)
-
-    @property
-    def median(self) -> float | None:
-        """The median end-to-end latency in ms, where it was measured."""
-        return None if self.latency is None else self.latency.p50
-
-    @property
-    def point(self) -> tuple[float, float] | None:
-        """(median latency in ms, accuracy in percent), where both were measured."""
-        return None if self.latency is None or self.accuracy is None else (self.latency.p50, self.accuracy.percent)
-
-    @property
-    def variant(self) -> str:
-        """What tells it from other rows of its network and T, in words: `fp32`, `int8 openvino`, `fp32 CUDA graph`."""
-        return variant(self.precision, self.form, self.target) + (" CUDA graph" if self.cuda_graph else "")
-
-    @property
-    def title(self) -> str:
-        """The row in words: `digits T=2 fp32`."""
-        return f"{self.name} {'ReLU twin' if self.is_twin else f'T={self.timesteps}'} {self.variant}"
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -166,6 +34,24 @@ class Conclusion:
     timesteps: int | None
     headline: str
     sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The one artifact to ship within given bounds, and what else there is to know of it, in sentences.
+
+    `asked` are the bounds in words and `preference` what was preferred among the rows that keep them. `row` and
+    `runner_up` are places in the report's rows, counted from 0: None where no row keeps the bounds, or no second one.
+    `misses` are the nearest of the rows that do not keep them, with what each would need.
+    """
+
+    asked: str
+    preference: str
+    row: int | None
+    runner_up: int | None
+    headline: str
+    sentences: tuple[str, ...]
+    misses: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -189,7 +75,11 @@ class Backend:
 
 @dataclass(frozen=True)
 class ReportDocument:
-    """A whole report. `created` is UTC in ISO 8601; `seconds` is the measuring time of the preset for each row."""
+    """A whole report. `created` is UTC in ISO 8601; `seconds` is the measuring time of the preset for each row.
+
+    `answer` is the one artifact to ship, None where the rows' accuracies do not compare; `conclusions` what is to be
+    said of each network and precision.
+    """
 
     schema_version: int
     tool: dict[str, str]
@@ -199,15 +89,16 @@ class ReportDocument:
     seconds: float
     method: tuple[str, ...]
     machine: dict[str, Any]
-    backend: Backend
+    backends: tuple[Backend, ...]
     device_state: DeviceStates
+    answer: Answer | None
     conclusions: tuple[Conclusion, ...]
     rows: tuple[Row, ...]
 
     @property
     def failed(self) -> tuple[Row, ...]:
-        """The rows whose self-test did not hold."""
-        return tuple(row for row in self.rows if row.status == FAILED)
+        """The rows that could not be exported or run, or whose self-test did not hold."""
+        return tuple(row for row in self.rows if row.status != OK)
 
     @property
     def unstable(self) -> tuple[Row, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tks_edge_runtime.report.document import DeviceStates
+from tks_edge_runtime.report.document import Backend, DeviceStates
 from tks_edge_runtime.report.wording import NONE
 
 _UNITS = {
@@ -22,6 +22,16 @@ _UNITS = {
 def fact_table(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """One row for each fact: its name in words, with its unit, and its value."""
     return [(name, _written(value)) for name, value in _leaves(facts)]
+
+
+def engine_table(engines: Sequence[Backend]) -> list[tuple[str, str]]:
+    """One row for each thing that an engine says of itself; where there are several, under its name."""
+    several = len(engines) > 1
+    return [
+        row
+        for engine in engines
+        for row in fact_table({f"{engine.name} on {engine.device}" if several else "backend": engine.description})
+    ]
 
 
 def state_table(states: DeviceStates) -> list[tuple[str, str, str, str]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 _CHARACTER, _LINE, _GAP = 0.62, 1.25, 7.0
 _REACH, _FAR = 5, 30.0
 """How many places there are on each side, one above the other, and what each step away costs, in overlap (area)."""
@@ -31,8 +34,14 @@ class Box(NamedTuple):
 
 
 def place(
-    points: Sequence[tuple[float, float]], texts: Sequence[str], size: float, frame: Box, obstacles: Iterable[Box] = ()
-) -> list[tuple[float, float]]:
+    points: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    size: float,
+    frame: Box,
+    obstacles: Iterable[Box] = (),
+    *,
+    optional: bool = False,
+) -> list[tuple[float, float] | None]:
     """The offset of each text's centre from its point, in points, chosen one by one to overlap least.
 
     Args:
@@ -41,9 +50,11 @@ def place(
         size: font size in points.
         frame: the rectangle that texts should stay within.
         obstacles: what else they should not cover.
+        optional: a text that finds no place where it touches no other text has none (None), instead of its best one.
     """
-    taken = [*(Box(x - 5, y - 5, x + 5, y + 5) for x, y in points), *obstacles]
-    offsets = []
+    taken = np.array([*(Box(x - 5, y - 5, x + 5, y + 5) for x, y in points), *obstacles]).reshape(-1, 4)
+    placed: list[Box] = []
+    offsets: list[tuple[float, float] | None] = []
     for (x, y), text in zip(points, texts, strict=True):
         width, height = len(text) * size * _CHARACTER, size * _LINE
         candidates = [
@@ -55,11 +66,20 @@ def place(
             Box(x + dx - width / 2, y + dy - height / 2, x + dx + width / 2, y + dy + height / 2)
             for dx, dy in candidates
         ]
-        costs = [
-            sum(box.overlap(other) for other in taken) + 10 * box.outside(frame) + _FAR * (index // len(_SIDES))
-            for index, box in enumerate(boxes)
-        ]
-        best = min(range(len(boxes)), key=costs.__getitem__)
-        taken.append(boxes[best])
-        offsets.append(candidates[best])
+        outside = [10 * box.outside(frame) + _FAR * (index // len(_SIDES)) for index, box in enumerate(boxes)]
+        costs = _covered(np.array(boxes), np.concatenate([taken, np.array(placed).reshape(-1, 4)])) + outside
+        free = [index for index, box in enumerate(boxes) if not any(box.overlap(other) for other in placed)]
+        among = free if optional else range(len(boxes))
+        best = min(among, key=costs.__getitem__, default=None)
+        offsets.append(None if best is None else candidates[best])
+        if best is not None:
+            placed.append(boxes[best])
     return offsets
+
+
+def _covered(boxes: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The area of each of `boxes` [N, 4] that `others` [M, 4] cover, what two cover counted twice; [N]."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    covered: npt.NDArray[np.float64] = np.maximum(high - low, 0.0).prod(axis=2).sum(axis=1)
+    return covered

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from tks_edge_runtime.report.columns import columns_of
 from tks_edge_runtime.report.document import ReportDocument
-from tks_edge_runtime.report.facts import fact_table, state_table
+from tks_edge_runtime.report.facts import engine_table, fact_table, state_table
 from tks_edge_runtime.report.plot_forms import Plot
 from tks_edge_runtime.report.wording import unstable_rows
 
@@ -21,7 +21,7 @@ def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
     parts += ["## Every artifact", _table(document), _remarks(document)]
     parts += ["## How it was measured", "\n".join(f"- {escaped(sentence)}" for sentence in document.method)]
     parts += ["## Device state", grid(("", "before", "during", "after"), state_table(document.device_state))]
-    machine = [*fact_table(document.machine), *fact_table({"backend": document.backend.description})]
+    machine = [*fact_table(document.machine), *engine_table(document.backends)]
     parts += ["## Machine", grid(("fact", "value"), machine)]
     version = " ".join((document.tool["name"], document.tool["version"]))
     # Four-space indentation: a code block that no name inside it can end.
@@ -35,9 +35,13 @@ def _unstable(document: ReportDocument) -> str:
 
 
 def _conclusions(document: ReportDocument) -> str:
+    answer = document.answer
+    said = [(one.headline, one.sentences) for one in document.conclusions]
+    if answer is not None:
+        said.insert(0, (answer.headline, (*answer.sentences, *(f"Nearest miss: {miss}" for miss in answer.misses))))
     return "\n\n".join(
-        "\n".join((f"**{escaped(c.headline)}**", "", *(f"- {escaped(sentence)}" for sentence in c.sentences)))
-        for c in document.conclusions
+        "\n".join((f"**{escaped(headline)}**", "", *(f"- {escaped(sentence)}" for sentence in sentences)))
+        for headline, sentences in said
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tks_edge_runtime.artifact import FORMS, GENERIC
-from tks_edge_runtime.report.document import OK, MeasuredAccuracy, Row
+from tks_edge_runtime.report.row import NOT_EXPORTED, OK, MeasuredAccuracy, Row
 from tks_edge_runtime.statistics import wilson
 
 TOLERATED_LOSS = 1.0
@@ -33,7 +33,7 @@ def measured(correct: int, total: int) -> MeasuredAccuracy:
 
 def ranked(rows: Iterable[Row]) -> tuple[Row, ...]:
     """The same rows with `twin`, `ratio_to_twin`, `pareto` and `recommended` filled in."""
-    rows = tuple(rows)
+    rows = _told_apart(tuple(rows))
     front = {row.key for row in rows if on_front(row, rows)}
     chosen = {row.key for group in groups(rows) if (row := recommended(group, rows)) is not None}
     return tuple(
@@ -48,12 +48,26 @@ def ranked(rows: Iterable[Row]) -> tuple[Row, ...]:
     )
 
 
+def _told_apart(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """The rows with their `engine`, where there are several."""
+    places = {_engine(row) for row in rows if row.status != NOT_EXPORTED}
+    devices = {backend: {device for name, device in places if name == backend} for backend, _ in places}
+    if len(places) < 2:
+        return tuple(dataclasses.replace(row, engine=None) for row in rows)
+    return tuple(
+        dataclasses.replace(
+            row, engine=row.backend + (f" {row.device}" if len(devices.get(row.backend, ())) > 1 else "")
+        )
+        for row in rows
+    )
+
+
 def groups(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
     """The spiking rows, one group for each network and precision: all forms, all targets, sorted by T."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if not row.is_twin:
-            key = (row.name, row.model, row.train_timesteps, row.precision, comparable(row))
+            key = (row.name, row.model, row.weights_sha256, row.train_timesteps, row.precision, comparable(row))
             found.setdefault(key, []).append(row)
     return [tuple(sorted(group, key=lambda row: row.timesteps)) for group in found.values()]
 
@@ -70,18 +84,19 @@ def twin_of(row: Row, rows: Iterable[Row]) -> Row | None:
     several, one with a CUDA graph where the row has one and without where it has none, then the most accurate, then the
     fastest. A twin is the same network, on the same evaluation set.
     """
-    return _twin(row, rows, (_YARDSTICK, row.precision))
+    return _twin(row, rows, (_YARDSTICK, row.precision), same_engine=False)
 
 
 def rival_of(row: Row, rows: Iterable[Row]) -> Row | None:
     """The measured ReLU twin that a spiking row has to be better than: that of its own precision, where there is one.
 
-    A network in int8 does not win by being faster than another in fp32. Else as `twin_of`.
+    A network in int8 does not win by being faster than another in fp32, nor by a faster engine: of several, the one on
+    the row's own engine. Else as `twin_of`.
     """
-    return _twin(row, rows, (row.precision, _YARDSTICK))
+    return _twin(row, rows, (row.precision, _YARDSTICK), same_engine=True)
 
 
-def _twin(row: Row, rows: Iterable[Row], precisions: tuple[str, ...]) -> Row | None:
+def _twin(row: Row, rows: Iterable[Row], precisions: tuple[str, ...], *, same_engine: bool) -> Row | None:
     """The best twin, of the first of `precisions` before the next, and of these before any other."""
     if row.is_twin:
         return None
@@ -92,19 +107,25 @@ def _twin(row: Row, rows: Iterable[Row], precisions: tuple[str, ...]) -> Row | N
         twins,
         key=lambda t: (
             precisions.index(t.precision) if t.precision in precisions else len(precisions),
+            same_engine and _engine(t) != _engine(row),
             t.cuda_graph != row.cuda_graph,
             -t.accuracy.percent if t.accuracy is not None else 0.0,
-            t.median if t.median is not None else float("inf"),
+            t.typical if t.typical is not None else float("inf"),
         ),
         default=None,
     )
 
 
 def ratio(row: Row | None, other: Row | None) -> float | None:
-    """The median latency of `row` in units of `other`'s; both come from one interleaved run."""
-    if row is None or other is None or row.median is None or not other.median:
+    """The typical latency of `row` in units of `other`'s.
+
+    Both come from one interleaved turn, or each is taken in units of the artifact that was measured in both turns.
+    """
+    if row is None or other is None or row.typical is None or not other.typical:
         return None
-    return row.median / other.median
+    if row.turn == other.turn or not row.anchor_ms or not other.anchor_ms:
+        return row.typical / other.typical
+    return (row.typical / row.anchor_ms) / (other.typical / other.anchor_ms)
 
 
 def on_front(row: Row, rows: Iterable[Row]) -> bool:
@@ -117,8 +138,12 @@ def on_front(row: Row, rows: Iterable[Row]) -> bool:
 
 
 def lowered(row: Row) -> tuple[object, ...]:
-    """What two rows must share for their latencies to differ by T alone: form, target, and how it is launched."""
-    return row.form, row.target, row.cuda_graph
+    """What two rows must share for their latencies to differ by T alone: form, target, engine, how they are run."""
+    return row.form, row.target, _engine(row), row.cuda_graph, row.early_exit is not None
+
+
+def _engine(row: Row) -> tuple[str, str]:
+    return row.backend, row.device
 
 
 def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | None:
@@ -133,7 +158,8 @@ def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | Non
         for row in rows
         if row.accuracy is not None
         and not row.is_twin
-        and (row.name, row.model) == (first.name, first.model)
+        and row.early_exit is None
+        and (row.name, row.model, row.weights_sha256) == (first.name, first.model, first.weights_sha256)
         and row.timesteps == row.train_timesteps == first.train_timesteps
         and comparable(row) == comparable(first)
     ]
@@ -158,7 +184,7 @@ def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | Non
 def like_at_train(row: Row, group: tuple[Row, ...], reference: Reference) -> Row | None:
     """The row at T_train to hold the latency of `row` against: as it was lowered and run, else the reference's."""
     same = (r for r in group if r.timesteps == r.train_timesteps and lowered(r) == lowered(row))
-    return next((r for r in same if r.median is not None), reference.row)
+    return next((r for r in same if r.typical is not None), reference.row)
 
 
 def recommended(group: tuple[Row, ...], rows: Iterable[Row]) -> Row | None:
@@ -172,7 +198,7 @@ def recommended(group: tuple[Row, ...], rows: Iterable[Row]) -> Row | None:
     floor = reference.accuracy.percent - TOLERATED_LOSS - _ROUNDING
     held = [row for row in group if row.accuracy is not None and row.accuracy.percent >= floor and not guesses(row)]
     return min(
-        held, key=lambda row: (row.median if row.median is not None else float("inf"), row.timesteps), default=None
+        held, key=lambda row: (row.typical if row.typical is not None else float("inf"), row.timesteps), default=None
     )
 
 

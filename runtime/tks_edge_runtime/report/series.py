@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, NamedTuple
 
+from tks_edge_runtime.artifact import STATIC
 from tks_edge_runtime.report import palette
-from tks_edge_runtime.report.document import Row
 from tks_edge_runtime.report.ranking import lowered
+from tks_edge_runtime.report.row import Row
 
 _MARKERS = "os^vPX<>"
 _TWIN_MARKERS = "DdpH*8"
@@ -32,10 +33,13 @@ class _Style(NamedTuple):
 class Series:
     """The rows of one network, precision, form and target, sorted by T, and how they are drawn.
 
-    `line` is a line style of matplotlib.
+    `network` is what the colour stands for, the network in its precision, and `kind` what the marker stands for, form,
+    target and how it is run. `line` is a line style of matplotlib.
     """
 
     label: str
+    network: str
+    kind: str
     colour: str
     marker: str
     line: Any
@@ -56,8 +60,10 @@ def series_of(rows: Sequence[Row]) -> Iterator[Series]:
     twin_styles = (_Style(palette.TWIN, *style) for style in zip(cycle(_TWIN_MARKERS), cycle(_TWIN_LINES)))
     styles = (*_spiking_styles([group[0] for group in spiking]), *(next(twin_styles) for _ in twins))
     for group, style in zip((*spiking, *twins), styles, strict=True):
-        label = f"{_short(group[0].name)} {group[0].variant}{' (ReLU twin)' if group[0].is_twin else ''}"
-        yield Series(label, *style, tuple(sorted(group, key=lambda row: row.timesteps)))
+        first = group[0]
+        label = f"{_short(first.name)} {first.variant}{' (ReLU twin)' if first.is_twin else ''}"
+        network, kind = f"{_short(first.name)} {first.precision}", first.variant.removeprefix(first.precision).strip()
+        yield Series(label, network, kind or STATIC, *style, tuple(sorted(group, key=lambda row: row.timesteps)))
 
 
 def _spiking_styles(firsts: Sequence[Row]) -> Iterator[_Style]:

@@ -12,7 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 
 from tks_edge_runtime.report.columns import Column, columns_of
-from tks_edge_runtime.report.document import FAILED, ReportDocument, Row
+from tks_edge_runtime.report.document import Answer, ReportDocument
+from tks_edge_runtime.report.row import OK, Row
 from tks_edge_runtime.report.wording import unstable_rows
 
 _LEAST_NAME, _FAIR_NAME = 8, 16
@@ -31,10 +32,25 @@ def print_report(document: ReportDocument, console: Console) -> None:
             console.print(f"[yellow]{escape(row.label)}:[/] {escape(warning)}", highlight=False)
         if row.reason is not None:
             console.print(f"[red]{escape(row.label)}:[/] {escape(row.reason)}", highlight=False)
+    if document.answer is not None:
+        print_answer(document.answer, console)
     for conclusion in document.conclusions:
-        console.print(f"\n[bold]{escape(conclusion.headline)}[/]", highlight=False)
-        for sentence in conclusion.sentences:
-            console.print(Padding(escape(sentence), (0, 0, 0, 2)), highlight=False)
+        _print_sentences(conclusion.headline, conclusion.sentences, console)
+
+
+def print_answer(answer: Answer, console: Console) -> None:
+    """Print what to ship, why, and what the nearest misses need."""
+    _print_sentences(answer.headline, answer.sentences, console)
+    if answer.misses:
+        console.print("  Nearest misses:" if len(answer.misses) > 1 else "  Nearest miss:", highlight=False)
+    for miss in answer.misses:
+        console.print(Padding(escape(miss), (0, 0, 0, 4)), highlight=False)
+
+
+def _print_sentences(headline: str, sentences: Sequence[str], console: Console) -> None:
+    console.print(f"\n[bold]{escape(headline)}[/]", highlight=False)
+    for sentence in sentences:
+        console.print(Padding(escape(sentence), (0, 0, 0, 2)), highlight=False)
 
 
 def _print_table(rows: tuple[Row, ...], console: Console) -> None:
@@ -95,7 +111,7 @@ def shortened(names: Iterable[str], room: int) -> dict[str, str]:
 
 
 def _style(row: Row) -> str:
-    if row.status == FAILED:
+    if row.status != OK:
         return "red"
     if row.unstable:
         return "yellow"

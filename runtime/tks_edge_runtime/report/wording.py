@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from tks_edge_runtime.energy import EnergyUse
-from tks_edge_runtime.report.document import MeasuredAccuracy, ReportDocument, Row
+from tks_edge_runtime.report.document import ReportDocument
+from tks_edge_runtime.report.row import OK, MeasuredAccuracy, Row
 from tks_edge_runtime.statistics import LatencySummary, needed
 
 NONE = "\N{EN DASH}"
@@ -15,6 +18,13 @@ def milliseconds(value: float | None) -> str:
         return NONE
     decimals = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3 if value >= 0.1 else 4
     return f"{value:.{decimals}f}"
+
+
+def small(value: float) -> str:
+    """A number with three digits, however small, never in exponent form: `0.000873`."""
+    if value <= 0:
+        return "0"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 
 _PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
@@ -75,7 +85,7 @@ def size(value: int) -> str:
 def marks(row: Row) -> list[str]:
     """What a reader should see at a glance about a row, most important first."""
     found = []
-    if row.status != "ok":
+    if row.status != OK:
         found.append("FAILED")
     if row.unstable:
         found.append("UNSTABLE")

@@ -10,9 +10,12 @@ from typing import Any
 from tks_edge_runtime.artifact import GENERIC, STATIC, STEP, Accuracy, EvaluationSpec, artifact_stem
 from tks_edge_runtime.energy import EnergyUse
 from tks_edge_runtime.measurement import ColdStart, PackedTraces, WarmUp
+from tks_edge_runtime.report.bounds import compares
 from tks_edge_runtime.report.conclusion import conclude
-from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument, Row
+from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument
+from tks_edge_runtime.report.pick import pick
 from tks_edge_runtime.report.ranking import measured, ranked
+from tks_edge_runtime.report.row import FAILED, Row
 from tks_edge_runtime.session import SelfTest
 from tks_edge_runtime.statistics import summarize
 from tks_edge_runtime.traces import pack
@@ -87,7 +90,7 @@ def twin(correct: int | None, median: float, **fields: Any) -> Row:
 def failed(timesteps: int, **fields: Any) -> Row:
     """Build a row whose self-test did not hold."""
     given = {
-        "status": "failed",
+        "status": FAILED,
         "reason": "self-test failed: the logits differ by 3",
         "self_test": SelfTest(3.0, 1e-4, passed=False),
         "latency": None,
@@ -115,8 +118,9 @@ def document(rows: Sequence[Row], **fields: Any) -> ReportDocument:
         "seconds": 3.0,
         "method": ("Single stream.", "Interleaved."),
         "machine": {"cpu": "a CPU", "memory_bytes": 8_000_000_000, "governors": None},
-        "backend": Backend("onnxruntime", "cpu", 1, {"library": "onnxruntime", "version": "1.20"}),
+        "backends": (Backend("onnxruntime", "cpu", 1, {"library": "onnxruntime", "version": "1.20"}),),
         "device_state": DeviceStates(state, (state, {**state, "clock_mhz": {"min": 1900.0, "max": 2600.0}}), state),
+        "answer": pick(ordered) if compares(ordered) else None,
         "conclusions": conclude(ordered),
         "rows": ordered,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from tests.runtime.report.example import EVALUATION, document, failed, on_a_gpu,
 from tks_edge_runtime import cli
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.report.compare import ASPECTS, Comparison, compare
-from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, ReportDocument, Row
+from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, ReportDocument
 from tks_edge_runtime.report.reading import read_report
+from tks_edge_runtime.report.row import FAILED, Row
 from tks_edge_runtime.statistics import ratio_of_medians
 
 POWER = {"cpu": "a CPU", "governors": ["powersave"], "power_mode": {"name": "15W", "id": 1}}
@@ -112,6 +114,7 @@ def test_slow_changes_within_a_run_widen_the_interval() -> None:
     assert moving.high - moving.low > 3 * (still.high - still.low)
 
 
+TWO = (Backend("onnxruntime", "cpu", 1, {}), Backend("openvino", "cpu", 1, {}))
 REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "power mode": (
         "power-mode",
@@ -121,9 +124,14 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "governor": ("power-mode", {"machine": {**POWER, "governors": ["performance"]}}, ("powersave", "performance")),
     "unknown governor": ("power-mode", {"machine": {**POWER, "governors": None}}, ("powersave", "unknown")),
     "preset": ("method", {"preset": "long", "seconds": 60.0}, ("quick", "long", "3.0", "60.0")),
-    "threads": ("backend", {"backend": Backend("onnxruntime", "cpu", None, {})}, ("A 1", "B the library's choice")),
-    "device": ("backend", {"backend": Backend("onnxruntime", "cuda", 1, {})}, ("A cpu", "B cuda")),
-    "spinning": ("backend", {"backend": Backend("onnxruntime", "cpu", 1, {"spinning": "off"})}, ("spinning", "off")),
+    "threads": ("backend", {"backends": (Backend("onnxruntime", "cpu", None, {}),)}, ("A 1", "B the library's choice")),
+    "device": ("backend", {"backends": (Backend("onnxruntime", "cuda", 1, {}),)}, ("A cpu", "B cuda")),
+    "spinning": (
+        "backend",
+        {"backends": (Backend("onnxruntime", "cpu", 1, {"spinning": "off"}),)},
+        ("spinning", "off"),
+    ),
+    "engines": ("backend", {"backends": TWO}, ("A onnxruntime", "B onnxruntime, openvino")),
 }
 
 
@@ -202,7 +210,7 @@ def test_a_narrow_terminal_breaks_no_line_of_the_table(write: Callable[..., Path
 def test_the_json_holds_the_numbers(write: Callable[..., Path]) -> None:
     result = invoke(write("a", on_a_gpu()), write("b", on_a_gpu()), "--json")
     assert result.exit_code == 0
-    found = json.loads(result.stdout)
+    (found,) = json.loads(result.stdout)["comparisons"]
     assert len(found["rows"]) == 8
     first = found["rows"][0]
     assert first["ratios"] == {"p50": 1.0, "p90": 1.0, "p99": 1.0, "compute_p50": 1.0, "energy": 1.0}
@@ -219,7 +227,7 @@ def test_a_row_that_failed_in_one_report_has_dashes(write: Callable[..., Path]) 
 
 def test_a_report_without_traces_is_compared_without_intervals(write: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "printed.json").write_text(json.dumps(document(sweep()).to_dict(traces=False)))
-    found = json.loads(invoke(write("a", sweep()), tmp_path / "printed.json", "--json").stdout)
+    (found,) = json.loads(invoke(write("a", sweep()), tmp_path / "printed.json", "--json").stdout)["comparisons"]
     assert {row["p50_interval"] for row in found["rows"]} == {None}
     assert found["rows"][0]["ratios"]["p50"] == 1
 
@@ -276,9 +284,40 @@ def test_a_missing_file_and_an_output_that_cannot_be_written_are_refused(
 ) -> None:
     good = write("good", sweep())
     fails(invoke(good, tmp_path / "none.json"), "none.json", "No such file")
-    result = invoke(good, good, "--output", tmp_path)
+    (tmp_path / "folder.md").mkdir()
+    result = invoke(good, good, "--output", tmp_path / "folder.md")
     assert result.exit_code == 2
     assert "it is a folder" in result.stderr
+    fails(invoke(good, good, "--output", tmp_path / "both.pdf"), "both.pdf", ".md", ".html")
+    fails(invoke(good, *[good] * 26), "27 reports are too many", "at most 26")
+
+
+def test_several_are_each_held_against_the_first(write: Callable[..., Path], tmp_path: Path) -> None:
+    slower = retrained([row(1, 579, 0.104), row(2, 586, 0.202)])
+    result = invoke(
+        write("a", sweep()), write("b", sweep()), write("c", slower), "--json", "--output", tmp_path / "all.md"
+    )
+    assert result.exit_code == 0, result.output
+    one, other = json.loads(result.stdout)["comparisons"]
+    assert [row["ratios"]["p50"] for row in one["rows"]] == [1.0] * 5
+    assert [row["ratios"]["p50"] for row in other["rows"]] == pytest.approx([2.0, 2.0], rel=0.01)
+    assert any(note.startswith("C: ") for note in other["notes"])
+    assert any("(A aaaaaaaaaaaa, C bbbbbbbbbbbb)" in note for note in other["notes"])
+    markdown = (tmp_path / "all.md").read_text(encoding="utf-8")
+    assert markdown.index("## B beside A") < markdown.index("## C beside A")
+    assert "C / A" in markdown
+    with pytest.raises(InputError, match="preset: A quick, C long"):
+        compare(document(sweep()), document(sweep(), preset="long"), letter="C")
+
+
+def test_what_did_not_change_tells_what_the_machine_did(write: Callable[..., Path]) -> None:
+    def rows(digest: str, slower: float) -> list[Row]:
+        return [row(2, 586, 0.101 * slower, sha256=digest * 64), twin(590, 0.05 * slower, sha256="0" * 64)]
+
+    text = " ".join(invoke(write("a", rows("1", 1.0)), write("b", rows("2", 1.1))).stdout.split())
+    assert re.search(r"The same file in both took in B in units of A: digits-relu ReLU twin fp32 1\.(09|10)", text)
+    text = " ".join(invoke(write("a", rows("1", 1.0)), write("b", rows("1", 1.1))).stdout.split())
+    assert "The same file" not in text
 
 
 def test_a_failed_self_test_without_a_finite_difference_is_read(write: Callable[..., Path]) -> None:
@@ -286,4 +325,4 @@ def test_a_failed_self_test_without_a_finite_difference_is_read(write: Callable[
     assert row.self_test is not None
     row = dataclasses.replace(row, self_test=dataclasses.replace(row.self_test, max_difference=float("nan")))
     report: ReportDocument = read_report(write("a", [row]))
-    assert report.rows[0].status == "failed"
+    assert report.rows[0].status == FAILED

@@ -8,7 +8,8 @@ import pytest
 
 from tests.runtime.report.example import document, failed, on_a_gpu, row, side_by_side, sweep, twin
 from tks_edge_runtime.artifact import Accuracy
-from tks_edge_runtime.report.document import Conclusion, Row
+from tks_edge_runtime.report.document import Conclusion
+from tks_edge_runtime.report.row import Row
 
 
 def conclusion(rows: list[Row]) -> Conclusion:
@@ -52,7 +53,7 @@ def test_the_verdict_against_the_twin(correct: int, median: float, verdict: str,
     found = conclusion(rows)
     assert found.verdict == verdict
     assert words in text(rows)
-    assert ("Ship digits at T=2" in found.headline) == (verdict != "twin")
+    assert ("but the ReLU twin is the better choice" in found.headline) == (verdict == "twin")
 
 
 def test_a_gain_within_noise_never_ships_what_is_slower() -> None:
@@ -134,7 +135,7 @@ def test_a_recorded_reference_is_named_as_one() -> None:
         ([row(1, 500, 1.0, recorded_train_accuracy=Accuracy(8, 590, 597))], "No T in the folder is within 1"),
         ([row(1, 500, 1.0, recorded_train_accuracy=Accuracy(8, 590, 597))], "recorded at export and not measured here"),
         ([row(1, None, 1.0)], "no evaluation set"),
-        ([failed(2)], "The self-test failed for digits-t2-fp32.onnx"),
+        ([failed(2)], "Failed: digits-t2-fp32.onnx"),
     ],
 )
 def test_where_no_t_can_be_recommended_it_says_why(rows: list[Row], words: str) -> None:
@@ -165,7 +166,7 @@ def test_a_network_that_guesses_is_not_shipped(twins: list[Row]) -> None:
 
 def test_energy_is_stated_with_its_source_and_against_t_train_and_the_twin() -> None:
     found = text(on_a_gpu())
-    assert "Ship digits at T=2 (fp32 CUDA graph)" in found
+    assert "digits (fp32 CUDA graph): T=2 holds its accuracy" in found
     assert "Also at T=2: fp32 0.400 ms." in found
     assert (
         "Energy 0.800 ±0.100 mJ (module rail VDD_IN, not wall; idle subtracted), against 3.00 ±0.100 mJ at T=8 and "

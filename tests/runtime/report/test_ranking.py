@@ -8,8 +8,8 @@ import pytest
 
 from tests.runtime.report.example import EVALUATION, failed, on_a_gpu, row, sweep, twin
 from tks_edge_runtime.artifact import Accuracy
-from tks_edge_runtime.report.document import Row
 from tks_edge_runtime.report.ranking import groups, like_at_train, measured, ranked, reference_of, rival_of
+from tks_edge_runtime.report.row import Row
 
 
 def chosen(rows: list[Row]) -> list[str]:
@@ -176,8 +176,8 @@ def test_rows_with_a_cuda_graph_are_held_against_a_twin_with_one() -> None:
     for one in found:
         if not one.is_twin:
             other = next(r for r in found if r.is_twin and r.cuda_graph == one.cuda_graph)
-            assert one.median is not None
-            assert other.median is not None
-            assert one.ratio_to_twin == one.median / other.median
+            assert one.typical is not None
+            assert other.typical is not None
+            assert one.ratio_to_twin == one.typical / other.typical
     (pick,) = [one for one in found if one.recommended]
     assert (pick.timesteps, pick.cuda_graph) == (2, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -26,6 +27,8 @@ from tks_edge.deploy.payload import PayloadFile
 from tks_edge.deploy.script import LAUNCHER, MARKER
 from tks_edge.deploy.target import Target, target
 from tks_edge_runtime.errors import ArtifactError, InputError, MissingError
+from tks_edge_runtime.exit_rule import CalibratedRule, write_exit_rule
+from tks_edge_runtime.files import sha256_of
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -189,6 +192,18 @@ def test_an_artifact_goes_with_what_belongs_to_it(build: Build, tmp_path: Path) 
     built.path.with_name(built.manifest.golden_file).unlink()
     with pytest.raises(ArtifactError, match=r"golden\.npz is missing"):
         artifact_files(folder)
+
+
+def test_a_rule_for_early_exit_goes_with_its_artifact_alone(build: Build) -> None:
+    from tks_edge.deploy.payload import artifact_files
+
+    path, another = build().path, "0" * 64
+    rule = CalibratedRule(sha256_of(path), "margin", 0.25, 2, "digits", "validation", 20, 0.5, 20, 19, 1.5)
+    kept = write_exit_rule(path, rule)
+    assert f"artifacts/{kept.name}" in {file.path for file in artifact_files(path.parent)}
+    write_exit_rule(path, dataclasses.replace(rule, sha256=another))
+    with pytest.raises(ArtifactError, match="was chosen for another artifact"):
+        artifact_files(path.parent)
 
 
 def test_a_name_that_no_list_of_sums_can_hold_is_refused(tmp_path: Path) -> None:

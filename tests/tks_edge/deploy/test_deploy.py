@@ -154,10 +154,11 @@ def test_a_failed_self_test_is_in_the_report_and_the_exit_code_is_1(installed: I
     with np.load(golden) as pair:
         np.savez(golden, input=pair["input"], logits=pair["logits"] + 1)
     done = installed.deploy(built.path.parent, "--folder", FOLDER, "--report", "--output", "failed", "--json")
-    refused(done, 1, "self-test failed")
+    refused(done, 1, "1 of 1 failed: small-t1-fp32.onnx")
     assert [row["passed"] for row in done.document["self_test"]["artifacts"]] == [False]
     (row,) = json.loads((installed.home / "failed/report.json").read_text())["rows"]
-    assert row["status"] == "failed"
+    assert row["status"] == "failed to run"
+    assert row["reason"].startswith("self-test failed")
 
 
 def test_remove_takes_the_folder_and_nothing_else(board: FakeBoard, deploy: Command) -> None:

@@ -1,0 +1,97 @@
+"""What `profile --early-exit` adds: the rule beside the artifact, samples enough, and when they stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from tks_edge_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from tks_edge_runtime.anytime import AnytimeEvaluation
+    from tks_edge_runtime.exit_rule import CalibratedRule
+
+
+def rule_beside(artifact: Path, steps: int | None) -> CalibratedRule:
+    """The rule that was chosen for an artifact.
+
+    Raises:
+        InputError: the artifact is a static graph, has no rule, or one that was chosen for another T than is asked for.
+        ArtifactError: the artifact or its rule is damaged, or they do not belong together.
+    """
+    from tks_edge_runtime.artifact import STEP, Artifact
+    from tks_edge_runtime.exit_rule import read_exit_rule, rule_path
+
+    if Artifact.open(artifact).manifest.form != STEP:
+        raise InputError(f"{artifact} is a static graph, which cannot stop early. Export it with --form step.")
+    found = read_exit_rule(artifact)
+    if found is None:
+        raise InputError(
+            f"there is no {rule_path(artifact).name} beside {artifact}. Choose a rule: "
+            f"tks-edge calibrate-exit {artifact} --run RUN"
+        )
+    if steps not in (None, found.timesteps):
+        raise InputError(
+            f"steps is {steps}, and the rule of {artifact} was chosen for at most {found.timesteps}. Leave --steps "
+            f"out, or choose one for them: tks-edge calibrate-exit {artifact} --run RUN --timesteps {steps}"
+        )
+    return found
+
+
+def too_few_runs(runs: int, batches: int) -> str | None:
+    """Say that a measurement was too short to see every batch of its rotation; None where it was not."""
+    if runs >= batches:
+        return None
+    return (
+        f"{runs} runs are fewer than the {batches} batches in rotation, so their mix of steps may not be that of the "
+        "set: take a longer --preset"
+    )
+
+
+def shares(stopped: Sequence[int]) -> str:
+    """The steps at which samples stopped, each with its share of them."""
+    total = sum(stopped)
+    return ", ".join(f"{t}: {count / total:.1%}" for t, count in enumerate(stopped, start=1) if count)
+
+
+def evaluation_table(kept: CalibratedRule, found: AnytimeEvaluation) -> Table:
+    """What the rule gave on the evaluation set, and where it was chosen."""
+    from tks_edge_runtime.statistics import wilson
+
+    low, high = wilson(found.correct, found.total)
+    table = Table(title="early exit, on the evaluation set", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right", overflow="fold")
+    for row in (
+        ("rule", str(kept.rule)),
+        (
+            "chosen on",
+            f"{kept.samples} samples of {kept.dataset}, {kept.split} split, for at most {kept.max_loss:g} points less",
+        ),
+        (
+            "there",
+            f"{kept.correct} right in {kept.mean_steps:.3f} steps, {kept.correct_at_timesteps} in {kept.timesteps}",
+        ),
+        ("accuracy", f"{found.correct / found.total:.2%} ({found.correct} of {found.total})"),
+        ("95 % interval", f"{low:.2%} to {high:.2%}"),
+        ("mean steps", f"{found.mean_steps:.3f}"),
+        ("stop at each step", shares(found.stopped)),
+    ):
+        table.add_row(*map(escape, row))
+    return table
+
+
+def early_exit_document(kept: CalibratedRule, found: AnytimeEvaluation) -> dict[str, Any]:
+    """The same in the command's JSON document."""
+    return {
+        "rule": dataclasses.asdict(kept),
+        "correct": found.correct,
+        "total": found.total,
+        "mean_steps": found.mean_steps,
+        "stopped": list(found.stopped),
+    }

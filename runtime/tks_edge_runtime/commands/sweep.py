@@ -1,0 +1,127 @@
+"""`sweep`: every artifact of a folder on several engines, what is measured already kept, and one report of all."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+from tks_edge_runtime.commands.bounds import asked_bounds
+from tks_edge_runtime.commands.options import (
+    DEFAULT_PRESET,
+    BackendsOption,
+    CudaGraphFlag,
+    MaxEnergyOption,
+    MaxLatencyOption,
+    MinAccuracyOption,
+    PercentileOption,
+    PreferOption,
+    PresetOption,
+    ThreadsOption,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tks_edge_runtime.report.bounds import Bounds
+    from tks_edge_runtime.report.candidates import Candidate
+    from tks_edge_runtime.report.document import ReportDocument
+    from tks_edge_runtime.report.row import Row
+    from tks_edge_runtime.report.sweep import Plan
+
+
+def sweep(
+    context: typer.Context,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="The folder that `tks-edge export` wrote to.", show_default=False),
+    ],
+    backend: BackendsOption = "auto",
+    output: Annotated[Path, typer.Option("--output", help="The folder of the sweep.")] = Path("sweep"),
+    preset: PresetOption = DEFAULT_PRESET,
+    max_latency: MaxLatencyOption = None,
+    min_accuracy: MinAccuracyOption = None,
+    max_energy: MaxEnergyOption = None,
+    percentile: PercentileOption = "p50",
+    prefer: PreferOption = None,
+    cuda_graph: CudaGraphFlag = False,
+    threads: ThreadsOption = None,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Measure every artifact of a folder on each engine, interleaved, and name the one to ship; resumable."""
+    with running(as_json, debug) as out:
+        bounds = asked_bounds(max_latency, min_accuracy, max_energy, percentile, prefer)
+        from tks_edge_runtime.artifact import find_artifacts
+        from tks_edge_runtime.report.candidates import candidates_of, engines_of
+
+        artifacts = find_artifacts(folder)
+        engines = engines_of(backend, artifacts, cuda_graph=cuda_graph)
+        found = candidates_of(artifacts, engines, threads=threads, cuda_graph=cuda_graph)
+        document = measured(found, (), output, command_line(context), preset, bounds, out)
+        conclude(document, output, out)
+
+
+def command_line(context: typer.Context) -> str:
+    """The command as it was given, for the report."""
+    import sys
+
+    program = context.find_root().info_name or "tks-edge"
+    return shlex.join([*program.split(), *sys.argv[1:]])
+
+
+def measured(
+    candidates: Sequence[Candidate],
+    unexported: Sequence[Row],
+    output: Path,
+    command: str,
+    preset: str,
+    bounds: Bounds,
+    out: Output,
+) -> ReportDocument:
+    """Measure what is missing, with what is being done shown; arguments as of `tks_edge_runtime.report.sweep.sweep`."""
+    from tks_edge_runtime.report.sweep import sweep as run
+
+    def say(plan: Plan) -> None:
+        for text in plan.unreadable:
+            out.warn(f"left out: {text}")
+        rows = len({id(one) for turn in plan.turns for one in turn})
+        kept = f"{plan.kept} of {len(candidates)} rows are measured already; " if plan.kept else ""
+        out.say(f"{kept}measuring {rows} in {len(plan.turns)} turns" if plan.turns else f"{kept}nothing to measure")
+
+    with out.stages() as show:
+        return run(
+            candidates,
+            output,
+            command=command,
+            preset=preset,
+            bounds=bounds,
+            unexported=unexported,
+            on_plan=say,
+            on_progress=show,
+            on_build=show,
+        )
+
+
+def conclude(document: ReportDocument, output: Path, out: Output) -> None:
+    """Print the table and the answer, name what was written, and fail where a row did.
+
+    Raises:
+        CheckError: a row could not be exported or run.
+    """
+    from tks_edge_runtime.errors import CheckError
+    from tks_edge_runtime.report.build import FILES
+    from tks_edge_runtime.report.table import print_report
+
+    print_report(document, out.console)
+    out.say(f"\nwritten: {', '.join(str(output / name) for name in FILES)}")
+    out.document(document.to_dict(traces=False))
+    if document.failed:
+        raise CheckError(
+            f"{len(document.failed)} of {len(document.rows)} rows failed; the report says why. Run the same command "
+            "again to try them once more; what is measured is kept."
+        )
+    out.next("pick", str(output), "--max-latency", "5ms")

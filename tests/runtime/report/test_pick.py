@@ -1,0 +1,180 @@
+"""Which artifact is picked within bounds, why, what comes second, and what the nearest miss would need."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import pytest
+
+from tests.runtime.report.example import EVALUATION, RAIL, failed, row, twin
+from tks_edge_runtime.energy import EnergyUse
+from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.report.bounds import Bounds, misses
+from tks_edge_runtime.report.document import Answer
+from tks_edge_runtime.report.pick import pick, selected
+from tks_edge_runtime.report.ranking import ranked
+from tks_edge_runtime.report.row import Row
+
+ROWS = ranked(
+    [
+        row(1, 579, 0.052),
+        row(2, 586, 0.101),
+        row(4, 588, 0.197),
+        row(8, 589, 0.402),
+        row(2, 583, 0.045, precision="int8"),
+        twin(590, 0.049),
+    ]
+)
+T1, T2, T4, T8, INT8, TWIN = range(6)
+
+
+def told(answer: Answer) -> str:
+    return " ".join(answer.sentences)
+
+
+def test_of_those_that_keep_a_bound_on_accuracy_the_fastest_is_shipped() -> None:
+    answer = pick(ROWS, Bounds(min_accuracy=97.5))
+    assert (answer.row, answer.runner_up) == (INT8, TWIN)
+    assert answer.headline == "Ship digits T=2 int8"
+    assert "The fastest of 5 rows with accuracy of at least 97.5 %, of 6 in all." in told(answer)
+
+
+def test_of_those_that_keep_a_bound_on_latency_the_most_accurate_is_shipped() -> None:
+    answer = pick(ROWS, Bounds(max_latency=0.3), spiking_only=True)
+    assert answer.row == T4
+    assert answer.preference == "accuracy"
+    assert pick(ROWS, Bounds(max_latency=0.3, prefer="latency"), spiking_only=True).row == INT8
+
+
+def test_the_relu_twin_is_shipped_where_it_is_better() -> None:
+    answer = pick(ROWS, Bounds(max_latency=0.3))
+    assert answer.row == TWIN
+    assert "That is the plain ReLU network" in told(answer)
+    best = "Runner-up and the best spiking one: digits T=4 fp32, 4.02 times as slow, 0.34 points less accurate"
+    assert best in told(answer)
+
+
+def test_without_bounds_it_is_the_fastest_within_a_point_of_the_training() -> None:
+    answer = pick(ROWS)
+    assert answer.row == TWIN  # 0.049 ms; int8 loses more than a point
+    assert answer.asked == "accuracy within 1 point of T=8 (at least 97.66 %)"
+    assert pick(ROWS, spiking_only=True).row == T2
+
+
+def test_within_noise_of_the_bound_says_so() -> None:
+    answer = pick(ROWS, Bounds(min_accuracy=97.6), spiking_only=True)
+    assert answer.row == INT8
+    assert "Its accuracy is within noise of the bound: the interval of 597 samples reaches from 96." in told(answer)
+
+
+def test_a_row_that_misses_by_noise_and_would_be_better_is_named() -> None:
+    answer = pick(ROWS, Bounds(min_accuracy=98.0), spiking_only=True)
+    assert answer.row == T2
+    assert "digits T=2 int8 misses the accuracy by 0.35 points, within noise of the bound, and is 2.2" in told(answer)
+
+
+def test_the_nearest_misses_come_with_what_they_would_need() -> None:
+    answer = pick(ROWS, Bounds(max_latency=0.04, min_accuracy=97))
+    assert (answer.row, answer.runner_up, answer.sentences) == (None, None, ())
+    assert answer.headline == "Nothing here has p50 of at most 0.0400 ms and accuracy of at least 97 %"
+    assert answer.misses[0].startswith("digits T=2 int8 needs 0.0400 ms instead of 0.04")
+    assert len(answer.misses) == 3
+
+
+def test_every_bound_that_is_missed_is_named() -> None:
+    found = misses(ROWS[T1], Bounds(max_latency=0.04, min_accuracy=98))
+    assert len(found) == 2
+    assert "1.02 points more accuracy than its 96.98 %, within noise of the bound" in found[1].need
+
+
+def test_a_percentile_with_too_few_runs_is_no_latency() -> None:
+    rows = ranked([row(1, 579, 0.052, samples=200), row(8, 589, 0.4, samples=200)])
+    answer = pick(rows, Bounds(max_latency=1, percentile="p99"))
+    assert answer.row is None
+    assert "is out: its p99 is n/a (needs 662)" in answer.misses[0]
+    assert pick(rows, Bounds(max_latency=1, percentile="p90")).row is not None
+
+
+def test_another_percentile_can_reverse_the_order() -> None:
+    calm, hasty = ROWS[T2], ROWS[INT8]
+    assert hasty.latency is not None
+    hasty = dataclasses.replace(hasty, latency=dataclasses.replace(hasty.latency, p99=9.0))
+    assert pick((calm, hasty), Bounds(min_accuracy=97)).row == 1
+    assert pick((calm, hasty), Bounds(min_accuracy=97, percentile="p99")).row == 0
+
+
+def with_energy(made: Row, mj: float) -> Row:
+    return dataclasses.replace(made, energy=(EnergyUse("vdd_in", RAIL, mj, 0.1, 6, 9.0, 4.0),))
+
+
+def test_energy_is_bounded_where_it_was_measured() -> None:
+    rows = (with_energy(ROWS[T2], 30.0), with_energy(ROWS[T4], 10.0))
+    answer = pick(rows, Bounds(max_energy=20))
+    assert answer.row == 1
+    assert "20.0 mJ instead of 30.0" in answer.misses[0]
+    assert pick(rows, Bounds(prefer="energy")).row == 1
+    unmeasured = pick(ROWS, Bounds(max_energy=20))
+    assert unmeasured.row is None
+    assert "its energy was not measured" in unmeasured.misses[0]
+
+
+def test_what_failed_is_never_shipped() -> None:
+    rows = ranked([failed(1), row(8, 589, 0.4)])
+    assert pick(rows, Bounds(max_latency=1)).row == 1
+    assert pick((failed(1),), Bounds(max_latency=1)).row is None
+
+
+def test_a_guess_is_never_shipped() -> None:
+    rows = ranked([row(1, 60, 0.052), row(8, 60, 0.4)])
+    answer = pick(rows, Bounds(max_latency=1))
+    assert answer.row is None
+    assert "no better than guessing" in answer.misses[0]
+
+
+def test_an_unstable_pick_says_so() -> None:
+    answer = pick((dataclasses.replace(ROWS[T2], unstable=True),), Bounds(max_latency=1))
+    assert "UNSTABLE" in told(answer)
+
+
+def test_accuracies_on_other_sets_do_not_compare() -> None:
+    other = dataclasses.replace(EVALUATION, dataset="cifar10", sha256="f" * 64)
+    rows = (*ROWS, row(2, 500, 0.1, name="cifar", evaluation=other))
+    with pytest.raises(InputError, match=r"digits on digits test .*; cifar on cifar10 test .*--network"):
+        pick(rows)
+    chosen = selected(rows, network="cifar")
+    assert [one.name for one in chosen] == ["cifar"]
+    assert pick(chosen, Bounds(max_latency=1)).row == 0
+
+
+def test_an_unknown_network_is_named_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"unknown network 'digit'\. Did you mean 'digits'"):
+        selected(ROWS, network="digit")
+
+
+def test_two_trainings_under_one_name_are_refused() -> None:
+    rows = (row(1, 579, 0.05, weights_sha256="1" * 64), row(2, 586, 0.1, weights_sha256="2" * 64))
+    with pytest.raises(InputError, match="both called digits and come from two trainings"):
+        selected(rows, network=None)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_pick_keeps_every_bound_and_nothing_that_does_is_better(seed: int) -> None:
+    draw = random.Random(seed)  # noqa: S311 - rows, not secrets
+    rows = ranked(
+        [row(1 + place % 8, draw.randint(500, 597), draw.uniform(0.05, 0.5), name=f"n{place}", samples=100)
+         for place in range(8)]
+    )  # fmt: skip
+    bounds = Bounds(max_latency=draw.uniform(0.05, 0.5), min_accuracy=draw.uniform(85, 99))
+    answer = pick(rows, bounds)
+    assert bounds.max_latency is not None
+    assert bounds.min_accuracy is not None
+    keeping = [
+        one.typical
+        for one in rows
+        if one.typical is not None and one.typical <= bounds.max_latency
+        if one.accuracy is not None and one.accuracy.percent >= bounds.min_accuracy
+    ]
+    assert (answer.row is None) == (not keeping)
+    if answer.row is not None:
+        assert rows[answer.row].typical == min(keeping)
