@@ -13,9 +13,9 @@ LEFT_OUT = {
         "compares with OpenVINO"
     ),
     "tests/runtime/test_backends.py::test_engines_of_all_backends_take_turns": "takes turns with OpenVINO",
-    "tests/runtime/test_cli.py::test_doctor_says_what_is_there": "expects OpenVINO",
-    "tests/runtime/test_cli.py::test_doctor_goes_on_with_a_backend_that_is_there": "expects OpenVINO",
-    "tests/runtime/test_cli.py::test_one_backend_runs_a_folder_or_the_options_are_named": "chooses OpenVINO",
+    "tests/runtime/test_doctor_command.py::test_doctor_says_what_is_there": "expects OpenVINO",
+    "tests/runtime/test_doctor_command.py::test_doctor_goes_on_with_a_backend_that_is_there": "expects OpenVINO",
+    "tests/runtime/test_engine_options.py::test_one_backend_runs_a_folder_or_the_options_are_named": "chooses OpenVINO",
     "tests/runtime/doctor/test_software.py::test_an_environment_that_has_everything": "expects OpenVINO",
     "tests/runtime/doctor/test_software.py::test_a_library_that_training_lacks_is_named": "expects those of training",
 }

@@ -44,11 +44,15 @@ class Answers:
 
 @dataclass(frozen=True)
 class AnytimeEvaluation:
-    """How many of the evaluation set's samples were classified correctly, and `stopped[t - 1]` of them at step t."""
+    """How many of the evaluation set's samples were classified correctly, and `stopped[t - 1]` of them at step t.
+
+    `seconds` is how long that took, one batch after the other, refilled where there are several samples in one.
+    """
 
     correct: int
     total: int
     stopped: tuple[int, ...]
+    seconds: float
 
     @property
     def mean_steps(self) -> float:
@@ -173,10 +177,12 @@ class Anytime:
             ArtifactError: there is no evaluation set beside the artifact, or it is not the one the manifest names.
         """
         inputs, labels = self.artifact.evaluation_set()
+        start = perf_counter_ns()
         answers = self.run(inputs, on_progress=on_progress)
+        seconds = (perf_counter_ns() - start) / 1e9
         correct = int(np.count_nonzero(answers.logits.argmax(axis=1) == labels))
         stopped = np.bincount(answers.steps - 1, minlength=self.timesteps)
-        return AnytimeEvaluation(correct, len(labels), tuple(map(int, stopped)))
+        return AnytimeEvaluation(correct, len(labels), tuple(map(int, stopped)), seconds)
 
     def _means(self, batch: Array) -> Iterator[tuple[int, Array]]:
         """Run a batch from rest, as long as more is asked for: t, and the mean of the logits of the first t steps."""

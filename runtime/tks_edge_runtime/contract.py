@@ -1,4 +1,4 @@
-"""Whether a graph is the one that its manifest describes, and whether arrays are what it takes."""
+"""Whether a graph is the one that its manifest describes, for how many steps it runs, and which arrays it takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tks_edge_runtime.artifact import Artifact, TensorSpec
+from tks_edge_runtime.artifact import STEP, Artifact, TensorSpec
 from tks_edge_runtime.backends import Engine, Port
 from tks_edge_runtime.errors import ArtifactError, InputError
 
@@ -47,6 +47,25 @@ def _difference(kind: str, found: Sequence[Port], expected: Sequence[Port]) -> s
         return f"it has no {kind} {lacking}"
     unexpected = next((port for port in found if port not in expected), None)
     return None if unexpected is None else f"it has an {kind} {unexpected} too many"
+
+
+def timesteps_of(artifact: Artifact, steps: int | None) -> int:
+    """The T that is run: that of the manifest, or of a step artifact a smaller one.
+
+    Raises:
+        InputError: the artifact cannot be run for so many steps.
+    """
+    manifest = artifact.manifest
+    if steps is None or steps == manifest.timesteps:
+        return manifest.timesteps
+    if manifest.form != STEP:
+        raise InputError(
+            f"{artifact.path} is a static graph of T={manifest.timesteps} and cannot run at T={steps}. Export it with "
+            f"--timesteps {steps}, or with --form step."
+        )
+    if not 1 <= steps <= manifest.timesteps:
+        raise InputError(f"steps is {steps}; {artifact.path} was exported for 1 to {manifest.timesteps}.")
+    return steps
 
 
 class InputCheck:

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import types
 from functools import cache
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 _Kind = TypeVar("_Kind")
 
@@ -64,6 +64,15 @@ def _value(hint: Any, value: Any, where: str, exact: bool, older: bool) -> Any:
         if not isinstance(value, dict):
             raise TypeError(f"{where} is {type(value).__name__}, not an object")
         return {key: _value(inner[1], entry, f"{where}.{key}", exact, older) for key, entry in value.items()}
+    return _scalar(kind, inner, value, where)
+
+
+def _scalar(kind: Any, allowed: tuple[Any, ...], value: Any, where: str) -> Any:
+    """`value` as a number, a string or a truth value, or as one of those `allowed` by a literal."""
+    if kind is Literal:
+        if value not in allowed:
+            raise TypeError(f"{where} is {value!r}, not {' or '.join(map(repr, allowed))}")
+        return value
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):

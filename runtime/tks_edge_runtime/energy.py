@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Protocol
+from typing import Literal, Protocol
 
 BLOCK_SECONDS = 0.5
 """The least length of a block whose energy is read: a sensor of power is read every 50 ms, so that the part of a block
@@ -15,6 +15,13 @@ that it may miss at either end is a tenth of it."""
 IDLE_SECONDS = 2.0
 """How long the idle power is measured, in s."""
 _SPREAD_LIMIT = 0.25
+
+Covers = Literal["board", "processor", "gpu", "part"]
+"""What a source measures: all that the board or module draws, a processor, a discrete GPU, or a part of these."""
+BOARD: Covers = "board"
+PROCESSOR: Covers = "processor"
+GPU: Covers = "gpu"
+PART: Covers = "part"
 
 
 class EnergySource(Protocol):
@@ -26,6 +33,10 @@ class EnergySource(Protocol):
 
     @property
     def label(self) -> str:
+        """What its joules are of, in words."""
+
+    @property
+    def covers(self) -> Covers:
         """What its joules are of."""
 
 
@@ -49,7 +60,7 @@ class EnergyUse:
 
     Attributes:
         source: the source's name.
-        label: what its joules are of.
+        label, covers: what its joules are of, in words and for a program.
         mj: mJ of one run, idle power subtracted: all blocks together. Less than 0 where idling took more.
         spread_mj: the standard deviation of that over the blocks; None where there was one.
         blocks: how many there were.
@@ -59,6 +70,7 @@ class EnergyUse:
 
     source: str
     label: str
+    covers: Covers
     mj: float
     spread_mj: float | None
     blocks: int
@@ -122,6 +134,7 @@ class EnergyLog:
         return EnergyUse(
             source=source.name,
             label=source.label,
+            covers=source.covers,
             mj=1000 * sum(net) / sum(block.runs for block in self._blocks),
             spread_mj=statistics.stdev(each) if len(each) > 1 else None,
             blocks=len(each),

@@ -19,12 +19,13 @@ import numpy.typing as npt
 
 from tks_edge_runtime.artifact import FRAMES, STEP, Artifact, LayerSpec, Manifest
 from tks_edge_runtime.backends import Engine, NodeTime, find_backend, find_device, open_engine
-from tks_edge_runtime.contract import check_ports
+from tks_edge_runtime.contract import check_ports, timesteps_of
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.graph_check import check_graph
 from tks_edge_runtime.layer_attribution import Attribution
+from tks_edge_runtime.layer_table import LayerTable, layer_table
 from tks_edge_runtime.measure import artifact_batches
-from tks_edge_runtime.session import DEFAULT_BACKEND, timesteps_of
+from tks_edge_runtime.session import DEFAULT_BACKEND
 
 Array = npt.NDArray[Any]
 OTHER = "other"
@@ -69,6 +70,13 @@ class LayerTime:
     nodes: tuple[EngineNode, ...]
     layer: LayerSpec | None
 
+    @property
+    def rate(self) -> float | None:
+        """Spikes a neuron and timestep where it is one of neurons, else the rate of its input; None where unknown."""
+        if self.layer is None:
+            return None
+        return self.layer.input_rate if self.layer.fire_rate is None else self.layer.fire_rate
+
 
 @dataclass(frozen=True)
 class LayerProfile:
@@ -95,6 +103,11 @@ class LayerProfile:
     run_ms: float
     unprofiled_ms: float | None
     method: str
+
+    @property
+    def table(self) -> LayerTable:
+        """As a table of words."""
+        return layer_table(self)
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON document."""

@@ -132,15 +132,21 @@ def doubts(
     copies: Trace | None = None,
     *,
     spinning_together: bool,
-    length_varies: bool,
+    mixed_batches: int | None,
 ) -> Iterator[str]:
     """Say in sentences what about one session's traces makes its numbers doubtful.
 
     `spinning_together`: whether its idle threads waited actively while other sessions were measured in turns with it.
-    `length_varies`: whether how long a run is depends on its sample, so that its latency has to spread.
+    `mixed_batches`: where how long a run is depends on its samples, so that latency has to spread, how many batches
+    are in rotation; None where all runs are equal.
     """
-    if not length_varies:
+    if mixed_batches is None:
         yield from _restless(summary)
+    elif summary.n < mixed_batches:
+        yield (
+            f"{summary.n} runs are fewer than the {mixed_batches} batches in rotation, so their mix of steps may not "
+            "be that of the set: take a longer --preset"
+        )
     if not warm_up.steady:
         yield f"not steady after a warm-up of {warm_up.seconds:.1f} s"
     if compute is not None:

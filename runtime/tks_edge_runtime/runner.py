@@ -37,7 +37,7 @@ class Runner:
         self._session = session
         self._energy = energy
         self._crowded = crowded
-        self._batches = itertools.cycle(batches)
+        self._batches, self._rotation = itertools.cycle(batches), len(batches)
         # Plain arrays: a fast network passes a million runs a minute.
         self._e2e, self._compute, self._enqueue, self._copies = array("q"), array("q"), array("q"), array("q")
         self._blocks: list[tuple[int, int]] = []
@@ -131,7 +131,7 @@ class Runner:
                     self._warm_up,
                     *parts,
                     spinning_together=spinning_together,
-                    length_varies=self._session.length_varies,
+                    mixed_batches=self._rotation if self._session.length_varies else None,
                 ),
                 *energy_doubts(energy),
             ),

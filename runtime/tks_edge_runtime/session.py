@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from time import perf_counter_ns
@@ -17,45 +16,20 @@ import numpy.typing as npt
 from tks_edge_runtime.anytime import Anytime, ExitRule
 from tks_edge_runtime.artifact import FRAMES, STEP, Artifact, Manifest
 from tks_edge_runtime.backends import BuildProgress, Engine, RunTimes, find_backend, find_device, open_engine
-from tks_edge_runtime.contract import InputCheck, check_ports
+from tks_edge_runtime.build_clock import BuildClock
+from tks_edge_runtime.contract import InputCheck, check_ports, timesteps_of
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.graph_check import check_graph
 from tks_edge_runtime.memory import room
+from tks_edge_runtime.results import Evaluation, Prediction, SelfTest, evaluated, most_probable, self_tested
 from tks_edge_runtime.stream import Stream
 
 Array = npt.NDArray[Any]
+
+__all__ = ["DEFAULT_BACKEND", "Evaluation", "Prediction", "SelfTest", "Session", "load"]
+
 DEFAULT_BACKEND = "onnxruntime"
 _IN_HOST_MEMORY = "cpu"
-
-_TOLERANCE = 1e-4
-"""Absolute, and relative to the largest golden logit: float32 sums of a few thousand terms, taken in another order on
-another processor, differ by some 1e-6 of their size; a single spike decided differently moves a logit by far more."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One class for one image: its name, its index, and its softmax probability."""
-
-    label: str
-    index: int
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How many of the evaluation set's samples were classified correctly."""
-
-    correct: int
-    total: int
-
-
-@dataclass(frozen=True)
-class SelfTest:
-    """How far the logits of the golden input are from the trained network's, and how far they may be (absolute)."""
-
-    max_difference: float
-    tolerance: float
-    passed: bool
 
 
 def load(
@@ -93,7 +67,7 @@ def load(
     artifact = Artifact.open(path)
     timesteps = timesteps_of(artifact, steps)
     shapes = check_graph(artifact.path, room() if device == _IN_HOST_MEMORY else None)
-    build = _BuildClock(on_build)
+    build = BuildClock(on_build)
     engine = open_engine(
         artifact.path,
         backend,
@@ -108,45 +82,6 @@ def load(
     return Session(
         artifact, engine, backend=backend, device=device, timesteps=timesteps, load_ms=load_ms, build_ms=build.ms
     )
-
-
-class _BuildClock:
-    """Hears how far a build is, passes it on, and keeps the time from the first word of it to the last.
-
-    Attributes:
-        ms: that time, in ms; None while nothing was heard.
-    """
-
-    def __init__(self, then: BuildProgress | None) -> None:
-        self.ms: float | None = None
-        self._then = then
-        self._start = 0
-
-    def __call__(self, stage: str, fraction: float) -> None:
-        if self.ms is None:
-            self._start = perf_counter_ns()
-        self.ms = (perf_counter_ns() - self._start) / 1e6
-        if self._then is not None:
-            self._then(stage, fraction)
-
-
-def timesteps_of(artifact: Artifact, steps: int | None) -> int:
-    """The T that is run: that of the manifest, or of a step artifact a smaller one.
-
-    Raises:
-        InputError: the artifact cannot be run for so many steps.
-    """
-    manifest = artifact.manifest
-    if steps is None or steps == manifest.timesteps:
-        return manifest.timesteps
-    if manifest.form != STEP:
-        raise InputError(
-            f"{artifact.path} is a static graph of T={manifest.timesteps} and cannot run at T={steps}. Export it with "
-            f"--timesteps {steps}, or with --form step."
-        )
-    if not 1 <= steps <= manifest.timesteps:
-        raise InputError(f"steps is {steps}; {artifact.path} was exported for 1 to {manifest.timesteps}.")
-    return steps
 
 
 class Session:
@@ -312,12 +247,7 @@ class Session:
             raise InputError(
                 f"top_k is {top_k}; {self.artifact.path.name} knows {len(classes)} classes: 1 to {len(classes)}."
             )
-        probabilities = _softmax(self.run(images))
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-        return [
-            [Prediction(classes[index], int(index), float(row[index])) for index in best]
-            for row, best in zip(probabilities, order, strict=True)
-        ]
+        return most_probable(self.run(images), classes, top_k)
 
     def evaluate(self, on_progress: Callable[[float], None] | None = None) -> Evaluation:
         """Count the correct top-1 predictions over the whole evaluation set.
@@ -329,27 +259,19 @@ class Session:
             ArtifactError: there is no evaluation set beside the artifact, or it is not the one the manifest names.
         """
         inputs, labels = self.artifact.evaluation_set()
-        predicted = self.run(inputs, on_progress=on_progress).argmax(axis=1)
-        return Evaluation(int(np.count_nonzero(predicted == labels)), len(labels))
+        return evaluated(self.run(inputs, on_progress=on_progress), labels)
 
     def self_test(self) -> SelfTest:
         """Compare the logits of the golden input with those of the trained network.
 
-        The tolerance is that of the export's own comparison where the manifest records one that is wider, since a lower
-        precision differs by more; otherwise the one of float32 arithmetic. A step artifact is run at the T that its
-        golden logits were taken at, whatever `timesteps` is.
+        A step artifact is run at the T that its golden logits were taken at, whatever `timesteps` is. How much they may
+        differ: see `results.self_tested`.
 
         Raises:
             ArtifactError: there is no golden pair beside the artifact, or it is damaged.
         """
         inputs, expected = self.artifact.golden()
-        logits = self._run(inputs, self.manifest.timesteps)
-        verification = self.manifest.verification
-        tolerance = _TOLERANCE * (1 + float(np.abs(expected).max()))
-        if verification is not None:
-            tolerance = max(tolerance, verification.logit_tolerance)
-        difference = float(np.abs(logits - expected).max())
-        return SelfTest(difference, tolerance, difference <= tolerance)
+        return self_tested(self._run(inputs, self.manifest.timesteps), expected, self.manifest.verification)
 
     def close(self) -> None:
         """Free the engine. The session cannot run afterwards; a stream that is still open can, and keeps the graph."""
@@ -364,9 +286,3 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _softmax(logits: Array) -> Array:
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    result: Array = shifted / shifted.sum(axis=1, keepdims=True)
-    return result

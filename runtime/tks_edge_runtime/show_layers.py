@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 _NONE = "-"
 _SHOWN_NODES = 3
+_RATES = (
+    "rate: spikes a neuron and timestep of a layer of neurons, of another layer the mean of its input, or the share of "
+    "it that is not 0."
+)
 _PREFIXES = (("G", 1e9), ("M", 1e6), ("k", 1e3))
 
 
@@ -48,25 +52,22 @@ def show_profile(profile: LayerProfile, console: Console) -> None:
         table.add_column(column, justify="left" if column in ("layer", "engine nodes") else "right", overflow="fold")
     for time in profile.layers:
         layer = time.layer
-        rate = None if layer is None else layer.input_rate if layer.fire_rate is None else layer.fire_rate
         macs = _NONE if layer is None else _macs(layer)
-        row = (f"{time.ms:.3f}", f"{time.share:.1%}", macs, _rate(rate), _nodes(time.nodes))
+        row = (f"{time.ms:.3f}", f"{time.share:.1%}", macs, _rate(time.rate), _nodes(time.nodes))
         table.add_row(*map(escape, (time.path, *row)))
     table.add_section()
     table.add_row("sum", f"{profile.sum_ms:.3f}", "100.0%")
     console.print(table)
-    for sentence in _sentences(profile):
-        console.print(sentence, style="dim", markup=False, highlight=False, soft_wrap=True)
+    for text in (how_measured(profile), _RATES):
+        console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
-def _sentences(profile: LayerProfile) -> list[str]:
+def how_measured(profile: LayerProfile) -> str:
+    """How it was measured, and what all nodes of a run took with and without the profiler."""
     without = profile.unprofiled_ms
-    return [
-        f"{profile.method}. The nodes of a run together: {profile.run_ms:.3f} ms (median)"
-        + ("." if without is None else f"; a run without the profiler: {without:.3f} ms."),
-        "rate: spikes a neuron and timestep of a layer of neurons, of another layer the mean of its input, or the "
-        "share of it that is not 0.",
-    ]
+    return f"{profile.method}. The nodes of a run together: {profile.run_ms:.3f} ms (median)" + (
+        "." if without is None else f"; a run without the profiler: {without:.3f} ms."
+    )
 
 
 def short(number: float) -> str:

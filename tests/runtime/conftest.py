@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from tests.runtime.fake_gpu import FakeGpu, fake_gpu
 from tests.runtime.spiking import SAMPLE, SpikingNetwork
@@ -226,3 +227,16 @@ def _manifest(name: str, timesteps: int, batch: int, samples: int) -> Manifest:
         verification=Verification(10, 1000, 0, 1e-6, 1e-4),
         created="2025-01-01T00:00:00+00:00",
     )
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image[1].png"
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(path)
+    return path
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without an NVIDIA driver, whatever this one has; all else is real."""
+    monkeypatch.setattr("tks_edge_runtime.machine.nvidia_driver", lambda *_: None)

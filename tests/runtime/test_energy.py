@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from tests.runtime.test_measure import Clock, FakeSession, clock  # noqa: F401 - a fixture
-from tks_edge_runtime.energy import BLOCK_SECONDS, EnergyUse
+from tks_edge_runtime.energy import BLOCK_SECONDS, Covers, EnergyUse
 from tks_edge_runtime.measure import measure, method_text
 from tks_edge_runtime.measurement import Measurement
 from tks_edge_runtime.session import Session
@@ -18,14 +18,15 @@ from tks_edge_runtime.session import Session
 class FakeSource:
     name: str
     label: str
+    covers: Covers
 
 
 class FakeMeter:
     """Counts what the clock's sessions took and `idle` W on top; `noise` adds to what each reading rises by, in J."""
 
     sources: tuple[FakeSource, ...] = (
-        FakeSource("vdd_in", "module rail VDD_IN, not wall"),
-        FakeSource("mute", "a rail that cannot be read"),
+        FakeSource("vdd_in", "module rail VDD_IN, not wall", "board"),
+        FakeSource("mute", "a rail that cannot be read", "part"),
     )
 
     def __init__(self, clock: Clock, idle: float, noise: float = 0.0) -> None:  # noqa: F811

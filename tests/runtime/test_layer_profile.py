@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.runtime.command_line import document, fails, invoke
 from tests.runtime.conftest import CPU_BACKENDS, Build, BuildSpiking
 from tests.runtime.fake_gpu import FakeGpu
 from tests.runtime.spiking import LAYER_SPECS, LAYERS
-from tests.runtime.test_cli import document, fails, invoke
 from tks_edge_runtime.artifact import ANALOGUE, FRAMES, STATIC, STEP, WEIGHTS, LayerSpec
 from tks_edge_runtime.backends import BACKENDS, NodeTime, open_engine
 from tks_edge_runtime.backends.onnxruntime_profile import runs_of

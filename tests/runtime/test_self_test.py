@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from tests.runtime.command_line import document, fails, invoke
 from tests.runtime.conftest import CPU_BACKENDS, Build
-from tests.runtime.test_cli import document, fails, invoke
 
 
 @pytest.mark.parametrize("backend", CPU_BACKENDS)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tks_edge_runtime.statistics import needed, ratio_of_medians, summarize, wilson
+from tks_edge_runtime.statistics import needed, ratio_of_means, ratio_of_medians, summarize, wilson
 
 LATENCIES = st.floats(1e-4, 1e6)
 
@@ -99,3 +100,38 @@ def test_a_ratio_of_medians_lies_between_the_ends_of_what_resampling_can_give(
 def test_what_has_no_median_has_no_ratio(trace: list[float]) -> None:
     with pytest.raises(ValueError, match="median greater than 0"):
         ratio_of_medians(trace, [1.0])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(LATENCIES, min_size=1, max_size=300), st.lists(LATENCIES, min_size=1, max_size=300))
+def test_a_ratio_of_means_lies_between_the_ends_of_what_resampling_can_give(
+    trace: list[float], other: list[float]
+) -> None:
+    found = ratio_of_means(trace, other)
+    assert found.value == pytest.approx(np.mean(trace) / np.mean(other))
+    assert min(trace) / max(other) <= found.low * (1 + 1e-9)
+    assert found.low <= found.high <= max(trace) / min(other) * (1 + 1e-9)
+    assert found == ratio_of_means(trace, other)
+
+
+def test_the_interval_of_a_ratio_of_means_holds_the_true_one_nineteen_times_of_twenty() -> None:
+    """Of runs as early exit has them: most short, whose median says nothing of how many are long."""
+    generator = np.random.default_rng(5)
+
+    def drawn(share: float) -> npt.NDArray[np.float64]:
+        return np.where(generator.random(2000) < share, 8.0, 1.0)
+
+    intervals = [ratio_of_means(drawn(0.3), drawn(0.1)) for _ in range(100)]
+    assert 88 <= sum(found.low <= 3.1 / 1.7 <= found.high for found in intervals) <= 99
+
+
+def test_slow_changes_within_a_run_widen_the_interval_of_means_too() -> None:
+    steady = np.random.default_rng(5).lognormal(0, 0.05, 2000)
+    still, moving = (ratio_of_means(trace, steady) for trace in (steady, np.sort(steady)))
+    assert moving.high - moving.low > 3 * (still.high - still.low)
+
+
+@pytest.mark.parametrize("trace", [[], [0.0], [math.nan], [[1.0]]])
+def test_what_has_no_mean_has_no_ratio(trace: list[float]) -> None:
+    with pytest.raises(ValueError, match="mean greater than 0"):
+        ratio_of_means(trace, [1.0])

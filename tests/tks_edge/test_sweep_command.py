@@ -26,6 +26,8 @@ FEW = ("--verify-samples", "4", "--threads", "1")
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(measure.PRESETS, "quick", 0.02)
+    # Plots take longer than all else here, and have tests of their own.
+    monkeypatch.setattr("tks_edge_runtime.report.build.draw", lambda _: ())
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,27 @@ def test_what_cannot_be_exported_is_a_row_with_its_reason(
     monkeypatch.setattr(Exporter, "write", write)
     mended = invoke(app, "runs/digits", "--timesteps", "1,2", "--precision", "fp32,int8", *FEW)
     assert mended.exit_code == 0, mended.stderr
+
+
+def test_another_size_of_the_evaluation_set_is_exported_again_and_an_older_file_never_stands_in(
+    app: typer.Typer, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("runs/digits", "--timesteps", "1,2", *FEW, "--json")
+    first = invoke(app, *asked)
+    assert {row["evaluation"]["samples"] for row in json.loads(first.stdout)["rows"]} == {30}
+    write = Exporter.write
+
+    def refusing(self: Exporter, options: Options, *given: Any, **more: Any) -> Any:
+        if options.timesteps == 2:
+            raise ExportError("T=2 is refused here.")
+        return write(self, options, *given, **more)
+
+    monkeypatch.setattr(Exporter, "write", refusing)
+    smaller = invoke(app, *asked, "--eval-samples", "6")
+    rows = json.loads(smaller.stdout)["rows"]
+    assert [(row["timesteps"], row["status"]) for row in rows if row["status"] != "ok"] == [(2, "failed to export")]
+    assert {row["evaluation"]["samples"] for row in rows if row["status"] == "ok"} == {6}
+    assert len(rows) == 3
 
 
 def test_another_training_does_not_replace_what_was_swept(app: typer.Typer, runs: Path) -> None:

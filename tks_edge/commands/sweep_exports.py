@@ -128,16 +128,15 @@ def export_missing(runs: Sequence[Run], grid: Grid, how: Writing, wanted: Wanted
     for run in runs:
         shown = grid.views(run)
         asked = {view.timesteps: list(grid.graphs(run, view)) for view in shown}
-        there = {t: [one for one in graphs if _is_there(run, view, one, how.folder)]
+        there = {t: [one for one in graphs if _is_there(run, view, one, how.folder, wanted.samples)]
                  for view, (t, graphs) in zip(shown, asked.items(), strict=True)}  # fmt: skip
         lacking = [view for view in shown if len(there[view.timesteps]) < len(asked[view.timesteps])]
         if lacking:
             _export(run, lacking, asked, there, how, wanted, out, found)
-        for view in shown:
-            for options in asked[view.timesteps]:
-                path = _path(run, view, options, how.folder)
-                if path.is_file():
-                    found.artifacts.append(Artifact.open(path))
+        # Of what failed an older file may lie there: it is not what was asked for.
+        failed = {row.file for row in found.failed}
+        paths = [_path(run, view, options, how.folder) for view in shown for options in asked[view.timesteps]]
+        found.artifacts.extend(Artifact.open(path) for path in paths if path.name not in failed)
     return found
 
 
@@ -174,8 +173,8 @@ def _path(run: Run, view: View, options: Options, folder: Path) -> Path:
     return folder / f"{stem_of(called(run.name, view), view.frames, options)}.onnx"
 
 
-def _is_there(run: Run, view: View, options: Options, folder: Path) -> bool:
-    """Whether the artifact is in the folder, made by this version.
+def _is_there(run: Run, view: View, options: Options, folder: Path, samples: int) -> bool:
+    """Whether the artifact is in the folder, made by this version, its accuracy to be taken on so many samples at most.
 
     Raises:
         InputError: what is there under its name comes from another training.
@@ -189,7 +188,9 @@ def _is_there(run: Run, view: View, options: Options, folder: Path) -> bool:
             f"{path} was exported from another training than {run.path}. Give the sweep another --output, or delete "
             "that folder."
         )
-    return manifest.tools.get("tks-edge") == __version__
+    evaluated = manifest.evaluation.samples if manifest.evaluation is not None else 0
+    asked = min(samples, run.config.dataset["splits"]["test"]["samples"])
+    return manifest.tools.get("tks-edge") == __version__ and evaluated == asked
 
 
 def _failed(run: Run, view: View, options: Options, error: TksEdgeError) -> Row:

@@ -1,4 +1,4 @@
-"""The bounds of `pick`, `report` and `sweep`, from their options."""
+"""The bounds of `pick` and `sweep`, from their options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 def asked_bounds(
-    max_latency: str | None, min_accuracy: str | None, max_energy: str | None, percentile: str, prefer: str | None
+    max_latency: str | None,
+    min_accuracy: str | None,
+    max_energy: str | None,
+    percentile: str | None,
+    prefer: str | None,
 ) -> Bounds:
     """What was asked for.
 

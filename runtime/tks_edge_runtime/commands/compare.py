@@ -11,7 +11,7 @@ import typer
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 
 if TYPE_CHECKING:
-    from tks_edge_runtime.report.compare_page import Named
+    from tks_edge_runtime.report.compare import Named
 
 
 def compare(
@@ -42,6 +42,7 @@ def compare(
         from tks_edge_runtime.files import write_text
         from tks_edge_runtime.report import compare as comparing
         from tks_edge_runtime.report import compare_texts
+        from tks_edge_runtime.report.compare_document import comparisons_document
         from tks_edge_runtime.report.reading import read_report
 
         written = _written(output)
@@ -56,7 +57,7 @@ def compare(
         if output is not None:
             write_text(output, written(compared))
             out.console.print(f"\nwritten: {output}", markup=False, highlight=False, soft_wrap=True)
-        out.document({"comparisons": [compare_texts.comparison_document(*one) for one in compared]})
+        out.document(comparisons_document(compared))
 
 
 def _written(output: Path | None) -> Callable[[Sequence[Named]], str]:

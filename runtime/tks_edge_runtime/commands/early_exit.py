@@ -1,4 +1,4 @@
-"""What `profile --early-exit` adds: the rule beside the artifact, samples enough, and when they stopped."""
+"""What `profile --early-exit` adds: the rule beside the artifact, and when the samples stopped."""
 
 from __future__ import annotations
 
@@ -41,16 +41,6 @@ def rule_beside(artifact: Path, steps: int | None) -> CalibratedRule:
             f"out, or choose one for them: tks-edge calibrate-exit {artifact} --run RUN --timesteps {steps}"
         )
     return found
-
-
-def too_few_runs(runs: int, batches: int) -> str | None:
-    """Say that a measurement was too short to see every batch of its rotation; None where it was not."""
-    if runs >= batches:
-        return None
-    return (
-        f"{runs} runs are fewer than the {batches} batches in rotation, so their mix of steps may not be that of the "
-        "set: take a longer --preset"
-    )
 
 
 def shares(stopped: Sequence[int]) -> str:

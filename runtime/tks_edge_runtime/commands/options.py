@@ -64,7 +64,12 @@ MaxEnergyOption = Annotated[
     typer.Option("--max-energy", help="Measured, of one inference: 20mJ, 0.02J, 800uJ.", show_default="no bound"),
 ]
 PercentileOption = Annotated[
-    str, typer.Option("--percentile", help="Of the latency that is bounded and compared: p50, p90, p95, p99, p999.")
+    str | None,
+    typer.Option(
+        "--percentile",
+        help="Of the latency that is bounded and compared: p50, p90, p95, p99, p999.",
+        show_default="the median; of early exit the mean",
+    ),
 ]
 PreferOption = Annotated[
     str | None,

@@ -29,7 +29,7 @@ def pick(
     max_latency: MaxLatencyOption = None,
     min_accuracy: MinAccuracyOption = None,
     max_energy: MaxEnergyOption = None,
-    percentile: PercentileOption = "p50",
+    percentile: PercentileOption = None,
     prefer: PreferOption = None,
     network: Annotated[
         str | None, typer.Option("--network", help="Only rows of this network and the ReLU twins.")
@@ -46,8 +46,17 @@ def pick(
         from tks_edge_runtime.report.pick import selected
         from tks_edge_runtime.report.reading import read_report
         from tks_edge_runtime.report.table import print_answer
+        from tks_edge_runtime.report.turns import FOLDER, turns_since
 
-        rows = selected(read_report(_report_file(report), traces=False).rows, network=network)
+        file = _report_file(report)
+        document = read_report(file, traces=False)
+        unfinished = turns_since(document, file.parent / FOLDER)
+        if unfinished:
+            out.warn(
+                f"{file} does not know of {', '.join(unfinished)}: the sweep that measured them did not end. "
+                "Run it again with the same options; what is measured is kept."
+            )
+        rows = selected(document.rows, network=network)
         answer = choose(rows, bounds, spiking_only=spiking_only)
         print_answer(answer, out.console)
         out.document(
@@ -66,7 +75,23 @@ def pick(
 
 
 def _report_file(path: Path) -> Path:
-    return path / "report.json" if path.is_dir() else path
+    """The report of a folder.
+
+    Raises:
+        InputError: the folder is that of a sweep that did not end.
+    """
+    from tks_edge_runtime.errors import InputError
+    from tks_edge_runtime.report.turns import FOLDER
+
+    if not path.is_dir():
+        return path
+    file = path / "report.json"
+    if not file.exists() and (path / FOLDER).is_dir():
+        raise InputError(
+            f"{path} has no report.json yet: its sweep did not end. Run the sweep again with the same options and "
+            f"--output {path}; what is measured is kept."
+        )
+    return file
 
 
 def _described(place: int | None, rows: tuple[Row, ...]) -> dict[str, object] | None:
@@ -84,7 +109,10 @@ def _described(place: int | None, rows: tuple[Row, ...]) -> dict[str, object] | 
         "device": row.device,
         "cuda_graph": row.cuda_graph,
         "accuracy": None if row.accuracy is None else row.accuracy.percent,
+        "early_exit": row.early_exit is not None,
+        "mean_ms": None if row.latency is None else row.latency.mean,
         "p50_ms": None if row.latency is None else row.latency.p50,
         "p99_ms": None if row.latency is None else row.latency.p99,
-        "energy_mj": row.energy[0].mj if row.energy else None,
+        "energy_mj": None if row.main_energy is None else row.main_energy.mj,
+        "energy_of": None if row.main_energy is None else row.main_energy.label,
     }

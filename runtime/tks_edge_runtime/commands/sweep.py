@@ -45,7 +45,7 @@ def sweep(
     max_latency: MaxLatencyOption = None,
     min_accuracy: MinAccuracyOption = None,
     max_energy: MaxEnergyOption = None,
-    percentile: PercentileOption = "p50",
+    percentile: PercentileOption = None,
     prefer: PreferOption = None,
     cuda_graph: CudaGraphFlag = False,
     threads: ThreadsOption = None,

@@ -31,7 +31,7 @@ class EnergyMeter:
         period: s from one reading of a power to the next.
 
     Attributes:
-        sources: what can be read here; those that are `whole` come first. Empty where the machine tells nothing.
+        sources: what can be read here; those of the whole board come first. Empty where the machine tells nothing.
     """
 
     def __init__(self, root: Path = _ROOT, *, period: float = 0.05) -> None:

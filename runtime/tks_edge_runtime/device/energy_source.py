@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from tks_edge_runtime.energy import Covers
+
 
 @dataclass(frozen=True)
 class EnergySource:
@@ -15,13 +17,13 @@ class EnergySource:
         name: the key of every result, such as "VDD_IN", "package-0", "gpu-0".
         label: what it covers, for people: "module rail VDD_IN, not wall".
         kind: "power": read many times a second and integrated; "counter": the hardware adds it up.
-        whole: whether it is everything that the module or board draws, and not a part of it.
+        covers: the same for a program.
     """
 
     name: str
     label: str
     kind: Literal["power", "counter"]
-    whole: bool = False
+    covers: Covers
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from tks_edge_runtime.device.energy_source import EnergySource, Probe
 from tks_edge_runtime.device.tree import Tree, pairs
+from tks_edge_runtime.energy import GPU
 
 _DRIVER = "proc/driver/nvidia/version"
 _VERSION = re.compile(r"\b[0-9]{2,4}\.[0-9]{1,4}(?:\.[0-9]{1,4})?\b", re.ASCII)
@@ -92,10 +93,10 @@ class Gpus:
         for index, handle in self._handles.items():
             name = _text(self._ask(nvml.nvmlDeviceGetName, handle)) or "NVIDIA GPU"
             if self._ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle) is not None:
-                source = EnergySource(f"gpu-{index}", f"NVML counter of {name}, not wall", "counter")
+                source = EnergySource(f"gpu-{index}", f"NVML counter of {name}, not wall", "counter", GPU)
                 found.append(Probe(source, self._thousandth(nvml.nvmlDeviceGetTotalEnergyConsumption, handle)))
             else:
-                source = EnergySource(f"gpu-{index}", f"NVML power of {name}, not wall", "power")
+                source = EnergySource(f"gpu-{index}", f"NVML power of {name}, not wall", "power", GPU)
                 found.append(Probe(source, self._thousandth(nvml.nvmlDeviceGetPowerUsage, handle)))
         return found
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tks_edge_runtime.device.energy_source import EnergySource, Probe
 from tks_edge_runtime.device.tree import Tree
+from tks_edge_runtime.energy import BOARD, PART
 
 _INA3221 = "sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*"
 _INA238 = "sys/bus/i2c/drivers/ina238/*/hwmon/hwmon*"
@@ -73,5 +74,5 @@ def probes(tree: Tree) -> list[Probe]:
 
 def _probe(tree: Tree, rail: Rail) -> Probe:
     label = _WHOLE.get(rail.label, f"rail {rail.label}, one of several")
-    source = EnergySource(rail.label, label, "power", whole=rail.label in _WHOLE)
+    source = EnergySource(rail.label, label, "power", BOARD if rail.label in _WHOLE else PART)
     return Probe(source, lambda: rail.watts(tree))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tks_edge_runtime.device.energy_source import EnergySource, Probe
 from tks_edge_runtime.device.tree import Tree
+from tks_edge_runtime.energy import PART, PROCESSOR
 
 _ZONES = "sys/class/powercap/intel-rapl:*"
 _MICROJOULES = 1e6
@@ -42,5 +43,6 @@ def _probe(tree: Tree, zone: str) -> Probe:
         microjoules = tree.integer(f"{zone}/energy_uj")
         return None if microjoules is None else microjoules / _MICROJOULES
 
-    source = EnergySource(name, f"RAPL counter {name} of the processor, not wall", "counter")
+    covers = PROCESSOR if name.startswith("package") else PART
+    source = EnergySource(name, f"RAPL counter {name} of the processor, not wall", "counter", covers)
     return Probe(source, joules, None if limit is None else limit / _MICROJOULES)

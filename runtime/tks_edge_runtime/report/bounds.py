@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tks_edge_runtime.errors import InputError, unknown
+from tks_edge_runtime.errors import unknown
 from tks_edge_runtime.report.ranking import guesses
 from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.report.wording import milliseconds, percentile
@@ -24,7 +24,7 @@ class Bounds:
         max_latency: in ms, end to end, of the `percentile`.
         min_accuracy: in percent.
         max_energy: in mJ of one inference, measured, idle subtracted.
-        percentile: one of `PERCENTILES`: what counts as the latency.
+        percentile: one of `PERCENTILES`: what counts as the latency; None for `Row.typical`.
         prefer: one of `PREFERENCES`; None: accuracy where only latency or energy is bounded, else latency.
         origin: where the bound on accuracy comes from, in words; None where it was asked for.
     """
@@ -32,13 +32,13 @@ class Bounds:
     max_latency: float | None = None
     min_accuracy: float | None = None
     max_energy: float | None = None
-    percentile: str = "p50"
+    percentile: str | None = None
     prefer: str | None = None
     origin: str | None = None
 
     def __post_init__(self) -> None:
-        if self.percentile not in PERCENTILES:
-            raise unknown("percentile", self.percentile, PERCENTILES)
+        if self.percentile not in (None, *PERCENTILES):
+            raise unknown("percentile", str(self.percentile), PERCENTILES)
         if self.prefer is not None and self.prefer not in PREFERENCES:
             raise unknown("preference", self.prefer, PREFERENCES)
 
@@ -56,20 +56,26 @@ class Bounds:
         return self.max_latency is None and self.min_accuracy is None and self.max_energy is None
 
     def latency(self, row: Row) -> float | None:
-        """The latency of a row that is bounded and compared, in ms; None where too few runs tell it.
-
-        With early exit the mean stands in for the median; see `Row.typical`.
-        """
-        if self.percentile == "p50":
+        """The latency of a row that is bounded, in ms; None where too few runs tell it."""
+        if self.percentile is None:
             return row.typical
         value: float | None = getattr(row.latency, self.percentile, None)
         return value
+
+    def pace(self, row: Row) -> float | None:
+        """The same in a unit that it has in common with rows of other turns: what rows are compared by."""
+        value = self.latency(row)
+        return None if value is None else row.across_turns(value)
+
+    def latency_name(self, row: Row) -> str:
+        """What `latency` is of a row: "median", "mean" or a percentile."""
+        return self.percentile or row.typical_name
 
     def words(self) -> str:
         """The bounds in words, for a sentence."""
         parts = []
         if self.max_latency is not None:
-            parts.append(f"{self.percentile} of at most {milliseconds(self.max_latency)} ms")
+            parts.append(f"{self.percentile or 'latency'} of at most {milliseconds(self.max_latency)} ms")
         if self.min_accuracy is not None:
             parts.append(self.origin or f"accuracy of at least {self.min_accuracy:g} %")
         if self.max_energy is not None:
@@ -89,8 +95,9 @@ class Miss:
 
 
 def energy_of(row: Row) -> float | None:
-    """The measured energy of one inference in mJ, by the row's first source; None where nothing told it."""
-    return row.energy[0].mj if row.energy and row.energy[0].mj > 0 else None
+    """The measured energy of one inference in mJ; None where nothing told it, or it was no more than idling takes."""
+    use = row.main_energy
+    return use.mj if use is not None and use.mj > 0 else None
 
 
 def misses(row: Row, bounds: Bounds) -> list[Miss]:
@@ -104,14 +111,13 @@ def misses(row: Row, bounds: Bounds) -> list[Miss]:
 
 
 def _latency_miss(row: Row, bounds: Bounds) -> Iterator[Miss]:
-    value = bounds.latency(row)
+    value, name = bounds.latency(row), bounds.latency_name(row)
     if value is None:
         # Without it the row can neither be bounded nor be compared.
-        told = percentile(row.latency, bounds.percentile)
-        yield Miss(None, f"its {bounds.percentile} is {told}: measure for longer, with another --preset")
+        yield Miss(None, f"its {name} is {percentile(row.latency, name)}: measure for longer, with another --preset")
     elif bounds.max_latency is not None and value > bounds.max_latency * (1 + _ROUNDING):
         part = value / bounds.max_latency - 1
-        needed = f"{milliseconds(bounds.max_latency)} ms instead of {milliseconds(value)} ({bounds.percentile})"
+        needed = f"{milliseconds(bounds.max_latency)} ms instead of {milliseconds(value)} ({name})"
         yield Miss(part, f"{needed}, {100 * (1 - 1 / (1 + part)):.0f} % less")
 
 
@@ -128,39 +134,15 @@ def _accuracy_miss(row: Row, bounds: Bounds) -> Iterator[Miss]:
 def _energy_miss(row: Row, bounds: Bounds) -> Iterator[Miss]:
     if bounds.max_energy is None and bounds.preference != ENERGY:
         return
-    value = energy_of(row)
-    if value is None:
-        yield Miss(None, "its energy was not measured: nothing here tells it, and an estimate is no measurement")
-    elif bounds.max_energy is not None and value > bounds.max_energy * (1 + _ROUNDING):
-        needed = f"{milliseconds(bounds.max_energy)} mJ instead of {milliseconds(value)}"
-        yield Miss(value / bounds.max_energy - 1, needed)
-
-
-def compares(rows: Iterable[Row]) -> bool:
-    """Whether the accuracies of all rows were taken on one evaluation set."""
-    return len(_sets(rows)) <= 1
-
-
-def check_sets(rows: Iterable[Row]) -> None:
-    """Refuse rows whose accuracies do not compare.
-
-    Raises:
-        InputError: they were taken on different evaluation sets.
-    """
-    sets = _sets(rows)
-    if len(sets) > 1:
-        raise InputError(
-            f"these accuracies do not compare, since they were taken on different sets: {'; '.join(sets.values())}. "
-            "Give --network, or measure networks of one data set."
+    use, value = row.main_energy, energy_of(row)
+    if use is None:
+        yield Miss(
+            None, f"its energy on {row.device} was not measured: nothing tells it, and an estimate is no measure"
         )
-
-
-def _sets(rows: Iterable[Row]) -> dict[str, str]:
-    """What each evaluation set is, in words, with the network of the first row that has it."""
-    found: dict[str, str] = {}
-    for row in rows:
-        one = row.evaluation
-        if one is not None:
-            words = f"{row.name} on {one.dataset} {one.split} ({one.samples} samples, {one.identity[:12]})"
-            found.setdefault(one.identity, words)
-    return found
+    elif value is None:
+        yield Miss(
+            None, f"its energy ({use.label}) was no more than idling took: measure again, with nothing else running"
+        )
+    elif bounds.max_energy is not None and value > bounds.max_energy * (1 + _ROUNDING):
+        needed = f"{milliseconds(bounds.max_energy)} mJ instead of {milliseconds(value)} ({use.label})"
+        yield Miss(value / bounds.max_energy - 1, needed)

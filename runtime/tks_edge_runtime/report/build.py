@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,15 +13,17 @@ from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import replacing, write_text
 from tks_edge_runtime.measure import preset_seconds
 from tks_edge_runtime.report import html, markdown
-from tks_edge_runtime.report.bounds import Bounds, compares
+from tks_edge_runtime.report.bounds import Bounds
 from tks_edge_runtime.report.candidates import candidates_of
 from tks_edge_runtime.report.collect import Collection, Progress, collect
 from tks_edge_runtime.report.conclusion import conclude
 from tks_edge_runtime.report.document import SCHEMA_VERSION, ReportDocument
 from tks_edge_runtime.report.layering import with_layers
+from tks_edge_runtime.report.mixed import check_sets, check_trainings, compares
 from tks_edge_runtime.report.pick import pick
 from tks_edge_runtime.report.plots import draw
 from tks_edge_runtime.report.ranking import ranked
+from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.session import DEFAULT_BACKEND
 from tks_edge_runtime.version import __version__
 
@@ -28,9 +31,10 @@ FILES = ("report.html", "report.json", "report.md", "plots")
 """What a report consists of, in its folder; plots is a folder of PNG and SVG files."""
 
 _TWIN_METHOD = (
-    "The ReLU twin is the same network with ReLU in place of LIF, in one pass. Ratios are of end-to-end medians from "
-    "this one run, to the fp32 twin where there is one; a verdict is against the twin of the same precision where "
-    "there is one. Where a CUDA graph was on and off, a row is held against the twin that ran as it did."
+    "The ReLU twin is the same network with ReLU in place of LIF, in one pass. Ratios are of end-to-end medians, to "
+    "the fp32 twin where there is one; a verdict is against the twin of the same precision where there is one. Where a "
+    "CUDA graph was on and off, a row is held against the twin that ran as it did. Of early exit, whose runs differ in "
+    "length, the mean stands in for the median: slow runs raise it more, which is not in its favour."
 )
 _ACCURACY_METHOD = (
     "Accuracy is top-1 over the whole evaluation set, from the very file that was timed, with a 95 % Wilson interval."
@@ -71,7 +75,8 @@ def build_report(
         on_build: told how far a build is, where the backend builds engines before their first run.
 
     Raises:
-        InputError: no such folder, preset, backend or device, no CUDA graphs there, or `output` is a file.
+        InputError: no such folder, preset, backend or device, no CUDA graphs there, `output` is a file, or the
+            artifacts cannot stand together (`check_together`).
         ArtifactError: a file in the folder is no artifact.
         MissingError: the backend's library, its driver or the device is missing, or the disk is full.
     """
@@ -79,10 +84,13 @@ def build_report(
     check_output(output)
     engines = [(backend, find_device(backend, device))]
     candidates = candidates_of(find_artifacts(folder), engines, threads=threads, cuda_graph=cuda_graph)
+    check_together([candidate.row() for candidate in candidates], bounds)
     collection = collect(
         candidates,
         seconds=seconds,
-        on_progress=on_progress or (lambda _stage, _fraction: None),
+        # Sessions that take turns would slow each other down with threads that wait actively.
+        spinning=len(candidates) == 1 and not cuda_graph,
+        on_progress=on_progress,
         on_build=on_build,
     )
     document = with_layers(made(collection, command=command, preset=preset, bounds=bounds, chosen=chosen), candidates)
@@ -102,7 +110,9 @@ def made(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         preset=preset,
         seconds=preset_seconds(preset),
-        method=(*([f"{chosen}."] if chosen else []), *collection.method, _ACCURACY_METHOD, _TWIN_METHOD),
+        method=tuple(
+            dict.fromkeys((*([f"{chosen}."] if chosen else []), *collection.method, _ACCURACY_METHOD, _TWIN_METHOD))
+        ),
         machine=facts(),
         backends=collection.backends,
         device_state=collection.states,
@@ -110,6 +120,17 @@ def made(
         conclusions=conclude(rows),
         rows=rows,
     )
+
+
+def check_together(rows: Sequence[Row], bounds: Bounds | None) -> None:
+    """Refuse, before minutes of measuring, rows of which nothing could be picked within bounds.
+
+    Raises:
+        InputError: one name stands for two trainings, or there are bounds and the accuracies do not compare.
+    """
+    check_trainings(rows)
+    if bounds is not None:
+        check_sets(rows)
 
 
 def check_output(output: Path | str) -> None:

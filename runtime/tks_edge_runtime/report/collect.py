@@ -40,8 +40,9 @@ def collect(
     candidates: Sequence[Candidate],
     *,
     seconds: float,
-    on_progress: Progress,
+    on_progress: Progress | None = None,
     on_build: Progress | None = None,
+    spinning: bool = False,
 ) -> Collection:
     """Open, test, evaluate and time the candidates; one that fails becomes a row that says so.
 
@@ -50,29 +51,29 @@ def collect(
         seconds: how long each is timed, in s.
         on_progress: told the stage and the fraction of it that is done.
         on_build: told how far a build is, where a backend builds engines before their first run.
+        spinning: whether threads wait actively, which slows down whatever takes turns with them.
 
     Raises:
         InputError: a backend has no such device.
         MissingError: a backend's library, its driver or the device is missing.
     """
+    progress = on_progress or (lambda _stage, _fraction: None)
     for backend, device in dict.fromkeys((one.backend, one.device) for one in candidates):
         find_backend(backend).require(device)
     with ExitStack() as stack:
         opened: list[Timed | None] = []
         rows = []
         for index, candidate in enumerate(candidates):
-            # Sessions that take turns would slow each other down with threads that wait actively.
-            alone = len(candidates) == 1 and not candidate.cuda_graph
-            progress = _fraction(on_progress, EVALUATING, index, len(candidates))
+            evaluated = _fraction(progress, EVALUATING, index, len(candidates))
             with ExitStack() as own:
-                timed, row = _examined(candidate, own, progress, on_build, alone=alone)
+                timed, row = _examined(candidate, own, evaluated, on_build, spinning=spinning)
                 if timed is not None:
                     stack.push(own.pop_all())
             opened.append(timed)
             rows.append(row)
         before = state()
         with Sampler() as sampler:
-            measured_rows, method = _timed(opened, rows, seconds, sampler, on_progress)
+            measured_rows, method = _timed(opened, rows, seconds, sampler, progress)
         states = DeviceStates(before, tuple(sampler.states), state())
         return Collection(tuple(measured_rows), tuple(method), _backends(candidates, opened), states)
 
@@ -97,7 +98,7 @@ def _examined(
     on_progress: Callable[[float], None],
     on_build: Progress | None,
     *,
-    alone: bool,
+    spinning: bool,
 ) -> tuple[Timed | None, Row]:
     """What is known of a candidate before it is timed: its manifest, its self-test, its accuracy.
 
@@ -108,7 +109,7 @@ def _examined(
     if foreign is not None:
         row = replace(row, warnings=(foreign,))
     try:
-        session = own.enter_context(candidate.load(spinning=alone, on_build=on_build))
+        session = own.enter_context(candidate.load(spinning=spinning, on_build=on_build))
         row = replace(row, cuda_graph={"on": True, "off": False}.get(session.describe().get("cuda_graph", "")))
         row = _tested(session, row, foreign)
         if row.status != OK:
@@ -141,7 +142,11 @@ def _evaluated(timed: Timed, row: Row, on_progress: Callable[[float], None]) -> 
     if isinstance(result, AnytimeEvaluation) and row.early_exit is not None:
         row = replace(
             row,
-            early_exit=replace(row.early_exit, stopped=result.stopped),
+            early_exit=replace(
+                row.early_exit,
+                stopped=result.stopped,
+                refilled_per_second=result.total / result.seconds if row.batch_size > 1 else None,
+            ),
             estimate=estimated_energy(timed.manifest, result.mean_steps),
         )
     recorded = row.recorded_accuracy

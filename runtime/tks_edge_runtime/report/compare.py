@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from string import ascii_uppercase
 from typing import Any
 
 from tks_edge_runtime.errors import InputError, unknown
 from tks_edge_runtime.report.document import Backend, ReportDocument
-from tks_edge_runtime.report.row import Row
-from tks_edge_runtime.statistics import Ratio, ratio_of_medians
+from tks_edge_runtime.report.row import NOT_EXPORTED, Row
+from tks_edge_runtime.statistics import Ratio, ratio_of_means, ratio_of_medians
 
 POWER_MODE, METHOD, BACKEND = "power-mode", "method", "backend"
 EVALUATION_SET, BATCH_SIZE = "evaluation-set", "batch-size"
@@ -54,17 +54,23 @@ class Pair:
         return self.a.title
 
     @property
+    def typical_name(self) -> str:
+        """What the two are compared by: "median", or "mean" of early exit. See `Row.typical`."""
+        return self.a.typical_name
+
+    @property
     def ratio(self) -> float | None:
-        """B's median end-to-end latency in units of A's, where both were measured."""
-        a, b = (row.latency.p50 if row.latency is not None else None for row in self)
+        """B's typical end-to-end latency in units of A's, where both were measured."""
+        a, b = (row.typical for row in self)
         return b / a if b is not None and a else None
 
     @cached_property
-    def p50_interval(self) -> Ratio | None:
-        """B's median end-to-end latency in units of A's, with its interval; None where a trace has too few runs."""
+    def interval(self) -> Ratio | None:
+        """B's typical end-to-end latency in units of A's, with its interval; None where a trace has too few runs."""
         if any(row.traces is None or row.latency is None or row.latency.n < LEAST_RUNS for row in self):
             return None
-        return ratio_of_medians(self.b.trace_ms, self.a.trace_ms)
+        of = ratio_of_medians if self.typical_name == "median" else ratio_of_means
+        return of(self.b.trace_ms, self.a.trace_ms)
 
     def __iter__(self) -> Iterator[Row]:
         return iter((self.a, self.b))
@@ -86,6 +92,10 @@ class Comparison:
     letter: str = "B"
 
 
+Named = tuple[Comparison, tuple[str, str]]
+"""A comparison, and what its two reports are called."""
+
+
 def compare(a: ReportDocument, b: ReportDocument, *, allow: Collection[str] = (), letter: str = "B") -> Comparison:
     """Set two reports side by side.
 
@@ -103,9 +113,12 @@ def compare(a: ReportDocument, b: ReportDocument, *, allow: Collection[str] = ()
             raise unknown("aspect to allow", name, ASPECTS)
     pairs, only_a, only_b = matched(a.rows, b.rows)
     if not pairs:
+        several = _several_engines(a.rows, b.rows)
+        held, others = (_listed(report.rows, engines=several) for report in (a, b))
         raise InputError(
-            f"no row of A stands in {letter}: A holds {_listed(a.rows)}; {letter} holds {_listed(b.rows)}. "
-            "Compare reports of the same networks at the same T, precision, form and target."
+            f"no row of A stands in {letter}: A holds {held}; {letter} holds {others}. Compare reports of the same "
+            "networks at the same T, precision, form and target, on the same engines where one report has several, "
+            "and early exit with early exit."
         )
     found = (*_of_reports(a, b), *_of_pairs(pairs))
     differences = tuple(dataclasses.replace(difference, letter=letter) for difference in found)
@@ -133,30 +146,49 @@ def letters(count: int) -> list[str]:
 def matched(a: Iterable[Row], b: Iterable[Row]) -> tuple[tuple[Pair, ...], tuple[Row, ...], tuple[Row, ...]]:
     """The rows of two reports that belong together, in A's order, and those of A and of B that have no counterpart.
 
-    The same file goes before a file that says the same about itself: name, T, precision, form, target, CUDA graph.
+    The same file goes before a file that says the same about itself: name, T, precision, form, target. Both were run
+    in the same way: with a CUDA graph or without, with early exit or without, and on the same engine where one of the
+    reports has several. Where each has one, the engines may be what one compares.
     """
     first, second = list(a), list(b)
+    several = _several_engines(first, second)
     found: dict[int, Pair] = {}
-    for same_file, key in ((True, _file), (False, _description)):
+    for same_file in (True, False):
+        key = partial(_key, same_file=same_file, by_engine=several)
         for row in first:
+            # What could not be exported has no file.
+            if id(row) in found or (same_file and row.sha256 is None):
+                continue
             other = next((other for other in second if key(other) == key(row)), None)
-            if id(row) not in found and other is not None:
+            if other is not None:
                 found[id(row)] = Pair(row, other, same_file)
                 second.remove(other)
     pairs = tuple(found[id(row)] for row in first if id(row) in found)
     return pairs, tuple(row for row in first if id(row) not in found), tuple(second)
 
 
-def _file(row: Row) -> tuple[object, ...]:
-    return row.sha256, row.timesteps, row.engine, bool(row.cuda_graph)
+def _key(row: Row, *, same_file: bool, by_engine: bool) -> tuple[object, ...]:
+    """What two rows that belong together share: what was run, and how."""
+    described = row.name, row.is_twin, row.timesteps, row.precision, row.form, row.target
+    # Not `row.engine`, which a row has only where its own report has several.
+    engine = (row.backend, row.device) if by_engine else None
+    what = (row.sha256, row.timesteps) if same_file else described
+    return what, engine, bool(row.cuda_graph), row.early_exit is not None
 
 
-def _description(row: Row) -> tuple[object, ...]:
-    return row.name, row.is_twin, row.timesteps, row.precision, row.form, row.target, row.engine, bool(row.cuda_graph)
+def _engines(rows: Iterable[Row]) -> list[str]:
+    """What the rows ran on; those that could not be exported ran on nothing."""
+    return list(dict.fromkeys(f"{row.backend} {row.device}" for row in rows if row.status != NOT_EXPORTED))
 
 
-def _listed(rows: Iterable[Row]) -> str:
-    return ", ".join(row.title for row in rows)
+def _several_engines(*reports: Iterable[Row]) -> bool:
+    return any(len(_engines(rows)) > 1 for rows in reports)
+
+
+def _listed(rows: Iterable[Row], *, engines: bool) -> str:
+    rows = list(rows)
+    titles = ", ".join(row.title for row in rows)
+    return f"{titles}, measured on {' and '.join(_engines(rows))}" if engines else titles
 
 
 def _of_reports(a: ReportDocument, b: ReportDocument) -> Iterator[Difference]:

@@ -8,16 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tks_edge_runtime.report import compare_texts
-from tks_edge_runtime.report.compare import Comparison, Pair
+from tks_edge_runtime.report.compare import Comparison, Named, Pair
 from tks_edge_runtime.report.page_frame import render_page
 from tks_edge_runtime.report.page_table import Cell, Filter
 from tks_edge_runtime.report.plot_compare import Placed, draw_comparison
 from tks_edge_runtime.report.row import MeasuredAccuracy, Row
-from tks_edge_runtime.report.wording import accuracy, energy, percentile
+from tks_edge_runtime.report.wording import accuracy, energy, milliseconds, percentile
 from tks_edge_runtime.version import __version__
-
-Named = tuple[Comparison, tuple[str, str]]
-"""A comparison, and what its two reports are called."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +55,14 @@ _COLUMNS = (
     Column("points", "points", "its accuracy less that of A, in percentage points"),
     Column("p50_a", "A: e2e p50 ms", "median latency in A, end to end"),
     Column("p50", "e2e p50 ms", "median latency in the other report, end to end"),
-    Column("ratio", f"{_TIMES} A", "its median latency in units of A's"),
+    Column("ratio", f"latency {_TIMES} A", "its latency in units of A's: the medians, of early exit the means"),
     Column("interval", "95 %", "interval of that ratio, from how much each run varied in itself", numeric=False),
     Column("p99_ratio", f"p99 {_TIMES} A", "its 99th percentile in units of A's"),
     Column("compute_ratio", f"compute {_TIMES} A", "its median time of computing alone in units of A's"),
+)
+_MEANS = (
+    Column("mean_a", "A: e2e mean ms", "mean latency in A, end to end, by which early exit is compared"),
+    Column("mean", "e2e mean ms", "mean latency in the other report, end to end"),
 )
 _ENERGY = (
     Column("energy_a", "A: mJ", "energy of a batch in A, by {source}"),
@@ -81,6 +82,9 @@ def render(comparisons: Sequence[Named]) -> str:
     source, label = found or (None, "")
     measured = [Column(one.key, one.header, one.meaning.format(source=label)) for one in _ENERGY if source is not None]
     columns = [*_COLUMNS, *measured, _MARKS]
+    if any(pair.typical_name == "mean" for one, _ in comparisons for pair in one.pairs):
+        before = next(place for place, column in enumerate(columns) if column.key == "ratio")
+        columns[before:before] = _MEANS
     placed = _placed(comparisons)
     letters = [one.letter for one, _ in comparisons]
     lines = [_line(one, letters[one.report], columns, source) for one in placed]
@@ -107,7 +111,7 @@ def _headline(comparison: Comparison) -> str:
     ratios = [pair.ratio for pair in comparison.pairs if pair.ratio is not None]
     if not ratios:
         return f"{letter} beside A: no latency was measured in both"
-    intervals = [pair.p50_interval for pair in comparison.pairs if pair.p50_interval is not None]
+    intervals = [pair.interval for pair in comparison.pairs if pair.interval is not None]
     faster, slower = sum(one.high < 1 for one in intervals), sum(one.low > 1 for one in intervals)
     judged = [(a.accuracy, b.accuracy) for a, b in comparison.pairs]
     moved = sum(a is not None and b is not None and not b.within_noise_of(a) for a, b in judged)
@@ -128,9 +132,11 @@ def _line(one: Placed, letter: str, columns: Sequence[Column], source: str | Non
         "accuracy_a": (accuracy(a.accuracy), _percent(a.accuracy)),
         "accuracy": (accuracy(b.accuracy), _percent(b.accuracy)),
         "points": (compare_texts.accuracies(one.pair), _points(one.pair)),
-        "p50_a": (percentile(a.latency, "p50"), _median(a)),
-        "p50": (percentile(b.latency, "p50"), _median(b)),
-        "ratio": (compare_texts.times(one.pair.ratio), one.pair.ratio),
+        "p50_a": (percentile(a.latency, "p50"), _latency(a, "p50")),
+        "p50": (percentile(b.latency, "p50"), _latency(b, "p50")),
+        "mean_a": (milliseconds(_latency(a, "mean")), _latency(a, "mean")),
+        "mean": (milliseconds(_latency(b, "mean")), _latency(b, "mean")),
+        "ratio": (_ratio(one.pair), one.pair.ratio),
         "interval": (compare_texts.interval(one.pair), None),
         "p99_ratio": (compare_texts.times(ratios["p99"]), ratios["p99"]),
         "compute_ratio": (compare_texts.times(ratios["compute_p50"]), ratios["compute_p50"]),
@@ -161,8 +167,14 @@ def _points(pair: Pair) -> float | None:
     return None if a is None or b is None else b.percent - a.percent
 
 
-def _median(row: Row) -> float | None:
-    return None if row.latency is None else row.latency.p50
+def _latency(row: Row, name: str) -> float | None:
+    found: float | None = None if row.latency is None else getattr(row.latency, name)
+    return found
+
+
+def _ratio(pair: Pair) -> str:
+    of_means = pair.ratio is not None and pair.typical_name == "mean"
+    return f"{compare_texts.times(pair.ratio)}{' (means)' if of_means else ''}"
 
 
 def _marks(pair: Pair, letter: str) -> Iterator[str]:

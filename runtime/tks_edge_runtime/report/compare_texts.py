@@ -1,21 +1,19 @@
-"""Comparisons of two reports as a table on a terminal, as Markdown and as JSON."""
+"""Comparisons of two reports as a table on a terminal and as Markdown."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from tks_edge_runtime.report.compare import LEAST_RUNS, Comparison, Pair
+from tks_edge_runtime.report.compare import LEAST_RUNS, Comparison, Named, Pair
 from tks_edge_runtime.report.document import Backend, ReportDocument
 from tks_edge_runtime.report.markdown import escaped, grid
 from tks_edge_runtime.report.row import Row
-from tks_edge_runtime.report.wording import NONE, accuracy, energy, factor, percentile
+from tks_edge_runtime.report.wording import NONE, accuracy, energy, factor, milliseconds, percentile
 from tks_edge_runtime.statistics import LatencySummary
 
 _NOT_INTERLEAVED = (
@@ -23,9 +21,14 @@ _NOT_INTERLEAVED = (
     "changed in between is in them, and not in their interval, which says how much each run varied in itself. For "
     "ratios without that, put the artifacts of both into one folder and make one report of it."
 )
-_HEADER = ("accuracy %", "e2e p50 ms", "e2e p90 ms", "e2e p99 ms", "compute p50 ms")
-_DROPPED_FIRST = (3, 5)
-"""Columns that a narrow terminal leaves out: the 90th percentile, then computing alone."""
+_OF_MEANS = (
+    "With early exit a run takes as long as its samples need. Such rows are compared by their means, not their "
+    "medians, which would say nothing of the longer runs:"
+)
+_COMPARED_BY = {"median": "p50", "mean": "mean"}
+"""The column of what `Pair.typical_name` names."""
+_DROPPED_FIRST = ("p90", "compute_p50", "p99")
+"""Columns that a narrow terminal leaves out: the 90th percentile, then computing alone, then the 99th percentile."""
 _GAP, _INDENT = 2, 2
 
 
@@ -40,6 +43,9 @@ def notes(comparison: Comparison, names: tuple[str, str]) -> list[str]:
         hashes = ", ".join(f"{pair.title} (A {_hash(pair.a)}, {comparison.letter} {_hash(pair.b)})" for pair in renamed)
         found.append(f"Not the same files, but alike in name, T, precision, form and target: {hashes}.")
         found += _drift(comparison)
+    means = [pair.title for pair in comparison.pairs if pair.typical_name == "mean"]
+    if means:
+        found.append(f"{_OF_MEANS} {', '.join(means)}.")
     found += [sentence for pair in comparison.pairs for sentence in _doubts(pair, _letters(comparison))]
     for letter, rows in zip(_letters(comparison), (comparison.only_a, comparison.only_b), strict=True):
         if rows:
@@ -94,17 +100,30 @@ def energy_source(comparison: Comparison) -> tuple[str, str] | None:
     return None
 
 
-def _lines(comparison: Comparison, pair: Pair, source: str | None) -> list[tuple[str, list[str]]]:
-    """The four lines of a pair: A, B, B in units of A, and the 95 % interval of that."""
-    relative = [accuracies(pair), *(times(value) for value in ratios(pair, source).values())]
-    ends = [_accuracy_interval(pair), interval(pair), *[""] * (len(relative) - 2)]
+def _columns(comparison: Comparison, source: tuple[str, str] | None) -> dict[str, str]:
+    """The header of each column, by its key; means only where something is compared by them."""
+    means = any(pair.typical_name == "mean" for pair in comparison.pairs)
+    return {
+        "accuracy": "accuracy %",
+        "p50": "e2e p50 ms",
+        **({"mean": "e2e mean ms"} if means else {}),
+        "p90": "e2e p90 ms",
+        "p99": "e2e p99 ms",
+        "compute_p50": "compute p50 ms",
+        **({"energy": f"mJ ({source[1]})"} if source is not None else {}),
+    }
+
+
+def _lines(comparison: Comparison, pair: Pair, source: str | None) -> list[tuple[str, dict[str, str]]]:
+    """The four lines of a pair, by column: A, B, B in units of A, and the 95 % interval of that."""
+    relative = {name: times(value) for name, value in ratios(pair, source).items()}
     return [
         *(
             (f"{letter}{' UNSTABLE' if row.unstable else ''}", _cells(row, source))
             for letter, row in zip(_letters(comparison), pair, strict=True)
         ),
-        (_relative(comparison), relative),
-        ("95 %", ends),
+        (_relative(comparison), {"accuracy": accuracies(pair), **relative}),
+        ("95 %", {"accuracy": _accuracy_interval(pair), _COMPARED_BY[pair.typical_name]: interval(pair)}),
     ]
 
 
@@ -112,18 +131,19 @@ def _relative(comparison: Comparison) -> str:
     return f"{comparison.letter} / A"
 
 
-def _cells(row: Row, source: str | None) -> list[str]:
-    cells = [
-        accuracy(row.accuracy),
-        *(percentile(row.latency, name) for name in ("p50", "p90", "p99")),
-        percentile(row.compute, "p50"),
-    ]
-    return cells if source is None else [*cells, energy(row.energy_by(source))]
+def _cells(row: Row, source: str | None) -> dict[str, str]:
+    return {
+        "accuracy": accuracy(row.accuracy),
+        **{name: percentile(row.latency, name) for name in ("p50", "p90", "p99")},
+        "mean": milliseconds(row.latency.mean if row.latency is not None else None),
+        "compute_p50": percentile(row.compute, "p50"),
+        "energy": NONE if source is None else energy(row.energy_by(source)),
+    }
 
 
 def ratios(pair: Pair, source: str | None) -> dict[str, float | None]:
     """B in units of A, by what was measured; None where one of the two was not."""
-    found = {name: _over(pair.b.latency, pair.a.latency, name) for name in ("p50", "p90", "p99")}
+    found = {name: _over(pair.b.latency, pair.a.latency, name) for name in ("p50", "mean", "p90", "p99")}
     found["compute_p50"] = _over(pair.b.compute, pair.a.compute, "p50")
     if source is not None:
         a, b = (row.energy_by(source) for row in pair)
@@ -137,8 +157,8 @@ def _ratio(value: float) -> str:
 
 
 def interval(pair: Pair) -> str:
-    """The 95 % interval of the ratio of medians."""
-    ratio = pair.p50_interval
+    """The 95 % interval of the ratio of what the two are compared by."""
+    ratio = pair.interval
     return f"n/a (needs {LEAST_RUNS})" if ratio is None else f"{_ratio(ratio.low)}\N{EN DASH}{_ratio(ratio.high)}"
 
 
@@ -173,81 +193,48 @@ def _accuracy_interval(pair: Pair) -> str:
 def print_comparison(comparison: Comparison, names: tuple[str, str], console: Console) -> None:
     """Print the table, and under it what has to be read with it."""
     source = energy_source(comparison)
-    header = ["", *_header(source)]
+    header = {"": "", **_columns(comparison, source)}
     lines = [
-        [[label, *cells] for label, cells in _lines(comparison, pair, source and source[0])]
+        [{"": label, **cells} for label, cells in _lines(comparison, pair, source and source[0])]
         for pair in comparison.pairs
     ]
-    widths = [
-        max(map(len, (*(line[index] for of_pair in lines for line in of_pair), *text.split())))
-        for index, text in enumerate(header)
-    ]
-    shown = list(range(len(header)))
-    for place in _DROPPED_FIRST:
-        if sum(widths[index] + _GAP for index in shown) + _INDENT > console.width:
-            shown.remove(place)
+    widths = {
+        key: max(map(len, (*(line.get(key, "") for of_pair in lines for line in of_pair), *text.split())))
+        for key, text in header.items()
+    }
+    shown = list(header)
+    for key in _DROPPED_FIRST:
+        if sum(widths[column] + _GAP for column in shown) + _INDENT > console.width:
+            shown.remove(key)
     for index, (pair, of_pair) in enumerate(zip(comparison.pairs, lines, strict=True)):
         table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, show_header=index == 0, header_style="dim")
         for column in shown:
             table.add_column(header[column], justify="right" if column else "left", width=widths[column])
         for line in of_pair:
-            style = "yellow" if "UNSTABLE" in line[0] else "bold" if line[0] == _relative(comparison) else ""
-            table.add_row(*(escape(line[column]) for column in shown), style=style)
+            style = "yellow" if "UNSTABLE" in line[""] else "bold" if line[""] == _relative(comparison) else ""
+            table.add_row(*(escape(line.get(column, "")) for column in shown), style=style)
         console.print(f"[bold]{escape(pair.title)}[/]", highlight=False)
         console.print(Padding(table, (0, 0, 1, _INDENT)))
     for sentence in notes(comparison, names):
         console.print(escape(sentence), highlight=False)
 
 
-def _header(source: tuple[str, str] | None) -> list[str]:
-    return [*_HEADER, *([f"mJ ({source[1]})"] if source is not None else [])]
-
-
-def render_comparisons(comparisons: Sequence[tuple[Comparison, tuple[str, str]]]) -> str:
+def render_comparisons(comparisons: Sequence[Named]) -> str:
     """Every comparison, with the names of its reports, as GitHub-flavoured Markdown."""
     return "# Reports side by side\n" + "".join(_rendered(*one) for one in comparisons)
 
 
 def _rendered(comparison: Comparison, names: tuple[str, str]) -> str:
     source = energy_source(comparison)
+    columns = _columns(comparison, source)
     rows: list[Sequence[str]] = []
     for pair in comparison.pairs:
         lines = _lines(comparison, pair, source and source[0])
-        rows += [("" if index else pair.title, label, *cells) for index, (label, cells) in enumerate(lines)]
-    header = ("", "", *_header(source))
+        rows += [
+            ("" if index else pair.title, label, *(cells.get(key, "") for key in columns))
+            for index, (label, cells) in enumerate(lines)
+        ]
+    header = ("", "", *columns.values())
     table = grid(header, rows, [False, False, *[True] * (len(header) - 2)])
     remarks = "\n".join(f"- {escaped(sentence)}" for sentence in notes(comparison, names))
     return f"\n## {comparison.letter} beside A\n\n{table}\n\n{remarks}\n"
-
-
-def comparison_document(comparison: Comparison, names: tuple[str, str]) -> dict[str, Any]:
-    """The comparison as JSON types: times in ms, energies in mJ, accuracies in percent."""
-    source = energy_source(comparison)
-    return {
-        "a": names[0],
-        "b": names[1],
-        "differences": [dataclasses.asdict(difference) for difference in comparison.differences],
-        "rows": [_pair_document(pair, source and source[0]) for pair in comparison.pairs],
-        "only_a": [row.title for row in comparison.only_a],
-        "only_b": [row.title for row in comparison.only_b],
-        "notes": notes(comparison, names),
-    }
-
-
-def _pair_document(pair: Pair, source: str | None) -> dict[str, Any]:
-    ratio = pair.p50_interval
-    return {
-        "title": pair.title,
-        "same_file": pair.same_file,
-        "a": _row_document(pair.a),
-        "b": _row_document(pair.b),
-        "ratios": ratios(pair, source),
-        "p50_interval": None if ratio is None else [ratio.low, ratio.high],
-        "energy_source": source,
-    }
-
-
-def _row_document(row: Row) -> dict[str, Any]:
-    kept = ("file", "sha256", "status", "unstable", "accuracy", "latency", "compute", "energy")
-    document = dataclasses.asdict(dataclasses.replace(row, traces=None))
-    return {name: document[name] for name in kept}

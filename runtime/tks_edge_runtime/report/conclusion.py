@@ -19,7 +19,7 @@ from tks_edge_runtime.report.ranking import (
     rival_of,
     twin_of,
 )
-from tks_edge_runtime.report.row import OK, MeasuredAccuracy, Row
+from tks_edge_runtime.report.row import OK, EarlyExit, MeasuredAccuracy, Row
 from tks_edge_runtime.report.wording import energy, factor, interval, milliseconds
 
 FEW_TIMESTEPS = 2
@@ -178,11 +178,30 @@ def _early_exit(group: tuple[Row, ...]) -> Iterator[str]:
             if (relative := ratio(other, row)) is not None and _same_engine(other, row)
         ]
         against = f": {'; '.join(statics)}" if statics else ""
+        lasting = "" if row.batch_size == 1 else f" for a batch of {row.batch_size}, until its last sample stops"
         yield (
             f"Early exit ({row.label}, {found.measure} {found.threshold:.4g}) stops after {found.mean_steps:.2f} steps "
-            f"on average, with accuracy {_stated(row.accuracy)}, and takes {milliseconds(row.typical)} ms on average, "
-            f"the rule included{against}."
+            f"a sample on average, with accuracy {_stated(row.accuracy)}, and takes {milliseconds(row.typical)} ms on "
+            f"average{lasting}, the rule included{against}."
         )
+        yield from _refilled(row, found, group)
+
+
+def _refilled(row: Row, found: EarlyExit, group: tuple[Row, ...]) -> Iterator[str]:
+    """How many samples a second there are where those that stop leave their batch, against static graphs."""
+    if found.refilled_per_second is None:
+        return
+    statics = [
+        f"{other.latency.throughput * other.batch_size:.0f} at static T={other.timesteps}"
+        for other in group
+        if other.form == STATIC and other.timesteps <= FEW_TIMESTEPS and other.latency is not None
+        if _same_engine(other, row)
+    ]
+    against = f", against {' and '.join(statics)}" if statics else ""
+    yield (
+        f"Where a sample that stops leaves its place in the batch to the next one, {row.label} passes "
+        f"{found.refilled_per_second:.0f} samples a second over the evaluation set, measured once{against}."
+    )
 
 
 def _same_engine(row: Row, other: Row) -> bool:
@@ -190,8 +209,8 @@ def _same_engine(row: Row, other: Row) -> bool:
 
 
 def _energy(row: Row, train: Row | None, rival: Row | None) -> list[str]:
-    """What the recommended row takes in energy, by its first source, against T_train and the ReLU twin."""
-    use = row.energy[0] if row.energy else None
+    """What the recommended row takes in energy, against T_train and the ReLU twin by the same source."""
+    use = row.main_energy
     if use is None or use.mj <= 0:
         return []
     others = [

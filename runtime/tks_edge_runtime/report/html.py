@@ -14,7 +14,6 @@ from tks_edge_runtime.report.page_table import filters_of, lines_of, page_column
 from tks_edge_runtime.report.plot_forms import Plot
 from tks_edge_runtime.report.ranking import groups, like_at_train, ratio, reference_of, rival_of, twin_of
 from tks_edge_runtime.report.row import Row
-from tks_edge_runtime.show_layers import short
 
 _RATIO = "latency / "
 
@@ -72,7 +71,6 @@ def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
         lead=lead,
         others=others,
         layers=_layers(document.rows, drawn),
-        short=short,
         columns=columns,
         lines=lines,
         filters=filters_of(lines),

@@ -1,10 +1,11 @@
-"""The report as Markdown, for a pull request or an issue: the same conclusions, table, method and facts as the page."""
+"""The report as Markdown, for a pull request or an issue: the conclusions, tables, method and facts of the page."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from tks_edge_runtime.layer_table import LayerTable
 from tks_edge_runtime.report.columns import columns_of
 from tks_edge_runtime.report.document import ReportDocument
 from tks_edge_runtime.report.facts import engine_table, fact_table, state_table
@@ -18,7 +19,7 @@ def render(document: ReportDocument, plots: Sequence[Plot]) -> str:
     """The document as GitHub-flavoured Markdown; `plots` are linked as `plots/<name>.png`."""
     parts = ["# Latency against accuracy", _unstable(document), _conclusions(document)]
     parts += [f"![{escaped(plot.description)}](plots/{plot.name}.png)" for plot in plots]
-    parts += ["## Every artifact", _table(document), _remarks(document)]
+    parts += ["## Every artifact", _table(document), _remarks(document), *_layers(document)]
     parts += ["## How it was measured", "\n".join(f"- {escaped(sentence)}" for sentence in document.method)]
     parts += ["## Device state", grid(("", "before", "during", "after"), state_table(document.device_state))]
     machine = [*fact_table(document.machine), *engine_table(document.backends)]
@@ -55,6 +56,18 @@ def _table(document: ReportDocument) -> str:
 def _remarks(document: ReportDocument) -> str:
     found = [(row.label, text) for row in document.rows for text in (*row.warnings, *filter(None, [row.reason]))]
     return "\n".join(f"- {escaped(label)}: {escaped(text)}" for label, text in found)
+
+
+def _layers(document: ReportDocument) -> Iterator[str]:
+    """The layers of the rows that were profiled, in the words of the page."""
+    profiled = [(row.title, row.layer_profile.table) for row in document.rows if row.layer_profile is not None]
+    if profiled:
+        yield f"## {LayerTable.title}"
+        yield escaped(LayerTable.about)
+    for title, table in profiled:
+        yield f"### {escaped(title)}"
+        yield grid(table.header, table.rows, table.right)
+        yield escaped(table.note)
 
 
 def grid(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[bool] = ()) -> str:

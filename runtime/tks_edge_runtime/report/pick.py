@@ -6,16 +6,17 @@ The ReLU twin is a candidate like any other: where it is the better choice, it i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tks_edge_runtime.errors import InputError, unknown
-from tks_edge_runtime.report.bounds import ACCURACY, ENERGY, LATENCY, Bounds, Miss, check_sets, energy_of, misses
+from tks_edge_runtime.errors import unknown
+from tks_edge_runtime.report.bounds import ACCURACY, ENERGY, LATENCY, Bounds, Miss, energy_of, misses
 from tks_edge_runtime.report.conclusion import SAME_SPEED
 from tks_edge_runtime.report.document import Answer
+from tks_edge_runtime.report.mixed import check_sets, check_trainings
 from tks_edge_runtime.report.ranking import TOLERATED_LOSS, comparable, groups, ratio, reference_of, rival_of
 from tks_edge_runtime.report.row import OK, Row
-from tks_edge_runtime.report.wording import factor, interval, milliseconds
+from tks_edge_runtime.report.wording import energy, factor, interval, milliseconds
 
 _SHOWN_MISSES = 3
 
@@ -24,12 +25,15 @@ def _filled(bounds: Bounds, rows: Sequence[Row]) -> Bounds:
     """The bounds; where they bound nothing, an accuracy within one point of the best there is at T of the training."""
     if not bounds.is_empty:
         return bounds
-    references = [found for group in groups(rows) if (found := reference_of(group, rows)) is not None]
+    references = [
+        (found.accuracy.percent, group[0].train_timesteps)
+        for group in groups(rows)
+        if (found := reference_of(group, rows)) is not None
+    ]
     if not references:
         return bounds
-    best = max(references, key=lambda reference: reference.accuracy.percent)
-    floor = best.accuracy.percent - TOLERATED_LOSS
-    trained = max(row.train_timesteps for row in rows if not row.is_twin)
+    best, trained = max(references)
+    floor = best - TOLERATED_LOSS
     origin = f"accuracy within {TOLERATED_LOSS:g} point of T={trained} (at least {floor:.2f} %)"
     return replace(bounds, min_accuracy=floor, origin=origin)
 
@@ -38,7 +42,7 @@ def selected(rows: Sequence[Row], *, network: str | None) -> tuple[Row, ...]:
     """The rows of one network, by the name it was exported under, with the ReLU twins on its evaluation set.
 
     Raises:
-        InputError: there is no such network, or it stands for two trainings.
+        InputError: there is no such network, it stands for two trainings, or the accuracies do not compare.
     """
     if network is not None:
         names = {row.name for row in rows if not row.is_twin}
@@ -47,25 +51,8 @@ def selected(rows: Sequence[Row], *, network: str | None) -> tuple[Row, ...]:
         sets = {comparable(row) for row in rows if row.name == network}
         rows = [row for row in rows if row.name == network or (row.is_twin and comparable(row) in sets)]
     check_trainings(rows)
+    check_sets(rows, "Give --network, or measure networks of one data set.")
     return tuple(rows)
-
-
-def check_trainings(rows: Iterable[Row]) -> None:
-    """Refuse rows of one name whose weights differ.
-
-    Raises:
-        InputError: one name stands for two trainings.
-    """
-    weights: dict[str, tuple[str, str]] = {}
-    for row in rows:
-        if row.weights_sha256 is not None:
-            other, file = weights.setdefault(row.name, (row.weights_sha256, row.file))
-            if other != row.weights_sha256:
-                raise InputError(
-                    f"{file} and {row.file} are both called {row.name} and come from two trainings (weights "
-                    f"{other[:12]} and {row.weights_sha256[:12]}). Export each under a name of its own (--name), into "
-                    "a folder of its own."
-                )
 
 
 def pick(rows: Sequence[Row], bounds: Bounds | None = None, *, spiking_only: bool = False) -> Answer:
@@ -104,10 +91,10 @@ def pick(rows: Sequence[Row], bounds: Bounds | None = None, *, spiking_only: boo
 
 def _merit(row: Row, bounds: Bounds) -> tuple[float, ...]:
     """What rows are sorted by, the best first; of equals the smaller T."""
-    latency = bounds.latency(row)
+    pace = bounds.pace(row)
     accuracy = row.accuracy.percent if row.accuracy is not None else 0.0
     by = {
-        LATENCY: latency if latency is not None else math.inf,
+        LATENCY: math.inf if pace is None else pace,
         ACCURACY: -accuracy,
         ENERGY: energy_of(row) or math.inf,
     }
@@ -138,11 +125,11 @@ def _why(best: Row, kept: int, of: int, bounds: Bounds) -> str:
 
 
 def _numbers(row: Row, bounds: Bounds) -> Iterator[str]:
-    latency, energy = bounds.latency(row), energy_of(row)
-    told = f"{row.file}: {bounds.percentile} {milliseconds(latency)} ms, end to end, batch {row.batch_size}"
+    name, use = bounds.latency_name(row), row.main_energy
+    told = f"{row.file}: {name} {milliseconds(bounds.latency(row))} ms, end to end, batch {row.batch_size}"
     if row.accuracy is not None:
         told += f"; accuracy {row.accuracy.percent:.2f} % (95 % interval {interval(row.accuracy)})"
-    yield told + (f"; {milliseconds(energy)} mJ measured." if energy is not None else ".")
+    yield told + (f"; {energy(use)} mJ ({use.label})." if use is not None else ".")
 
 
 def _doubts(row: Row, bounds: Bounds) -> Iterator[str]:
@@ -170,7 +157,10 @@ def _against_twin(best: Row, rows: Sequence[Row], kept: Sequence[Row], bounds: B
         yield "No ReLU twin was measured beside it, so whether spiking pays here is open."
     else:
         percent = "" if rival.accuracy is None else f" at {rival.accuracy.percent:.2f} %"
-        yield f"Its median takes {factor(relative)} times that of the {rival.variant} ReLU twin{percent}."
+        yield (
+            f"Its {best.typical_name} latency is {factor(relative)} times the {rival.typical_name} of the "
+            f"{rival.variant} ReLU twin{percent}."
+        )
 
 
 def _second(best: Row, second: Row | None, bounds: Bounds) -> Iterator[str]:
@@ -198,7 +188,7 @@ def _tempting(best: Row, near: Sequence[Row], bounds: Bounds) -> Iterator[str]:
 
 def _beside(row: Row, other: Row, bounds: Bounds) -> str:
     """A row against another in words: its latency, its accuracy, and its energy where that is preferred."""
-    found = [_times(bounds.latency(row), bounds.latency(other), "times as slow", "times as fast", "as fast")]
+    found = [_times(bounds.pace(row), bounds.pace(other), "times as slow", "times as fast", "as fast")]
     if row.accuracy is not None and other.accuracy is not None:
         gained = row.accuracy.percent - other.accuracy.percent
         noise = ", within noise" if row.accuracy.within_noise_of(other.accuracy) and gained else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import matplotlib
@@ -41,14 +41,22 @@ def draw_comparison(placed: Sequence[Placed], letters: Sequence[str]) -> tuple[P
         if measured:
             shown = sorted(sorted(measured, key=_change)[-_MOST:], key=lambda one: one.place)
             told = "; ".join(f"{_title(one, letters)}: {one.pair.ratio:.3f} times A" for one in shown)
-            note = f"The {_MOST} that changed most." if len(measured) > _MOST else ""
-            title = "Median latency in units of A, with 95 % intervals"
+            note = " ".join(_notes(shown, left_out=len(measured) > _MOST))
+            title = "Latency in units of A, with 95 % intervals"
             found.append(saved(_ratios(shown, letters), "ratios", title, f"{title}. {told}.", note=note))
         if judged:
             title = "From A to " + " and ".join(letters)
             told = "; ".join(_moved(one, letters) for one in judged[:_MOST])
-            found.append(saved(_movement(judged, letters), "movement", title, f"{title}. {told}."))
+            note = " ".join(_notes(judged, left_out=False))
+            found.append(saved(_movement(judged, letters), "movement", title, f"{title}. {told}.", note=note))
     return tuple(found)
+
+
+def _notes(shown: Sequence[Placed], *, left_out: bool) -> Iterator[str]:
+    if left_out:
+        yield f"The {_MOST} that changed most."
+    if any(one.pair.typical_name == "mean" for one in shown):
+        yield "Medians; of early exit means."
 
 
 def _change(one: Placed) -> float:
@@ -76,7 +84,7 @@ def _ratios(shown: Sequence[Placed], letters: Sequence[str]) -> Figure:
     axes = figure.subplots()
     axes.axvline(1.0, color=palette.INK, linewidth=1.0, zorder=2)
     for y, one in enumerate(shown):
-        colour, ratio, found = _colour(one.report), one.pair.ratio, one.pair.p50_interval
+        colour, ratio, found = _colour(one.report), one.pair.ratio, one.pair.interval
         if found is not None:
             axes.plot([found.low, found.high], [y, y], color=colour, linewidth=2, alpha=0.6, zorder=3,
                       gid=f"part-interval.{one.place}")  # fmt: skip

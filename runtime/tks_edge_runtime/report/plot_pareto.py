@@ -18,6 +18,7 @@ from tks_edge_runtime.report.plot_parts import (
     STAIRS,
     WIDTH,
     Marks,
+    accuracy_bar,
     cross_handle,
     draw_point,
     handles_of,
@@ -75,7 +76,7 @@ def _handles(series: Sequence[Series], shown: Sequence[Row]) -> list[Line2D]:
 
 
 def _point(axes: Axes, one: Series, row: Row, marks: Marks, *, crowded: bool) -> None:
-    accuracy, latency = _accuracy_bar(row), _latency_bar(row)
+    accuracy, latency = accuracy_bar(row), _latency_bar(row)
     if accuracy is None or latency is None:
         return
     (y, low, high), (x, right) = accuracy, latency
@@ -138,18 +139,13 @@ def _others(axes: Axes, rows: Sequence[Row], named: Sequence[Row]) -> Iterator[t
 
 def _bars(axes: Axes, row: Row) -> Iterator[Box]:
     """Where the two error bars of a point are on the page, in points."""
-    accuracy, latency = _accuracy_bar(row), _latency_bar(row)
+    accuracy, latency = accuracy_bar(row), _latency_bar(row)
     if accuracy is None or latency is None:
         return
     (y, low, high), (x, right) = accuracy, latency
     for start, end in (((x, low), (x, high)), ((x, y), (right, y))):
         (x0, y0), (x1, y1) = axes.transData.transform((start, end))
         yield Box(x0 - 1, y0 - 1, x1 + 1, y1 + 1)
-
-
-def _accuracy_bar(row: Row) -> tuple[float, float, float] | None:
-    accuracy = row.accuracy
-    return None if accuracy is None else (accuracy.percent, accuracy.low, accuracy.high)
 
 
 def _latency_bar(row: Row) -> tuple[float, float] | None:

@@ -109,6 +109,12 @@ def _steps(row: Row) -> str:
     return f"T={row.timesteps}" if row.early_exit is None else "early exit"
 
 
+def accuracy_bar(row: Row) -> tuple[float, float, float] | None:
+    """The accuracy of a row and the ends of its 95 % interval, in percent; None where it has none."""
+    accuracy = row.accuracy
+    return None if accuracy is None else (accuracy.percent, accuracy.low, accuracy.high)
+
+
 def draw_point(
     axes: Axes,
     one: Series,

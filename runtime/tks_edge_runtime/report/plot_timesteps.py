@@ -14,6 +14,7 @@ from tks_edge_runtime.report.plot_parts import (
     MANY,
     WIDTH,
     Marks,
+    accuracy_bar,
     cross_handle,
     draw_point,
     handles_of,
@@ -29,7 +30,7 @@ _SHIFT, _SPREAD = 0.012, 0.6
 
 def accuracy(series: Sequence[Series], marks: Marks) -> Figure:
     """Accuracy with its 95 % interval over T."""
-    figure, axes = _over_timesteps(series, marks, _accuracy_bar)
+    figure, axes = _over_timesteps(series, marks, accuracy_bar)
     axes.set_ylabel("accuracy, %, with 95 % interval")
     return figure
 
@@ -85,11 +86,6 @@ def _curve(axes: Axes, one: Series, marks: Marks, bar: _Bar, shift: float, *, cr
     for row, (value, low, high) in values:
         at, vertical = (_timesteps(row) + shift, value), (value - low, high - value)
         draw_point(axes, one, row, marks, at, vertical=vertical, size=7, crowded=crowded)
-
-
-def _accuracy_bar(row: Row) -> tuple[float, float, float] | None:
-    accuracy = row.accuracy
-    return None if accuracy is None else (accuracy.percent, accuracy.low, accuracy.high)
 
 
 def _latency_bar(row: Row) -> tuple[float, float, float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -110,36 +111,40 @@ def _twin(row: Row, rows: Iterable[Row], precisions: tuple[str, ...], *, same_en
             same_engine and _engine(t) != _engine(row),
             t.cuda_graph != row.cuda_graph,
             -t.accuracy.percent if t.accuracy is not None else 0.0,
-            t.typical if t.typical is not None else float("inf"),
+            pace(t),
         ),
         default=None,
     )
 
 
 def ratio(row: Row | None, other: Row | None) -> float | None:
-    """The typical latency of `row` in units of `other`'s.
-
-    Both come from one interleaved turn, or each is taken in units of the artifact that was measured in both turns.
-    """
+    """The typical latency of `row` in units of `other`'s; across turns, of each in units of its turn's anchor."""
     if row is None or other is None or row.typical is None or not other.typical:
         return None
-    if row.turn == other.turn or not row.anchor_ms or not other.anchor_ms:
-        return row.typical / other.typical
-    return (row.typical / row.anchor_ms) / (other.typical / other.anchor_ms)
+    return row.across_turns(row.typical) / other.across_turns(other.typical)
+
+
+def pace(row: Row) -> float:
+    """What rows are sorted by, the fastest first: the typical latency, across turns; infinite where there is none."""
+    return math.inf if row.typical is None else row.across_turns(row.typical)
 
 
 def on_front(row: Row, rows: Iterable[Row]) -> bool:
     """Whether no comparable row is at least as fast and as accurate, and better in one of the two."""
-    if row.point is None:
+    mine = _point(row)
+    if mine is None:
         return False
-    latency, accuracy = row.point
-    others = [other.point for other in rows if comparable(other) == comparable(row) and other.point is not None]
-    return not any(o != row.point and o[0] <= latency and o[1] >= accuracy for o in others)
+    others = [point for other in rows if comparable(other) == comparable(row) and (point := _point(other)) is not None]
+    return not any(point != mine and point[0] <= mine[0] and point[1] >= mine[1] for point in others)
+
+
+def _point(row: Row) -> tuple[float, float] | None:
+    return None if row.typical is None or row.accuracy is None else (pace(row), row.accuracy.percent)
 
 
 def lowered(row: Row) -> tuple[object, ...]:
     """What two rows must share for their latencies to differ by T alone: form, target, engine, how they are run."""
-    return row.form, row.target, _engine(row), row.cuda_graph, row.early_exit is not None
+    return row.form, row.target, _engine(row), row.cuda_graph
 
 
 def _engine(row: Row) -> tuple[str, str]:
@@ -182,8 +187,8 @@ def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | Non
 
 
 def like_at_train(row: Row, group: tuple[Row, ...], reference: Reference) -> Row | None:
-    """The row at T_train to hold the latency of `row` against: as it was lowered and run, else the reference's."""
-    same = (r for r in group if r.timesteps == r.train_timesteps and lowered(r) == lowered(row))
+    """The row of all T_train steps to hold the latency of `row` against: lowered alike, else the reference's."""
+    same = (r for r in group if r.as_trained and lowered(r) == lowered(row))
     return next((r for r in same if r.typical is not None), reference.row)
 
 
@@ -197,9 +202,7 @@ def recommended(group: tuple[Row, ...], rows: Iterable[Row]) -> Row | None:
         return None
     floor = reference.accuracy.percent - TOLERATED_LOSS - _ROUNDING
     held = [row for row in group if row.accuracy is not None and row.accuracy.percent >= floor and not guesses(row)]
-    return min(
-        held, key=lambda row: (row.typical if row.typical is not None else float("inf"), row.timesteps), default=None
-    )
+    return min(held, key=lambda row: (pace(row), row.timesteps), default=None)
 
 
 def guesses(row: Row) -> bool:

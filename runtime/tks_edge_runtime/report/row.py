@@ -10,7 +10,7 @@ from array import array
 from dataclasses import dataclass
 
 from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, variant
-from tks_edge_runtime.energy import EnergyUse
+from tks_edge_runtime.energy import BOARD, GPU, PROCESSOR, EnergyUse
 from tks_edge_runtime.energy_estimate import EnergyEstimate
 from tks_edge_runtime.layer_profile import LayerProfile
 from tks_edge_runtime.manifest import LayerSpec
@@ -56,14 +56,19 @@ class MeasuredAccuracy:
 class EarlyExit:
     """How a step artifact was run with early exit, and when the samples of the evaluation set stopped.
 
+    What is timed beside other rows is one batch, until its last sample stops; at batch 1 that is all there is to time.
+
     Attributes:
         measure, threshold: the rule, as of `tks_edge_runtime.exit_measures.ExitRule`.
         stopped: how many samples stopped at each step, 1 to T; None where there is no evaluation set.
+        refilled_per_second: of larger batches, samples a second over the evaluation set, where each sample that stops
+            leaves its place to the next one; measured once, and not in turns with other rows.
     """
 
     measure: str
     threshold: float
     stopped: tuple[int, ...] | None = None
+    refilled_per_second: float | None = None
 
     @property
     def mean_steps(self) -> float | None:
@@ -187,6 +192,17 @@ class Row:
         """What `typical` is: "median" or "mean"."""
         return "median" if self.early_exit is None else "mean"
 
+    def across_turns(self, milliseconds: float) -> float:
+        """A latency of this row, in a unit that it has in common with those of other turns: its turn's anchor."""
+        return milliseconds / self.anchor_ms if self.anchor_ms else milliseconds
+
+    @property
+    def main_energy(self) -> EnergyUse | None:
+        """The measured energy that rows are compared by: of the whole board, or else of what it computed on."""
+        place = {"cpu": PROCESSOR, "cuda": GPU, "tensorrt": GPU}.get(self.device)
+        found = (use for covers in (BOARD, place) for use in self.energy if use.covers == covers)
+        return next(found, None)
+
     @property
     def point(self) -> tuple[float, float] | None:
         """(typical latency in ms, accuracy in percent), where both were measured."""
@@ -195,7 +211,7 @@ class Row:
     @property
     def variant(self) -> str:
         """What tells it from other rows of its network and T, in words: `fp32`, `int8 openvino`, `fp32 CUDA graph`."""
-        told = self.engine and not self.target.startswith(self.backend)
+        told = self.engine and self.target not in (self.engine, f"{self.backend}-{self.device}")
         words = [variant(self.precision, self.form, self.target), *([f"on {self.engine}"] if told else [])]
         words += ["CUDA graph"] * bool(self.cuda_graph) + ["early exit"] * (self.early_exit is not None)
         return " ".join(words)

@@ -69,13 +69,20 @@ def series_of(rows: Sequence[Row]) -> Iterator[Series]:
 def _spiking_styles(firsts: Sequence[Row]) -> Iterator[_Style]:
     """The style of each series, given by its first row."""
     networks = list(dict.fromkeys((row.name, row.precision) for row in firsts))
-    kinds = list(dict.fromkeys(lowered(row) for row in firsts))
+    kinds = list(dict.fromkeys(_kind(row) for row in firsts))
     for row in firsts:
-        network, kind = networks.index((row.name, row.precision)), kinds.index(lowered(row))
+        network, kind = (
+            networks.index((row.name, row.precision)),
+            kinds.index(_kind(row)),
+        )
         # When the colours begin anew, the markers go on.
         turn = network if len(kinds) == 1 else network // len(palette.SERIES) * len(kinds)
         colour, marker = palette.SERIES[network % len(palette.SERIES)], _MARKERS[(kind + turn) % len(_MARKERS)]
         yield _Style(colour, marker, "-")
+
+
+def _kind(row: Row) -> tuple[object, ...]:
+    return lowered(row), row.early_exit is not None
 
 
 def _short(name: str) -> str:

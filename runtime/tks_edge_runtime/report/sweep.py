@@ -1,7 +1,8 @@
 """A sweep: many candidates measured in interleaved turns, what is finished kept, and one report of all of them.
 
 A turn holds at most `TURN` candidates, so that an interruption costs minutes and a board's memory holds them. One of
-them, the anchor, is in every turn: in units of it, latencies of different turns compare.
+them, the anchor, is in every turn: in units of it, latencies of different turns compare. No thread waits actively in
+any turn, also where one candidate is all that is missing: what stands in one report was run in one way.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from tks_edge_runtime.device import facts
 from tks_edge_runtime.presets import preset_seconds
 from tks_edge_runtime.report.bounds import Bounds
-from tks_edge_runtime.report.build import check_output, made, write_report
+from tks_edge_runtime.report.build import check_output, check_together, made, write_report
 from tks_edge_runtime.report.candidates import Candidate
 from tks_edge_runtime.report.collect import Collection, Progress, collect
 from tks_edge_runtime.report.document import Backend, DeviceStates, ReportDocument
@@ -31,7 +32,7 @@ class Plan:
     """What a sweep has to do.
 
     Attributes:
-        kept: how many rows are there already.
+        kept: how many rows are there already, and were not measured while the machine was UNSTABLE.
         turns: the candidates of each turn that is still to be measured.
         unreadable: files among the turns that cannot be read, and why.
     """
@@ -56,7 +57,8 @@ def sweep(
     """Measure the candidates that are not measured yet, and write one report of all of them into the folder `output`.
 
     Args:
-        candidates: at least one; the fp32 ReLU twin among them, or else the first, is the anchor.
+        candidates: at least one; the fp32 ReLU twin among them, or else the first, is the anchor, unless what is there
+            already has another one.
         output: gets turns/ and the report's files; what stands there of other candidates is left as it is.
         command: the command line that the report names as its own.
         preset: how long each candidate is timed, by name.
@@ -67,16 +69,20 @@ def sweep(
         on_build: told how far a build is.
 
     Raises:
-        InputError: no such preset or device, `output` is a file, or the accuracies do not compare.
+        InputError: no such preset or device, `output` is a file, or the artifacts cannot stand together
+            (`tks_edge_runtime.report.build.check_together`).
         MissingError: a backend's library, its driver or the device is missing, or the disk is full.
     """
     output = Path(output)
     check_output(output)
+    check_together([candidate.row() for candidate in candidates], bounds)
     seconds, machine = preset_seconds(preset), facts()
     turns = Turns(output / FOLDER)
     identities = [identity_of(candidate, seconds, machine) for candidate in candidates]
-    missing = [one for one, identity in zip(candidates, identities, strict=True) if turns.finished(identity) is None]
-    plan = Plan(len(candidates) - len(missing), tuple(_turns(missing, _anchor(candidates))), tuple(turns.unreadable))
+    found = [turns.finished(identity) for identity in identities]
+    missing = [one for one, kept in zip(candidates, found, strict=True) if kept is None or kept[1].unstable]
+    anchor = _anchor(candidates, identities, _used(turns, found))
+    plan = Plan(len(candidates) - len(missing), tuple(_turns(missing, anchor)), tuple(turns.unreadable))
     if on_plan is not None:
         on_plan(plan)
     failed: dict[tuple[object, ...], Row] = {}
@@ -88,7 +94,8 @@ def sweep(
             on_build=on_build,
         )
         turns.add(made(collection, command=command, preset=preset))
-        failed |= {row.key: row for row in collection.rows if row.latency is None}
+        of_turn = zip(together, collection.rows, strict=True)
+        failed |= {candidate.key: row for candidate, row in of_turn if row.latency is None}
     swept = _together(candidates, identities, turns, failed, unexported)
     document = with_layers(made(swept, command=command, preset=preset, bounds=bounds), candidates)
     write_report(document, output)
@@ -103,14 +110,33 @@ def _numbered(on_progress: Progress | None, number: int, of: int) -> Progress:
     return told
 
 
-def _anchor(candidates: Sequence[Candidate]) -> Candidate:
-    """What is in every turn: the fp32 ReLU twin on the first engine, or else the first candidate."""
-    manifests = [(one, one.artifact.manifest) for one in candidates]
+Kept = tuple[Turn, Row]
+"""A row that is there already, and the turn that it was measured in."""
+
+
+def _used(turns: Turns, found: Sequence[Kept | None]) -> list[Turn]:
+    """The turns of the rows that are there, in their order."""
+    return [turn for turn in turns.found if any(kept is not None and kept[0] is turn for kept in found)]
+
+
+def _anchor(candidates: Sequence[Candidate], identities: Sequence[Identity], used: Sequence[Turn]) -> Candidate:
+    """What is in every turn: the fp32 ReLU twin on the first engine, or else the first candidate.
+
+    What all turns that are there have in common goes before it: a twin that was trained later is in none of them.
+    """
+    held = [[identity for identity, _ in turn.rows()] for turn in used]
+    common = [
+        one
+        for one, identity in zip(candidates, identities, strict=True)
+        if held and all(identity in of_turn for of_turn in held)
+    ]
+    manifests = [(one, one.artifact.manifest) for one in common or candidates]
     twins = [one for one, manifest in manifests if manifest.is_twin and manifest.precision.name == "fp32"]
-    return (twins or list(candidates))[0]
+    return (twins or common or list(candidates))[0]
 
 
 def _turns(missing: Sequence[Candidate], anchor: Candidate) -> Iterator[tuple[Candidate, ...]]:
+    """The candidates of each turn, the anchor first."""
     others = [one for one in missing if one != anchor]
     if not others and missing:
         yield (anchor,)
@@ -127,13 +153,13 @@ def _together(
 ) -> Collection:
     """Everything that was measured of the candidates, from all turns, as if it had been one."""
     found = [turns.finished(identity) for identity in identities]
-    used = [turn for turn in turns.found if any(one is not None and one[0] is turn for one in found)]
+    used = _used(turns, found)
     anchors = _anchor_medians(used)
     rows = []
     for candidate, one in zip(candidates, found, strict=True):
         if one is None:
             row = candidate.row()
-            rows.append(failed.get(row.key, row))
+            rows.append(failed.get(candidate.key, row))
         else:
             turn, row = one
             place = used.index(turn)

@@ -1,8 +1,8 @@
 """The turns of a sweep on disk: what was measured in one interleaved run is one report, and is kept.
 
 A row is taken again where everything that its numbers depend on is the same: the file by its hash, the engine, its
-version, device and threads, the time that each row is measured for, and what the machine says of itself (its power
-mode, governors and clock limits among that).
+version, device and threads, that of tks-edge, the time that each row is measured for, and what the machine says of
+itself (its power mode, governors and clock limits among that).
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from tks_edge_runtime.report.candidates import Candidate
 from tks_edge_runtime.report.document import ReportDocument
 from tks_edge_runtime.report.reading import read_report
 from tks_edge_runtime.report.row import OK, Row
+from tks_edge_runtime.version import __version__
 
 FOLDER = "turns"
 _NAME = re.compile(r"turn-(\d+)\.json")
+_CREATED = re.compile(r'"created": "([^"]+)"')
+_HEAD = 1 << 16
+"""So many characters hold the beginning of a report, up to when it was made."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Identity:
     cuda_graph: bool
     rule: tuple[str, float] | None
     version: str
+    tool: str
     seconds: float
     machine: dict[str, Any]
 
@@ -64,6 +69,7 @@ class Turn:
                         bool(row.cuda_graph),
                         _rule(row),
                         engine.description.get("version", ""),
+                        self.document.tool.get("version", ""),
                         self.document.seconds,
                         self.document.machine,
                     ),
@@ -76,7 +82,7 @@ def identity_of(candidate: Candidate, seconds: float, machine: dict[str, Any]) -
     row = candidate.row()
     version = find_backend(candidate.backend).version()
     engine = (candidate.backend, candidate.device, candidate.threads, candidate.cuda_graph)
-    return Identity(row.sha256, row.timesteps, *engine, _rule(row), version, seconds, machine)
+    return Identity(row.sha256, row.timesteps, *engine, _rule(row), version, __version__, seconds, machine)
 
 
 def _rule(row: Row) -> tuple[str, float] | None:
@@ -104,12 +110,9 @@ class Turns:
                 self.unreadable.append(str(error))
 
     def finished(self, identity: Identity) -> tuple[Turn, Row] | None:
-        """The latest row with this identity, and its turn."""
-        for turn in reversed(self.found):
-            for found, row in turn.rows():
-                if found == identity:
-                    return turn, row
-        return None
+        """The latest row with this identity, and its turn: one that is not UNSTABLE, where there is one."""
+        found = [(turn, row) for turn in reversed(self.found) for one, row in turn.rows() if one == identity]
+        return min(found, key=lambda one: one[1].unstable, default=None)
 
     def add(self, document: ReportDocument) -> Turn:
         """Write a turn under a name of its own: nothing that is there is written over."""
@@ -118,6 +121,17 @@ class Turns:
         write_text(turn.path, document.to_json())
         self.found.append(turn)
         return turn
+
+
+def turns_since(report: ReportDocument, folder: Path) -> list[str]:
+    """The names of the turns in a folder that were measured after a report was written."""
+    found = []
+    for path in sorted(folder.glob("turn-*.json"), key=_number) if folder.is_dir() else ():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            created = _CREATED.search(file.read(_HEAD))  # the whole, with its traces, would take seconds
+        if created is not None and created[1] > report.created:
+            found.append(path.name)
+    return found
 
 
 def _number(path: Path) -> tuple[int, str]:

@@ -16,23 +16,24 @@ from tks_edge_runtime.device.rapl import unreadable
 from tks_edge_runtime.device.tree import Tree
 
 RAPL = "sys/class/powercap/intel-rapl:0/energy_uj"
-POWER = Probe(EnergySource("rail", "a rail", "power"), lambda: None)
+POWER = Probe(EnergySource("rail", "a rail", "power", "part"), lambda: None)
 
 
 def counter(wraps_at: float | None) -> Counter:
-    return Counter(Probe(EnergySource("counter", "a counter", "counter"), lambda: None, wraps_at))
+    return Counter(Probe(EnergySource("counter", "a counter", "counter", "part"), lambda: None, wraps_at))
 
 
 def test_the_module_comes_first_and_is_not_called_the_wall() -> None:
     sources = {name: EnergyMeter(tree(name)).sources for name in ("orin-nano", "thor", "x86-pc")}
-    assert sources["orin-nano"][0] == EnergySource("VDD_IN", "module rail VDD_IN, not wall", "power", whole=True)
-    assert sources["thor"][0] == EnergySource("VIN", "board input VIN, not wall", "power", whole=True)
+    assert sources["orin-nano"][0] == EnergySource("VDD_IN", "module rail VDD_IN, not wall", "power", "board")
+    assert sources["thor"][0] == EnergySource("VIN", "board input VIN, not wall", "power", "board")
     assert [source.name for source in sources["orin-nano"]] == ["VDD_IN", "VDD_CPU_GPU_CV", "VDD_SOC"]
     assert [(source.name, source.kind) for source in sources["x86-pc"]] == [
         ("package-0", "counter"),
         ("dram-0", "counter"),
     ]
-    assert [source.whole for source in sources["orin-nano"]] == [True, False, False]
+    assert [source.covers for source in sources["orin-nano"]] == ["board", "part", "part"]
+    assert [source.covers for source in sources["x86-pc"]] == ["processor", "part"]
 
 
 def test_a_power_is_integrated_by_trapezoids() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 from tks_edge_runtime.artifact import GENERIC, STATIC, STEP, Accuracy, EvaluationSpec, artifact_stem
 from tks_edge_runtime.energy import EnergyUse
 from tks_edge_runtime.measurement import ColdStart, PackedTraces, WarmUp
-from tks_edge_runtime.report.bounds import compares
 from tks_edge_runtime.report.conclusion import conclude
 from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument
+from tks_edge_runtime.report.mixed import compares
 from tks_edge_runtime.report.pick import pick
 from tks_edge_runtime.report.ranking import measured, ranked
 from tks_edge_runtime.report.row import FAILED, Row
@@ -162,7 +162,7 @@ def on_a_gpu() -> list[Row]:
         for made in (row(1, 579, 0.21 * factor), row(2, 586, 0.4 * factor), row(8, 589, 1.5 * factor), twin(590, 0.2)):
             assert made.latency is not None
             enqueue, copies = (summarize([share * made.latency.p50] * 2000) for share in (0.5, 0.05))
-            energy = EnergyUse("vdd_in", RAIL, 5.0 * made.latency.p50, 0.1, 6, 9.0, 4.0)
+            energy = EnergyUse("vdd_in", RAIL, "board", 5.0 * made.latency.p50, 0.1, 6, 9.0, 4.0)
             rows.append(
                 dataclasses.replace(
                     made, backend="tensorrt", device="cuda", cuda_graph=cuda_graph, enqueue=enqueue, copies=copies,

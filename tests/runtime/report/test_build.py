@@ -21,9 +21,11 @@ from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, NetworkSpec, Pre
 from tks_edge_runtime.backends import BACKENDS, Backend, EngineOptions, RunTimes
 from tks_edge_runtime.backends.onnxruntime import OnnxRuntimeEngine
 from tks_edge_runtime.commands.report import report
+from tks_edge_runtime.energy import Covers
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.report import collect
+from tks_edge_runtime.report.bounds import Bounds
 from tks_edge_runtime.report.build import FILES, build_report
 from tks_edge_runtime.report.columns import COLUMNS
 from tks_edge_runtime.report.document import ReportDocument, schema
@@ -189,12 +191,13 @@ class FakeGpuEngine(OnnxRuntimeEngine):
 class FakeSource(NamedTuple):
     name: str
     label: str
+    covers: Covers
 
 
 class FakeMeter:
     """A rail that shows 3 W whatever runs."""
 
-    sources = (FakeSource("vdd_in", "module rail VDD_IN, not wall"),)
+    sources = (FakeSource("vdd_in", "module rail VDD_IN, not wall", "board"),)
 
     def read(self) -> dict[str, float]:
         return {"vdd_in": 3.0 * perf_counter()}
@@ -389,3 +392,17 @@ def test_a_damaged_artifact_or_evaluation_set_is_named(folder: Path) -> None:
     code, _, stderr = invoke(folder)
     assert code == 2
     assert "Traceback" not in stderr
+
+
+def test_artifacts_that_cannot_stand_together_are_refused_before_anything_is_measured(
+    folder: Path, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tks_edge_runtime.report.build.collect", lambda *_, **__: pytest.fail("measuring begins"))
+    build(folder=folder, timesteps=4, samples=SAMPLES)
+    with pytest.raises(InputError, match="do not compare, since they are of different sets"):
+        build_report(folder, folder / "report", command="", bounds=Bounds(min_accuracy=90))
+    for timesteps, digit in ((4, "1"), (2, "2")):
+        build(folder=folder, timesteps=timesteps, samples=SAMPLES, weights_sha256=digit * 64)
+    with pytest.raises(InputError, match="come from two trainings"):
+        build_report(folder, folder / "report", command="")
+    assert not (folder / "report").exists()

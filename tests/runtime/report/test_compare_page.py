@@ -13,16 +13,18 @@ from typer.testing import CliRunner
 
 from tests.runtime.report.example import document, failed, on_a_gpu, row, sweep, twin
 from tests.runtime.report.test_browser import SIZES, browser, opened  # noqa: F401 - a fixture
+from tests.runtime.report.test_compare_pairs import stopping
 from tks_edge_runtime import cli
 
 CHANGED = [row(t, 570 + 2 * t, 0.048 * t, sha256="b" * 64, unstable=t == 4) for t in (1, 2, 4)]
 REPORTS = {
-    "a": [*sweep(), failed(2, name="broken"), row(2, 580, 0.06, precision="int8")],
+    "a": [*sweep(), failed(2, name="broken"), row(2, 580, 0.06, precision="int8"), stopping(0.1)],
     "b": [
         *CHANGED,
         twin(580, 0.051, sha256="c" * 64),
         row(2, 580, 0.05, name="broken", sha256="0" * 64),
         row(4, 1, 1.0, name="new", sha256="1" * 64),
+        stopping(0.3),
     ],
     "c": [row(2, 480, 0.3, sha256="d" * 64), row(2, 580, 0.07, precision="int8", sha256="e" * 64)],
 }
@@ -56,11 +58,11 @@ def pairs(folder: Path) -> list[dict[str, Any]]:
 def test_every_pair_shows_the_numbers_of_the_json(page: Page, folder: Path) -> None:
     expected = pairs(folder)
     lines = page.locator("#table tbody tr")
-    assert lines.count() == len(expected) == 7
+    assert lines.count() == len(expected) == 8
     measured = 0
     for place, pair in enumerate(expected):
         line = page.locator(f"#row-{place}")
-        ratio, of_a = pair["ratios"]["p50"], pair["a"]["latency"]
+        ratio, of_a = pair["ratio"], pair["a"]["latency"]
         assert line.locator("[data-key=name]").text_content() == pair["title"]
         shown = line.locator("[data-key=ratio]")
         assert shown.get_attribute("data-value") == (None if ratio is None else json.dumps(ratio))
@@ -69,10 +71,12 @@ def test_every_pair_shows_the_numbers_of_the_json(page: Page, folder: Path) -> N
             continue
         measured += 1
         assert (shown.text_content() or "").startswith(f"{ratio:.3f}")
+        assert ("means" in (shown.text_content() or "")) == (pair["ratio_of"] == "mean")
+        assert float(line.locator("[data-key=mean_a]").get_attribute("data-value") or "") == of_a["mean"]
         assert float(line.locator("[data-key=p50_a]").get_attribute("data-value") or "") == of_a["p50"]
-        low, high = pair["p50_interval"]
+        low, high = pair["interval"]
         assert line.locator("[data-key=interval]").text_content() == f"{low:.3f}\N{EN DASH}{high:.3f}"
-    assert page.locator("#plot-ratios .point").count() == measured == 6
+    assert page.locator("#plot-ratios .point").count() == measured == 7
 
 
 def test_the_page_says_what_its_ratios_are_worth(page: Page) -> None:
@@ -86,7 +90,7 @@ def test_the_page_says_what_its_ratios_are_worth(page: Page) -> None:
 
 def test_it_sorts_filters_and_tells_of_its_points(browser: Browser, folder: Path) -> None:  # noqa: F811
     with opened(browser, folder, viewport={"width": 1280, "height": 900}, reduced_motion="reduce") as page:
-        ratios = [pair["ratios"]["p50"] for pair in pairs(folder)]
+        ratios = [pair["ratio"] for pair in pairs(folder)]
         page.locator("#table thead button", has_text="\N{MULTIPLICATION SIGN} A").first.click()
         found = page.locator("#table tbody tr [data-key=ratio]").evaluate_all("c => c.map(c => c.dataset.value)")
         assert [float(value) for value in found if value] == sorted(ratio for ratio in ratios if ratio is not None)

@@ -99,10 +99,40 @@ def test_what_stopping_early_gives_is_said_against_static_graphs_of_few_timestep
     assert exits.typical is not None
     (conclusion,) = conclude(rows)
     (sentence,) = [text for text in conclusion.sentences if text.startswith("Early exit")]
-    assert "margin 0.0543) stops after 1.10 steps on average, with accuracy 98.49 %" in sentence
+    assert "margin 0.0543) stops after 1.10 steps a sample on average, with accuracy 98.49 %" in sentence
     assert "times slower than static T=1, whose accuracy is 96.98 %" in sentence
     assert "times faster than static T=2, whose accuracy is 98.16 %" in sentence
     assert "static T=8" not in sentence
+
+
+def test_of_batches_the_latency_is_of_the_last_sample_and_refilled_ones_are_a_rate_of_their_own(
+    build_spiking: BuildSpiking,
+) -> None:
+    build_spiking(form=STATIC, timesteps=1, batch=2)
+    built = build_spiking(form=STEP, timesteps=4, batch=2)
+    keep_rule(built, 0.4)
+    document = reported(built.path.parent)
+    found = early(document).early_exit
+    assert found is not None
+    assert found.refilled_per_second is not None
+    assert found.refilled_per_second > 0
+    assert all(
+        one.early_exit is None or one.early_exit.refilled_per_second is None
+        for one in document.rows if one.batch_size == 1
+    )  # fmt: skip
+    told = " ".join(sentence for conclusion in document.conclusions for sentence in conclusion.sentences)
+    assert "on average for a batch of 2, until its last sample stops, the rule included" in told
+    assert f"passes {found.refilled_per_second:.0f} samples a second over the evaluation set, measured once" in told
+    assert "at static T=1." in told
+    jsonschema.validate(document.to_dict(), schema())
+
+
+def test_too_few_runs_to_see_every_sample_are_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(measure.PRESETS, "quick", 1e-4)
+    found = early(reported(folder))
+    assert found.latency is not None
+    assert found.latency.n < 12
+    assert any("fewer than the 12 batches in rotation" in warning for warning in found.warnings)
 
 
 def test_energy_is_estimated_in_a_column_of_its_own_and_early_exit_in_proportion(folder: Path) -> None:

@@ -68,7 +68,7 @@ def test_numbers_keep_three_digits_and_never_an_exponent() -> None:
 
 
 def test_an_energy_has_its_spread_and_no_sign_where_it_is_nothing() -> None:
-    use = EnergyUse("vdd_in", "module rail", 12.34, 0.456, 6, 9.0, 4.0)
+    use = EnergyUse("vdd_in", "module rail", "board", 12.34, 0.456, 6, 9.0, 4.0)
     assert energy(use) == "12.3 ±0.456"
     assert energy(dataclasses.replace(use, mj=-0.5, spread_mj=None)) == "-0.500"
     assert energy(dataclasses.replace(use, mj=-0.00001, spread_mj=0.0)) == "0.0000 ±0.0000"

@@ -8,13 +8,15 @@ import random
 import pytest
 
 from tests.runtime.report.example import EVALUATION, RAIL, failed, row, twin
-from tks_edge_runtime.energy import EnergyUse
+from tks_edge_runtime.artifact import STEP
+from tks_edge_runtime.energy import Covers, EnergyUse
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.report.bounds import Bounds, misses
 from tks_edge_runtime.report.document import Answer
 from tks_edge_runtime.report.pick import pick, selected
 from tks_edge_runtime.report.ranking import ranked
-from tks_edge_runtime.report.row import Row
+from tks_edge_runtime.report.row import EarlyExit, Row
+from tks_edge_runtime.report.wording import milliseconds
 
 ROWS = ranked(
     [
@@ -77,7 +79,7 @@ def test_a_row_that_misses_by_noise_and_would_be_better_is_named() -> None:
 def test_the_nearest_misses_come_with_what_they_would_need() -> None:
     answer = pick(ROWS, Bounds(max_latency=0.04, min_accuracy=97))
     assert (answer.row, answer.runner_up, answer.sentences) == (None, None, ())
-    assert answer.headline == "Nothing here has p50 of at most 0.0400 ms and accuracy of at least 97 %"
+    assert answer.headline == "Nothing here has latency of at most 0.0400 ms and accuracy of at least 97 %"
     assert answer.misses[0].startswith("digits T=2 int8 needs 0.0400 ms instead of 0.04")
     assert len(answer.misses) == 3
 
@@ -104,8 +106,40 @@ def test_another_percentile_can_reverse_the_order() -> None:
     assert pick((calm, hasty), Bounds(min_accuracy=97, percentile="p99")).row == 0
 
 
+def test_early_exit_is_bounded_by_its_mean_and_by_its_median_only_where_that_is_asked_for() -> None:
+    made = row(8, 588, 0.05, form=STEP, early_exit=EarlyExit("margin", 0.1, (590, 0, 0, 0, 0, 0, 0, 7)))
+    assert made.latency is not None
+    slowed = dataclasses.replace(made.latency, mean=0.3)
+    made = dataclasses.replace(made, latency=slowed)
+    assert pick((made,), Bounds(max_latency=0.2)).misses[0].endswith("ms instead of 0.300 (mean), 33 % less.")
+    answer = pick((made,), Bounds(max_latency=0.4))
+    assert "mean 0.300 ms, end to end" in told(answer)
+    answer = pick((made,), Bounds(max_latency=0.2, percentile="p50"))
+    assert answer.row == 0
+    assert answer.asked == "p50 of at most 0.200 ms"
+    assert f"p50 {milliseconds(slowed.p50)} ms, end to end" in told(answer)
+
+
+def test_rows_of_different_turns_are_compared_in_units_of_their_anchors() -> None:
+    # The second turn ran on a machine that was half as fast.
+    first = [dataclasses.replace(one, anchor_ms=0.049) for one in (ROWS[T2], ROWS[T8])]
+    second = dataclasses.replace(row(4, 588, 0.15), turn=1, anchor_ms=0.098)
+    rows = ranked([*first, second])
+    assert [one.recommended for one in rows] == [False, False, True]
+    assert [one.pareto for one in rows] == [False, True, True]
+    answer = pick(rows, Bounds(min_accuracy=96))
+    assert answer.row == 2
+    assert "Runner-up: digits T=2 fp32, 1.3" in told(answer)
+    assert "times as slow" in told(answer)
+
+
+def test_the_default_bound_names_the_t_of_the_network_that_it_comes_from() -> None:
+    rows = ranked([row(4, 590, 0.1, train_timesteps=4), row(16, 560, 0.4, name="large", train_timesteps=16)])
+    assert pick(rows).asked == "accuracy within 1 point of T=4 (at least 97.83 %)"
+
+
 def with_energy(made: Row, mj: float) -> Row:
-    return dataclasses.replace(made, energy=(EnergyUse("vdd_in", RAIL, mj, 0.1, 6, 9.0, 4.0),))
+    return dataclasses.replace(made, energy=(EnergyUse("vdd_in", RAIL, "board", mj, 0.1, 6, 9.0, 4.0),))
 
 
 def test_energy_is_bounded_where_it_was_measured() -> None:
@@ -114,9 +148,34 @@ def test_energy_is_bounded_where_it_was_measured() -> None:
     assert answer.row == 1
     assert "20.0 mJ instead of 30.0" in answer.misses[0]
     assert pick(rows, Bounds(prefer="energy")).row == 1
+    assert f"10.0 ±0.100 mJ ({RAIL})" in told(answer)
     unmeasured = pick(ROWS, Bounds(max_energy=20))
     assert unmeasured.row is None
-    assert "its energy was not measured" in unmeasured.misses[0]
+    assert "its energy on cpu was not measured" in unmeasured.misses[0]
+
+
+def test_an_energy_below_that_of_idling_is_no_energy_and_says_so() -> None:
+    answer = pick((with_energy(ROWS[T2], -0.5),), Bounds(max_energy=20))
+    assert answer.row is None
+    assert "was no more than idling took" in answer.misses[0]
+
+
+@pytest.mark.parametrize(
+    ("device", "covered", "counted"),
+    [
+        ("cpu", ("gpu", "processor"), "processor"),
+        ("cuda", ("processor", "gpu"), "gpu"),
+        ("cuda", ("processor", "part"), None),
+        ("cpu", ("gpu", "part"), None),
+        ("cuda", ("processor", "gpu", "board"), "board"),
+    ],
+)
+def test_the_energy_of_a_row_is_of_the_board_or_of_what_it_computed_on(
+    device: str, covered: tuple[Covers, ...], counted: str | None
+) -> None:
+    uses = tuple(EnergyUse(covers, covers, covers, 5.0, 0.1, 6, 9.0, 4.0) for covers in covered)
+    found = dataclasses.replace(ROWS[T2], device=device, energy=uses).main_energy
+    assert (None if found is None else found.source) == counted
 
 
 def test_what_failed_is_never_shipped() -> None:
@@ -140,8 +199,10 @@ def test_an_unstable_pick_says_so() -> None:
 def test_accuracies_on_other_sets_do_not_compare() -> None:
     other = dataclasses.replace(EVALUATION, dataset="cifar10", sha256="f" * 64)
     rows = (*ROWS, row(2, 500, 0.1, name="cifar", evaluation=other))
-    with pytest.raises(InputError, match=r"digits on digits test .*; cifar on cifar10 test .*--network"):
+    with pytest.raises(InputError, match=r"digits on digits test .*; cifar on cifar10 test .*Measure networks of one"):
         pick(rows)
+    with pytest.raises(InputError, match="Give --network"):
+        selected(rows, network=None)
     chosen = selected(rows, network="cifar")
     assert [one.name for one in chosen] == ["cifar"]
     assert pick(chosen, Bounds(max_latency=1)).row == 0

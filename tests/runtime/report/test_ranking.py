@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from tests.runtime.report.example import EVALUATION, failed, on_a_gpu, row, sweep, twin
-from tks_edge_runtime.artifact import Accuracy
+from tks_edge_runtime.artifact import STEP, Accuracy
 from tks_edge_runtime.report.ranking import groups, like_at_train, measured, ranked, reference_of, rival_of
-from tks_edge_runtime.report.row import Row
+from tks_edge_runtime.report.row import EarlyExit, Row
 
 
 def chosen(rows: list[Row]) -> list[str]:
@@ -63,6 +64,28 @@ def test_each_precision_is_judged_by_itself_and_against_its_own_t_train_first() 
         row(1, 585, 0.7, precision="fp16"),
     ]
     assert chosen(rows) == ["digits-t8-fp32.onnx", "digits-t1-int8.onnx", "digits-t1-fp16.onnx"]
+
+
+def test_an_early_exit_is_held_against_a_run_of_all_steps_and_never_against_itself() -> None:
+    exits = row(8, 588, 0.07, form=STEP, early_exit=EarlyExit("margin", 0.05, (590, 0, 0, 0, 0, 0, 0, 7)))
+    stepped, static = row(8, 589, 0.45, form=STEP), row(8, 589, 0.4)
+    for rows, expected in (([exits, stepped, static], stepped), ([exits, static], static)):
+        group = groups(rows)[0]
+        reference = reference_of(group, rows)
+        assert reference is not None
+        assert like_at_train(exits, group, reference) is expected
+
+
+def test_the_same_graph_on_two_devices_of_one_backend_has_two_names() -> None:
+    made: dict[str, Any] = {"backend": "openvino", "target": "openvino", "precision": "int8"}
+    rows = ranked([row(2, 590, 1.0, device="cpu", **made), row(2, 590, 1.0, device="gpu", **made), row(2, 590, 1.0)])
+    assert [one.variant for one in rows] == [
+        "int8 openvino on openvino cpu",
+        "int8 openvino on openvino gpu",
+        "fp32 on onnxruntime",
+    ]
+    alone = ranked([row(2, 590, 1.0, **made), row(2, 590, 1.0, target="onnxruntime-cpu"), row(2, 590, 1.0)])
+    assert [one.variant for one in alone] == ["int8 openvino", "fp32 onnxruntime-cpu", "fp32 on onnxruntime"]
 
 
 def test_the_ratio_is_of_medians() -> None:

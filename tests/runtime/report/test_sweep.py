@@ -20,9 +20,10 @@ from tks_edge_runtime.device import facts
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.report import sweep as sweeping
+from tks_edge_runtime.report import turns as storing
 from tks_edge_runtime.report.candidates import Candidate, candidates_of, engines_of
-from tks_edge_runtime.report.collect import collect
-from tks_edge_runtime.report.document import ReportDocument, schema
+from tks_edge_runtime.report.collect import Collection, collect
+from tks_edge_runtime.report.document import DeviceStates, ReportDocument, schema
 from tks_edge_runtime.report.reading import read_report
 from tks_edge_runtime.report.row import NOT_EXPORTED
 from tks_edge_runtime.report.sweep import Plan, sweep
@@ -33,7 +34,9 @@ BOTH = "onnxruntime,openvino"
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(measure.PRESETS, "quick", 0.02)
-    monkeypatch.setitem(measure.PRESETS, "standard", 0.03)
+    monkeypatch.setitem(measure.PRESETS, "long", 0.03)
+    # Plots take longer than all else here, and have tests of their own.
+    monkeypatch.setattr("tks_edge_runtime.report.build.draw", lambda _: ())
 
 
 @pytest.fixture
@@ -100,7 +103,7 @@ def test_each_artifact_is_measured_on_each_engine_that_it_is_for(folder: Path) -
     jsonschema.validate(document.to_dict(), schema())
     output = folder.parent / "sweep"
     assert read_report(output / "report.json") == document
-    assert {path.name for path in output.iterdir()} == {"plots", "report.html", "report.json", "report.md", "turns"}
+    assert {path.name for path in output.iterdir()} == {"report.html", "report.json", "report.md", "turns"}
 
 
 def test_what_is_finished_is_kept(folder: Path) -> None:
@@ -153,7 +156,7 @@ def test_an_interrupted_sweep_keeps_its_finished_turns(folder: Path, monkeypatch
 def test_another_method_is_measured_again_and_nothing_is_written_over(folder: Path) -> None:
     Swept(folder)
     before = {path: path.read_bytes() for path in turns(folder)}
-    assert Swept(folder, preset="standard").planned == (0, [9])
+    assert Swept(folder, preset="long").planned == (0, [9])
     assert len(turns(folder)) == 2
     assert all(path.read_bytes() == content for path, content in before.items())
     assert Swept(folder).planned == (9, [])
@@ -163,6 +166,65 @@ def test_another_state_of_the_machine_is_measured_again(folder: Path, monkeypatc
     Swept(folder)
     monkeypatch.setattr(sweeping, "facts", lambda: facts() | {"power_mode": {"name": "15W", "id": 2}})
     assert Swept(folder).planned == (0, [9])
+
+
+def test_another_version_of_the_tool_is_measured_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Swept(folder)
+    monkeypatch.setattr(storing, "__version__", "99.0")
+    assert Swept(folder).planned == (0, [9])
+
+
+def test_what_was_measured_while_unstable_is_measured_again_and_kept_until_then(folder: Path) -> None:
+    Swept(folder)
+    (path,) = turns(folder)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for row in document["rows"]:
+        row["unstable"] = row["file"] == "small-t8-fp32.onnx"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeping, "collect", lambda together, **_: Collection(
+            tuple(one.row() for one in together), (), (), DeviceStates({}, (), {})))  # fmt: skip
+        failing = Swept(folder)
+    assert failing.planned == (7, [3])
+    assert sum(row.unstable for row in failing.document.rows) == 2
+    again = Swept(folder)
+    assert again.planned == (7, [3])
+    assert not any(row.unstable for row in again.document.rows)
+    assert Swept(folder).planned == (9, [])
+
+
+def test_a_twin_that_comes_later_is_measured_beside_what_all_turns_share(folder: Path) -> None:
+    twins = {path: path.read_bytes() for path in folder.glob("small-relu-*")}
+    for path in twins:
+        path.unlink()
+    Swept(folder, engines="onnxruntime")
+    for path, content in twins.items():
+        path.write_bytes(content)
+    swept = Swept(folder, engines="onnxruntime")
+    assert swept.planned == (4, [2])
+    assert swept.plan is not None
+    first = candidates(folder, "onnxruntime")[0].artifact.path.name
+    assert [one.artifact.path.name for one in swept.plan.turns[0]] == [first, "small-relu-t1-fp32.onnx"]
+    rows = swept.document.rows
+    assert all(row.anchor_ms for row in rows)
+    assert all(row.ratio_to_twin is not None for row in rows if not row.is_twin)
+    assert all(engine.description["spinning"] == "off" for engine in swept.document.backends)
+
+
+def test_what_is_said_of_the_method_is_said_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "TURN", 4)
+    method = Swept(folder).document.method
+    assert len(method) == len(set(method))
+    for begun in ("Accuracy is top-1", "The ReLU twin is", "Measured in 3 turns"):
+        assert sum(sentence.startswith(begun) for sentence in method) == 1
+
+
+def test_two_trainings_under_one_name_are_refused_before_anything_is_measured(folder: Path, build: Build) -> None:
+    build(folder=folder, timesteps=1, samples=SAMPLES, weights_sha256="1" * 64)
+    build(folder=folder, timesteps=2, samples=SAMPLES, weights_sha256="2" * 64)
+    with pytest.raises(InputError, match="come from two trainings"):
+        Swept(folder)
+    assert not (folder.parent / "sweep").exists()
 
 
 def test_another_file_of_that_name_is_measured_again(folder: Path, build: Build) -> None:
@@ -212,7 +274,7 @@ def test_foreign_and_damaged_turns_are_left_out_and_left_alone(folder: Path) -> 
     assert swept.plan is not None
     assert len(swept.plan.unreadable) == 2
     assert any("notes.json is no report" in text for text in swept.plan.unreadable)
-    Swept(folder, preset="standard")
+    Swept(folder, preset="long")
     assert (place / "turn-008.json").is_file()
     assert (place / "turn-007.json").read_text(encoding="utf-8") == "{"
 
@@ -233,11 +295,34 @@ def test_the_commands_sweep_and_pick(folder: Path) -> None:
     document: ReportDocument = read_report(output / "report.json")
     best = max(row.accuracy.percent for row in document.rows if row.accuracy is not None)
     assert found["pick"]["accuracy"] == best
-    assert found["asked"] == "p50 of at most 1000 ms"
+    assert found["asked"] == "latency of at most 1000 ms"
     nothing = invoke("pick", output / "report.json", "--max-latency", "1ns")
     assert nothing.exit_code == 1
     assert "nothing fits" in nothing.stderr
     assert "Nearest misses:" in nothing.stdout
+
+
+def test_a_sweep_that_did_not_end_says_so_when_it_is_picked_from(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = folder.parent / "sweep"
+
+    def ended(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeping, "write_report", ended)
+        with pytest.raises(KeyboardInterrupt):
+            Swept(folder)
+    result = invoke("pick", output)
+    assert result.exit_code == 2
+    assert "its sweep did not end. Run the sweep again" in result.stderr.replace("\n", " ")
+    Swept(folder)
+    whole = invoke("pick", output)
+    assert "did not end" not in whole.output
+    later = json.loads(turns(folder)[0].read_text(encoding="utf-8")) | {"created": "2999-01-01T00:00:00+00:00"}
+    (output / "turns" / "turn-002.json").write_text(json.dumps(later, indent=2), encoding="utf-8")
+    warned = invoke("pick", output, "--max-latency", "1s")
+    assert warned.exit_code == 0
+    assert "does not know of turn-002.json" in warned.stdout.replace("\n", " ")
 
 
 @pytest.mark.parametrize(
