@@ -177,7 +177,7 @@ def _early_exit(group: tuple[Row, ...]) -> Iterator[str]:
             if other.form == STATIC and other.timesteps <= FEW_TIMESTEPS and other.accuracy is not None
             if (relative := ratio(other, row)) is not None and _same_engine(other, row)
         ]
-        against = f": {'; '.join(statics)}" if statics else ""
+        against = f": by the means {'; '.join(statics)}" if statics else ""
         lasting = "" if row.batch_size == 1 else f" for a batch of {row.batch_size}, until its last sample stops"
         yield (
             f"Early exit ({row.label}, {found.measure} {found.threshold:.4g}) stops after {found.mean_steps:.2f} steps "

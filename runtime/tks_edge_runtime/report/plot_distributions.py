@@ -15,7 +15,7 @@ from tks_edge_runtime.report.plot_parts import FONT, WIDTH, Marks, legend, logar
 from tks_edge_runtime.report.row import Row
 from tks_edge_runtime.report.series import Series
 
-LEFT_OUT = "Only the picks, the rows on the front and the ReLU twins; report.json holds every run of every row."
+LEFT_OUT = "Only each best T, the rows on the front and the ReLU twins; report.json holds every run of every row."
 """What is to be read with the plot where there are many rows."""
 _BINS = 160
 _MARKS = {"p50": ("|", "p50"), "p90": ("^", "p90"), "p99": ("s", "p99"), "max": ("o", "slowest")}

@@ -67,7 +67,7 @@ def drawn(series: Sequence[Series], marks: Marks, *, wide: bool) -> Figure:
 def _handles(series: Sequence[Series], shown: Sequence[Row]) -> list[Line2D]:
     handles = handles_of([one for one in series if any(row.accuracy is not None for row in one.rows)])
     if any(row.recommended for row in shown):
-        handles.append(Line2D([], [], **RING, label="pick: fastest within 1 point"))
+        handles.append(Line2D([], [], **RING, label="best T: fastest within 1 point"))
     if sum(row.pareto for row in shown) > 1:
         handles.append(Line2D([], [], **STAIRS, label="front"))
     if any(row.unstable for row in shown):

@@ -91,7 +91,7 @@ class Marks:
 
 
 def outstanding(rows: Sequence[Row]) -> list[Row]:
-    """The rows that a plot names: all, or of many the picks, those on the front, and the ReLU twins."""
+    """The rows that a plot names: all, or of many those of the best T, those on the front, and the ReLU twins."""
     if len(rows) <= MANY:
         return list(rows)
     return [row for row in rows if row.recommended or row.pareto or row.is_twin]

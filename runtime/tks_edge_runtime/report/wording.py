@@ -92,7 +92,7 @@ def marks(row: Row) -> list[str]:
     if row.accuracy_as_trained is False:
         found.append("accuracy differs from training")
     if row.recommended:
-        found.append("pick")
+        found.append("best T")
     if row.pareto:
         found.append("front")
     return found

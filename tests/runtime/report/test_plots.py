@@ -62,7 +62,7 @@ def test_of_many_rows_the_distributions_are_of_those_that_stand_out_and_it_says_
     assert sorted(marked(plot.inline, "point")) == [
         [place] for place, one in enumerate(made.rows) if one.recommended or one.pareto or one.is_twin
     ]
-    assert "Only the picks" in plot.note
+    assert "Only each best T" in plot.note
     assert drawn(document(sweep()))["latency-distribution"].note == ""
 
 

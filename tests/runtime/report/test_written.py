@@ -216,7 +216,7 @@ def test_the_terminal_table_fits_and_shows_each_row_on_a_line(width: int) -> Non
     for timesteps, accuracy in ((1, "96.98 (95.28"), (2, "98.16 (96.73"), (8, "98.66 (97.38")):
         (line,) = [line for line in text.splitlines() if re.match(rf"\s*digits +{timesteps} +fp32", line)]
         assert accuracy in line
-        assert ("pick" in line) == (timesteps == 2)
+        assert ("best T" in line) == (timesteps == 2)
 
 
 def test_the_terminal_shows_every_warning_and_failure() -> None:
