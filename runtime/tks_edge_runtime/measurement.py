@@ -85,6 +85,7 @@ class Measurement:
         warm_up: how it was warmed up.
         warnings: what makes these numbers doubtful, in sentences.
         unstable: whether the machine was throttled, a clock fell or its power mode changed during the measurement.
+        expected_ms: where the length of a run depends on its samples: see `statistics.expected_latency`.
     """
 
     summary: LatencySummary
@@ -99,6 +100,7 @@ class Measurement:
     warm_up: WarmUp
     warnings: tuple[str, ...]
     unstable: bool
+    expected_ms: float | None = None
 
     def traces(self) -> PackedTraces:
         """Every trace, packed."""
@@ -120,6 +122,7 @@ class Measurement:
             "warm_up": dataclasses.asdict(self.warm_up),
             "warnings": list(self.warnings),
             "unstable": self.unstable,
+            "expected_ms": self.expected_ms,
         }
         return {**document, "traces": dataclasses.asdict(self.traces())} if include_trace else document
 

@@ -81,7 +81,8 @@ def _steps_texts(sessions: Sequence[Timed]) -> list[str]:
         texts.append(
             "With early exit a step graph ran from rest until the last sample of its batch might stop, the time of the "
             "rule included. How long a run is depends on its samples, and its latency spreads for that reason alone: "
-            "this is no warning."
+            "this is no warning. Its expected latency is the median of the runs of each number of steps, weighted by "
+            "how many had it; that stands beside the medians of other rows."
         )
     return texts
 

@@ -16,6 +16,7 @@ from tks_edge_runtime.anytime import Anytime
 from tks_edge_runtime.energy import EnergyLog, energy_doubts
 from tks_edge_runtime.measurement import ColdStart, Measurement, Trace, WarmUp, doubts, trace_of
 from tks_edge_runtime.session import Session
+from tks_edge_runtime.statistics import expected_latency
 
 Array = npt.NDArray[Any]
 Timed = Session | Anytime
@@ -40,6 +41,7 @@ class Runner:
         self._batches, self._rotation = itertools.cycle(batches), len(batches)
         # Plain arrays: a fast network passes a million runs a minute.
         self._e2e, self._compute, self._enqueue, self._copies = array("q"), array("q"), array("q"), array("q")
+        self._steps = array("H")
         self._blocks: list[tuple[int, int]] = []
         self._warm_up = WarmUp(0.0, 0, steady=False)
         self.typical_seconds = 0.0
@@ -106,6 +108,8 @@ class Runner:
             self._enqueue.append(times.enqueue)
         if times.copies is not None:
             self._copies.append(times.copies)
+        if isinstance(self._session, Anytime):
+            self._steps.append(int(self._session.steps.max()))
 
     def measurement(self, troubles: Sequence[str]) -> Measurement:
         """Put together what was recorded, and what happened to the machine meanwhile."""
@@ -136,4 +140,5 @@ class Runner:
                 *energy_doubts(energy),
             ),
             unstable=bool(troubles),
+            expected_ms=expected_latency(e2e.ms, self._steps) if self._steps else None,
         )

@@ -60,6 +60,7 @@ def _rest(measured: Measurement, batch_size: int) -> list[tuple[str, str]]:
     """What was measured besides the latency of runs."""
     built = measured.cold_start.build_ms
     return [
+        *([("expected latency, by its steps", _ms(measured.expected_ms))] if measured.expected_ms is not None else []),
         ("throughput", f"{measured.summary.throughput * batch_size:.1f} images/s"),
         ("CPU time of a run", _ms(measured.cpu_ms)),
         ("CPU time, least of all blocks", _ms(measured.cpu_ms_min)),

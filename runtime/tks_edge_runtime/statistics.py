@@ -123,6 +123,25 @@ class Ratio:
     high: float
 
 
+def expected_latency(trace_ms: npt.ArrayLike, steps: npt.ArrayLike) -> float:
+    """What a run takes whose length depends on its sample: the median of each length, by how often that occurs.
+
+    Slow moments of the machine are in it no more than in a median, which alone would say nothing of rare long runs.
+
+    Args:
+        trace_ms: every run in ms.
+        steps: how many timesteps each of them had.
+
+    Raises:
+        ValueError: there are no runs, or not as many of one as of the other.
+    """
+    trace, lengths = np.asarray(trace_ms, dtype=np.float64), np.asarray(steps)
+    if len(trace) == 0 or trace.shape != lengths.shape:
+        raise ValueError(f"{len(trace)} latencies and {len(lengths)} numbers of steps are not those of the same runs")
+    found = [trace[lengths == length] for length in np.unique(lengths)]
+    return float(sum(len(runs) * np.median(runs) for runs in found) / len(trace))
+
+
 def ratio_of_medians(trace_ms: npt.ArrayLike, other_ms: npt.ArrayLike) -> Ratio:
     """Compare two traces that were measured apart: the median of `trace_ms` in units of that of `other_ms`.
 

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tks_edge_runtime.statistics import needed, ratio_of_means, ratio_of_medians, summarize, wilson
+from tks_edge_runtime.statistics import (
+    expected_latency,
+    needed,
+    ratio_of_means,
+    ratio_of_medians,
+    summarize,
+    wilson,
+)
 
 LATENCIES = st.floats(1e-4, 1e6)
 
@@ -29,6 +36,19 @@ def test_the_samples_that_a_percentile_needs_follow_from_the_binomial(percentile
 def test_a_percentile_lies_between_0_and_100(percentile: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 100"):
         needed(percentile)
+
+
+def test_an_expected_latency_weighs_the_median_of_each_length_and_no_slow_moment() -> None:
+    trace, steps = [1.0] * 7 + [90.0, 1.0, 1.0] + [4.0, 5.0, 6.0], [1] * 10 + [8] * 3
+    assert expected_latency(trace, steps) == pytest.approx((10 * 1.0 + 3 * 5.0) / 13)
+    assert expected_latency(trace[::-1], steps[::-1]) == pytest.approx((10 * 1.0 + 3 * 5.0) / 13)
+    with pytest.raises(ValueError, match="not those of the same runs"):
+        expected_latency(trace, steps[1:])
+
+
+@given(st.lists(LATENCIES, min_size=1, max_size=100))
+def test_of_runs_of_one_length_the_expected_latency_is_the_median(trace: list[float]) -> None:
+    assert expected_latency(trace, [3] * len(trace)) == pytest.approx(float(np.median(trace)))
 
 
 @given(st.lists(LATENCIES, min_size=1, max_size=800))

@@ -68,7 +68,7 @@ PercentileOption = Annotated[
     typer.Option(
         "--percentile",
         help="Of the latency that is bounded and compared: p50, p90, p95, p99, p999.",
-        show_default="the median; of early exit the mean",
+        show_default="the median; of early exit the expected latency",
     ),
 ]
 PreferOption = Annotated[

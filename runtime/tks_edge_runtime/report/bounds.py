@@ -136,9 +136,8 @@ def _energy_miss(row: Row, bounds: Bounds) -> Iterator[Miss]:
         return
     use, value = row.main_energy, energy_of(row)
     if use is None:
-        yield Miss(
-            None, f"its energy on {row.device} was not measured: nothing tells it, and an estimate is no measure"
-        )
+        why = f"only that of {', '.join(one.label for one in row.energy)}" if row.energy else "nothing tells it"
+        yield Miss(None, f"its energy on {row.device} was not measured: {why}, and an estimate is no measurement")
     elif value is None:
         yield Miss(
             None, f"its energy ({use.label}) was no more than idling took: measure again, with nothing else running"

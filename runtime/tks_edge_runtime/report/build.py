@@ -34,7 +34,7 @@ _TWIN_METHOD = (
     "The ReLU twin is the same network with ReLU in place of LIF, in one pass. Ratios are of end-to-end medians, to "
     "the fp32 twin where there is one; a verdict is against the twin of the same precision where there is one. Where a "
     "CUDA graph was on and off, a row is held against the twin that ran as it did. Of early exit, whose runs differ in "
-    "length, the mean stands in for the median, and ratios to it are of both means."
+    "length, the expected latency stands in for the median."
 )
 _ACCURACY_METHOD = (
     "Accuracy is top-1 over the whole evaluation set, from the very file that was timed, with a 95 % Wilson interval."

@@ -184,8 +184,12 @@ def _with_latency(row: Row, measurement: Measurement) -> Row:
         None if part is None else part.summary
         for part in (measurement.compute, measurement.enqueue, measurement.copies)
     )
+    early_exit = row.early_exit
+    if early_exit is not None:
+        early_exit = replace(early_exit, expected_ms=measurement.expected_ms)
     return replace(
         row,
+        early_exit=early_exit,
         latency=measurement.summary,
         compute=compute,
         enqueue=enqueue,

@@ -149,7 +149,7 @@ COLUMNS = (
     Column(
         "ratio",
         "\N{MULTIPLICATION SIGN} twin",
-        "Median end-to-end latency (of early exit the mean) in units of the fp32 twin's, or of the one there is.",
+        "Median end-to-end latency (of early exit expected) in units of the fp32 twin's, or of the one there is.",
         lambda row: wording.times(row.ratio_to_twin),
         width=0,
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from string import ascii_uppercase
@@ -55,14 +55,16 @@ class Pair:
 
     @property
     def typical_name(self) -> str:
-        """What the two are compared by: "median", or "mean" of early exit. See `Row.typical`."""
-        return self.a.typical_name
+        """What the two are compared by: "median", or of early exit "mean", as both are in their traces."""
+        return "median" if self.a.early_exit is None else "mean"
 
     @property
     def ratio(self) -> float | None:
         """B's typical end-to-end latency in units of A's, where both were measured."""
-        a, b = (row.typical for row in self)
-        return b / a if b is not None and a else None
+        if self.a.latency is None or self.b.latency is None:
+            return None
+        a, b = (one.p50 if self.typical_name == "median" else one.mean for one in (self.a.latency, self.b.latency))
+        return b / a if a else None
 
     @cached_property
     def interval(self) -> Ratio | None:
@@ -120,7 +122,7 @@ def compare(a: ReportDocument, b: ReportDocument, *, allow: Collection[str] = ()
             "networks at the same T, precision, form and target, on the same engines where one report has several, "
             "and early exit with early exit."
         )
-    found = (*_of_reports(a, b), *_of_pairs(pairs))
+    found = (*_of_reports(a, b, pairs), *_of_pairs(pairs))
     differences = tuple(dataclasses.replace(difference, letter=letter) for difference in found)
     refused = [difference for difference in differences if difference.aspect not in allow]
     if refused:
@@ -191,7 +193,7 @@ def _listed(rows: Iterable[Row], *, engines: bool) -> str:
     return f"{titles}, measured on {' and '.join(_engines(rows))}" if engines else titles
 
 
-def _of_reports(a: ReportDocument, b: ReportDocument) -> Iterator[Difference]:
+def _of_reports(a: ReportDocument, b: ReportDocument, pairs: Sequence[Pair]) -> Iterator[Difference]:
     def fact(name: str) -> Callable[[ReportDocument], Any]:
         return lambda report: report.machine.get(name)
 
@@ -199,10 +201,13 @@ def _of_reports(a: ReportDocument, b: ReportDocument) -> Iterator[Difference]:
         return engines(lambda engine: engine.description.get(name))
 
     def engines(read: Callable[[Backend], Any]) -> Callable[[ReportDocument], Any]:
-        """Of one engine its value, of several a list."""
+        """Of one engine its value; of several a list of those that rows in both reports ran on."""
+        shared = {(row.backend, row.device) for pair in pairs for row in pair}
 
         def of(report: ReportDocument) -> Any:
-            values = [read(engine) for engine in report.backends]
+            several = len(report.backends) > 1
+            kept = [one for one in report.backends if not several or (one.name, one.device) in shared]
+            values = [read(engine) for engine in sorted(kept, key=lambda one: (one.name, one.device))]
             return values[0] if len(values) == 1 else values
 
         return of

@@ -19,7 +19,7 @@ from tks_edge_runtime.statistics import LatencySummary
 _NOT_INTERLEAVED = (
     "The ratios are of two runs at different times, not of one interleaved run: heat, neighbours and whatever else "
     "changed in between is in them, and not in their interval, which says how much each run varied in itself. For "
-    "ratios without that, put the artifacts of both into one folder and make one report of it."
+    "ratios without that, put the artifacts of both, under names of their own, into one folder and make one report."
 )
 _OF_MEANS = (
     "With early exit a run takes as long as its samples need. Such rows are compared by their means, not their "

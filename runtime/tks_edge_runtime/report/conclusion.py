@@ -177,12 +177,12 @@ def _early_exit(group: tuple[Row, ...]) -> Iterator[str]:
             if other.form == STATIC and other.timesteps <= FEW_TIMESTEPS and other.accuracy is not None
             if (relative := ratio(other, row)) is not None and _same_engine(other, row)
         ]
-        against = f": by the means {'; '.join(statics)}" if statics else ""
+        against = f": {'; '.join(statics)}" if statics else ""
         lasting = "" if row.batch_size == 1 else f" for a batch of {row.batch_size}, until its last sample stops"
         yield (
             f"Early exit ({row.label}, {found.measure} {found.threshold:.4g}) stops after {found.mean_steps:.2f} steps "
-            f"a sample on average, with accuracy {_stated(row.accuracy)}, and takes {milliseconds(row.typical)} ms on "
-            f"average{lasting}, the rule included{against}."
+            f"a sample on average, with accuracy {_stated(row.accuracy)}, and is expected to take "
+            f"{milliseconds(row.typical)} ms{lasting}, the rule included{against}."
         )
         yield from _refilled(row, found, group)
 
@@ -192,7 +192,7 @@ def _refilled(row: Row, found: EarlyExit, group: tuple[Row, ...]) -> Iterator[st
     if found.refilled_per_second is None:
         return
     statics = [
-        f"{other.latency.throughput * other.batch_size:.0f} at static T={other.timesteps}"
+        f"{other.latency.throughput * other.batch_size:.0f} of {other.label}"
         for other in group
         if other.form == STATIC and other.timesteps <= FEW_TIMESTEPS and other.latency is not None
         if _same_engine(other, row)
@@ -200,7 +200,7 @@ def _refilled(row: Row, found: EarlyExit, group: tuple[Row, ...]) -> Iterator[st
     against = f", against {' and '.join(statics)}" if statics else ""
     yield (
         f"Where a sample that stops leaves its place in the batch to the next one, {row.label} passes "
-        f"{found.refilled_per_second:.0f} samples a second over the evaluation set, measured once{against}."
+        f"{found.refilled_per_second:.0f} samples a second over the evaluation set, once and without warm-up{against}."
     )
 
 

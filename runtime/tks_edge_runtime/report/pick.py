@@ -166,7 +166,9 @@ def _against_twin(best: Row, rows: Sequence[Row], kept: Sequence[Row], bounds: B
 def _second(best: Row, second: Row | None, bounds: Bounds) -> Iterator[str]:
     if second is not None:
         also = " and the best spiking one" if best.is_twin and not second.is_twin else ""
-        yield f"Runner-up{also}: {second.title}, {_beside(second, best, bounds)}."
+        turns = " (measured in another turn, and compared in units of what both turns share)"
+        apart = turns if second.turn != best.turn else ""
+        yield f"Runner-up{also}: {second.title}, {_beside(second, best, bounds)}{apart}."
 
 
 def _tempting(best: Row, near: Sequence[Row], bounds: Bounds) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from matplotlib.axes import Axes
@@ -56,7 +57,7 @@ def drawn(series: Sequence[Series], marks: Marks, *, wide: bool) -> Figure:
     for one, row in shown:
         _point(axes, one, row, marks, crowded=len(shown) > MANY)
     _front(axes, [row for _, row in shown if row.pareto])
-    name = "median (of early exit the mean)" if any(row.early_exit is not None for _, row in shown) else "median"
+    name = "median (of early exit expected)" if any(row.early_exit is not None for _, row in shown) else "median"
     axes.set_xlabel(f"e2e latency, ms: {name}, bar to p90{beyond}")
     axes.set_ylabel("accuracy, %, with 95 % interval")
     legend(figure, _handles(series, [row for _, row in shown]), columns=4 if wide else 2)
@@ -93,8 +94,17 @@ def _front(axes: Axes, rows: Sequence[Row]) -> None:
             key = row.evaluation.identity if row.evaluation is not None else None
             sets.setdefault(key, []).append(row.point)
     for points in sets.values():
-        x, y = zip(*sorted(points), strict=True)
+        x, y = zip(*_rising(points), strict=True)
         axes.step(x, y, where="post", **STAIRS, zorder=2)
+
+
+def _rising(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """The points from left to right that lie higher than all before: those of other turns may seem out of order."""
+    best = -math.inf
+    for x, y in sorted(points):
+        if y > best:
+            best = y
+            yield x, y
 
 
 def _name_points(figure: Figure, axes: Axes, rows: Sequence[Row], marks: Marks) -> None:

@@ -118,16 +118,10 @@ def _twin(row: Row, rows: Iterable[Row], precisions: tuple[str, ...], *, same_en
 
 
 def ratio(row: Row | None, other: Row | None) -> float | None:
-    """The typical latency of `row` in units of `other`'s; across turns, of each in units of its turn's anchor.
-
-    Where one of the two is early exit, of which only the mean says something, it is of both means: a slow moment of the
-    machine raises a mean and no median.
-    """
-    if row is None or other is None or row.latency is None or other.latency is None:
+    """The typical latency of `row` in units of `other`'s; across turns, of each in units of its turn's anchor."""
+    if row is None or other is None or row.typical is None or not other.typical:
         return None
-    means = row.early_exit is not None or other.early_exit is not None
-    mine, its = (one.mean if means else one.p50 for one in (row.latency, other.latency))
-    return row.across_turns(mine) / other.across_turns(its) if its else None
+    return row.across_turns(row.typical) / other.across_turns(other.typical)
 
 
 def pace(row: Row) -> float:

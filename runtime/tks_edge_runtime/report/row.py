@@ -63,12 +63,14 @@ class EarlyExit:
         stopped: how many samples stopped at each step, 1 to T; None where there is no evaluation set.
         refilled_per_second: of larger batches, samples a second over the evaluation set, where each sample that stops
             leaves its place to the next one; measured once, and not in turns with other rows.
+        expected_ms: the expected latency in ms; see `tks_edge_runtime.statistics.expected_latency`.
     """
 
     measure: str
     threshold: float
     stopped: tuple[int, ...] | None = None
     refilled_per_second: float | None = None
+    expected_ms: float | None = None
 
     @property
     def mean_steps(self) -> float | None:
@@ -180,17 +182,17 @@ class Row:
     def typical(self) -> float | None:
         """The end-to-end latency in ms that rows are compared by, where it was measured.
 
-        The median; the mean of early exit, whose runs differ in length by their samples: where most stop after one
-        step, the median would say nothing of the others.
+        The median; of early exit, whose runs differ in length, the expected latency: where most stop after one step,
+        the median would say nothing of the others.
         """
-        if self.latency is None:
-            return None
-        return self.latency.p50 if self.early_exit is None else self.latency.mean
+        if self.early_exit is not None:
+            return self.early_exit.expected_ms
+        return None if self.latency is None else self.latency.p50
 
     @property
     def typical_name(self) -> str:
-        """What `typical` is: "median" or "mean"."""
-        return "median" if self.early_exit is None else "mean"
+        """What `typical` is: "median" or "expected"."""
+        return "median" if self.early_exit is None else "expected"
 
     def across_turns(self, milliseconds: float) -> float:
         """A latency of this row, in a unit that it has in common with those of other turns: its turn's anchor."""
@@ -198,10 +200,16 @@ class Row:
 
     @property
     def main_energy(self) -> EnergyUse | None:
-        """The measured energy that rows are compared by: of the whole board, or else of what it computed on."""
+        """The measured energy that rows are compared by: of the whole board, or else of what it computed on.
+
+        None where several sources may be that: of two GPUs, one that idles takes nothing.
+        """
         place = {"cpu": PROCESSOR, "cuda": GPU, "tensorrt": GPU}.get(self.device)
-        found = (use for covers in (BOARD, place) for use in self.energy if use.covers == covers)
-        return next(found, None)
+        for covers in (BOARD, place):
+            found = [use for use in self.energy if use.covers == covers]
+            if found:
+                return found[0] if len(found) == 1 else None
+        return None
 
     @property
     def point(self) -> tuple[float, float] | None:

@@ -71,10 +71,7 @@ def _spiking_styles(firsts: Sequence[Row]) -> Iterator[_Style]:
     networks = list(dict.fromkeys((row.name, row.precision) for row in firsts))
     kinds = list(dict.fromkeys(_kind(row) for row in firsts))
     for row in firsts:
-        network, kind = (
-            networks.index((row.name, row.precision)),
-            kinds.index(_kind(row)),
-        )
+        network, kind = networks.index((row.name, row.precision)), kinds.index(_kind(row))
         # When the colours begin anew, the markers go on.
         turn = network if len(kinds) == 1 else network // len(palette.SERIES) * len(kinds)
         colour, marker = palette.SERIES[network % len(palette.SERIES)], _MARKERS[(kind + turn) % len(_MARKERS)]

@@ -80,7 +80,9 @@ def sweep(
     turns = Turns(output / FOLDER)
     identities = [identity_of(candidate, seconds, machine) for candidate in candidates]
     found = [turns.finished(identity) for identity in identities]
-    missing = [one for one, kept in zip(candidates, found, strict=True) if kept is None or kept[1].unstable]
+    # What was never measured comes first: on a machine that is always UNSTABLE a sweep would not end otherwise.
+    missing = [one for one, kept in zip(candidates, found, strict=True) if kept is None]
+    missing += [one for one, kept in zip(candidates, found, strict=True) if kept is not None and kept[1].unstable]
     anchor = _anchor(candidates, identities, _used(turns, found))
     plan = Plan(len(candidates) - len(missing), tuple(_turns(missing, anchor)), tuple(turns.unreadable))
     if on_plan is not None:

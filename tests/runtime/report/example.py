@@ -44,6 +44,8 @@ def row(timesteps: int, correct: int | None, median: float, *, total: int = 597,
         form=str(fields.get("form", STATIC)),
         target=str(fields.get("target", GENERIC)),
     )
+    if (early_exit := fields.get("early_exit")) is not None and early_exit.expected_ms is None:
+        fields["early_exit"] = dataclasses.replace(early_exit, expected_ms=summarize(latencies).mean)
     given: dict[str, Any] = {
         "file": f"{stem}.onnx",
         "sha256": "a" * 64,

@@ -114,7 +114,6 @@ def test_slow_changes_within_a_run_widen_the_interval() -> None:
     assert moving.high - moving.low > 3 * (still.high - still.low)
 
 
-TWO = (Backend("onnxruntime", "cpu", 1, {}), Backend("openvino", "cpu", 1, {}))
 REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "power mode": (
         "power-mode",
@@ -131,7 +130,6 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         {"backends": (Backend("onnxruntime", "cpu", 1, {"spinning": "off"}),)},
         ("spinning", "off"),
     ),
-    "engines": ("backend", {"backends": TWO}, ("A onnxruntime", "B onnxruntime, openvino")),
 }
 
 

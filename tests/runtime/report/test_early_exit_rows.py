@@ -69,11 +69,14 @@ def test_a_step_artifact_with_a_rule_has_a_row_with_and_one_without_early_exit(f
     found = early(document)
     assert found.early_exit is not None
     assert found.early_exit.stopped is not None
+    assert found.early_exit.refilled_per_second is None
+    assert found.early_exit.expected_ms is not None
     assert sum(found.early_exit.stopped) == 12
     assert found.early_exit.mean_steps is not None
     assert 1 <= found.early_exit.mean_steps < 4
     assert found.latency is not None
-    assert (found.typical, found.typical_name) == (found.latency.mean, "mean")
+    assert (found.typical, found.typical_name) == (found.early_exit.expected_ms, "expected")
+    assert found.latency.min < found.early_exit.expected_ms < found.latency.max
     assert found.title.startswith("spiking T<=4 fp32 step")
     assert found.title.endswith("early exit")
     assert not [text for text in found.warnings if "latency varies" in text]
@@ -116,14 +119,13 @@ def test_of_batches_the_latency_is_of_the_last_sample_and_refilled_ones_are_a_ra
     assert found is not None
     assert found.refilled_per_second is not None
     assert found.refilled_per_second > 0
-    assert all(
-        one.early_exit is None or one.early_exit.refilled_per_second is None
-        for one in document.rows if one.batch_size == 1
-    )  # fmt: skip
     told = " ".join(sentence for conclusion in document.conclusions for sentence in conclusion.sentences)
-    assert "on average for a batch of 2, until its last sample stops, the rule included" in told
-    assert f"passes {found.refilled_per_second:.0f} samples a second over the evaluation set, measured once" in told
-    assert "at static T=1." in told
+    assert "ms for a batch of 2, until its last sample stops, the rule included" in told
+    assert (
+        f"passes {found.refilled_per_second:.0f} samples a second over the evaluation set, once and without warm-up"
+        in told
+    )
+    assert " of spiking-t1-fp32.onnx." in told
     jsonschema.validate(document.to_dict(), schema())
 
 

@@ -106,18 +106,17 @@ def test_another_percentile_can_reverse_the_order() -> None:
     assert pick((calm, hasty), Bounds(min_accuracy=97, percentile="p99")).row == 0
 
 
-def test_early_exit_is_bounded_by_its_mean_and_by_its_median_only_where_that_is_asked_for() -> None:
-    made = row(8, 588, 0.05, form=STEP, early_exit=EarlyExit("margin", 0.1, (590, 0, 0, 0, 0, 0, 0, 7)))
-    assert made.latency is not None
-    slowed = dataclasses.replace(made.latency, mean=0.3)
-    made = dataclasses.replace(made, latency=slowed)
-    assert pick((made,), Bounds(max_latency=0.2)).misses[0].endswith("ms instead of 0.300 (mean), 33 % less.")
+def test_early_exit_is_bounded_by_what_is_expected_and_by_its_median_only_where_that_is_asked_for() -> None:
+    rule = EarlyExit("margin", 0.1, (590, 0, 0, 0, 0, 0, 0, 7), expected_ms=0.3)
+    made = row(8, 588, 0.05, form=STEP, early_exit=rule)
+    assert pick((made,), Bounds(max_latency=0.2)).misses[0].endswith("ms instead of 0.300 (expected), 33 % less.")
     answer = pick((made,), Bounds(max_latency=0.4))
-    assert "mean 0.300 ms, end to end" in told(answer)
+    assert "expected 0.300 ms, end to end" in told(answer)
     answer = pick((made,), Bounds(max_latency=0.2, percentile="p50"))
     assert answer.row == 0
     assert answer.asked == "p50 of at most 0.200 ms"
-    assert f"p50 {milliseconds(slowed.p50)} ms, end to end" in told(answer)
+    assert made.latency is not None
+    assert f"p50 {milliseconds(made.latency.p50)} ms, end to end" in told(answer)
 
 
 def test_rows_of_different_turns_are_compared_in_units_of_their_anchors() -> None:
@@ -151,7 +150,9 @@ def test_energy_is_bounded_where_it_was_measured() -> None:
     assert f"10.0 ±0.100 mJ ({RAIL})" in told(answer)
     unmeasured = pick(ROWS, Bounds(max_energy=20))
     assert unmeasured.row is None
-    assert "its energy on cpu was not measured" in unmeasured.misses[0]
+    assert "its energy on cpu was not measured: nothing tells it" in unmeasured.misses[0]
+    part = dataclasses.replace(ROWS[T2], energy=(EnergyUse("soc", "rail VDD_SOC", "part", 5.0, 0.1, 6, 9.0, 4.0),))
+    assert "was not measured: only that of rail VDD_SOC" in pick((part,), Bounds(max_energy=20)).misses[0]
 
 
 def test_an_energy_below_that_of_idling_is_no_energy_and_says_so() -> None:
@@ -167,6 +168,7 @@ def test_an_energy_below_that_of_idling_is_no_energy_and_says_so() -> None:
         ("cuda", ("processor", "gpu"), "gpu"),
         ("cuda", ("processor", "part"), None),
         ("cpu", ("gpu", "part"), None),
+        ("cuda", ("gpu", "gpu"), None),
         ("cuda", ("processor", "gpu", "board"), "board"),
     ],
 )
