@@ -20,6 +20,7 @@ from tks_edge_runtime.backends import Engine, Recurrence, RunTimes, Stepper
 from tks_edge_runtime.contract import InputCheck
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.exit_measures import ExitRule
+from tks_edge_runtime.results import evaluated
 
 if TYPE_CHECKING:
     from tks_edge_runtime.session import Session
@@ -180,7 +181,7 @@ class Anytime:
         start = perf_counter_ns()
         answers = self.run(inputs, on_progress=on_progress)
         seconds = (perf_counter_ns() - start) / 1e9
-        correct = int(np.count_nonzero(answers.logits.argmax(axis=1) == labels))
+        correct = evaluated(answers.logits, labels).correct
         stopped = np.bincount(answers.steps - 1, minlength=self.timesteps)
         return AnytimeEvaluation(correct, len(labels), tuple(map(int, stopped)), seconds)
 

@@ -62,13 +62,13 @@ class Bounds:
         value: float | None = getattr(row.latency, self.percentile, None)
         return value
 
-    def pace(self, row: Row) -> float | None:
+    def relative_latency(self, row: Row) -> float | None:
         """The same in a unit that it has in common with rows of other turns: what rows are compared by."""
         value = self.latency(row)
         return None if value is None else row.across_turns(value)
 
     def latency_name(self, row: Row) -> str:
-        """What `latency` is of a row: "median", "mean" or a percentile."""
+        """What `latency` is of a row: "median", "expected" or a percentile."""
         return self.percentile or row.typical_name
 
     def words(self) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
 from tks_edge_runtime.report.compare import Comparison, Named, Pair
 from tks_edge_runtime.report.compare_texts import energy_source, notes, ratios
+from tks_edge_runtime.report.document import published
 from tks_edge_runtime.report.row import Row
 
 SCHEMA_VERSION = 1
@@ -25,9 +24,7 @@ def comparisons_document(comparisons: Sequence[Named]) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the document, as published with the package."""
-    text = resources.files(__package__).joinpath("compare.schema.json").read_text(encoding="utf-8")
-    document: dict[str, Any] = json.loads(text)
-    return document
+    return published("compare.schema.json")
 
 
 def _comparison(comparison: Comparison, names: tuple[str, str]) -> dict[str, Any]:

@@ -131,6 +131,11 @@ def _plain(value: Any) -> Any:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the document, as published with the package."""
-    text = resources.files(__package__).joinpath("report.schema.json").read_text(encoding="utf-8")
+    return published("report.schema.json")
+
+
+def published(name: str) -> dict[str, Any]:
+    """The JSON Schema of that name in the package."""
+    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
     document: dict[str, Any] = json.loads(text)
     return document

@@ -91,10 +91,10 @@ def pick(rows: Sequence[Row], bounds: Bounds | None = None, *, spiking_only: boo
 
 def _merit(row: Row, bounds: Bounds) -> tuple[float, ...]:
     """What rows are sorted by, the best first; of equals the smaller T."""
-    pace = bounds.pace(row)
+    latency = bounds.relative_latency(row)
     accuracy = row.accuracy.percent if row.accuracy is not None else 0.0
     by = {
-        LATENCY: math.inf if pace is None else pace,
+        LATENCY: math.inf if latency is None else latency,
         ACCURACY: -accuracy,
         ENERGY: energy_of(row) or math.inf,
     }
@@ -190,7 +190,11 @@ def _tempting(best: Row, near: Sequence[Row], bounds: Bounds) -> Iterator[str]:
 
 def _beside(row: Row, other: Row, bounds: Bounds) -> str:
     """A row against another in words: its latency, its accuracy, and its energy where that is preferred."""
-    found = [_times(bounds.pace(row), bounds.pace(other), "times as slow", "times as fast", "as fast")]
+    found = [
+        _times(
+            bounds.relative_latency(row), bounds.relative_latency(other), "times as slow", "times as fast", "as fast"
+        )
+    ]
     if row.accuracy is not None and other.accuracy is not None:
         gained = row.accuracy.percent - other.accuracy.percent
         noise = ", within noise" if row.accuracy.within_noise_of(other.accuracy) and gained else ""

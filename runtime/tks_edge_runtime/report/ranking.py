@@ -111,7 +111,7 @@ def _twin(row: Row, rows: Iterable[Row], precisions: tuple[str, ...], *, same_en
             same_engine and _engine(t) != _engine(row),
             t.cuda_graph != row.cuda_graph,
             -t.accuracy.percent if t.accuracy is not None else 0.0,
-            pace(t),
+            relative_latency(t),
         ),
         default=None,
     )
@@ -124,7 +124,7 @@ def ratio(row: Row | None, other: Row | None) -> float | None:
     return row.across_turns(row.typical) / other.across_turns(other.typical)
 
 
-def pace(row: Row) -> float:
+def relative_latency(row: Row) -> float:
     """What rows are sorted by, the fastest first: the typical latency, across turns; infinite where there is none."""
     return math.inf if row.typical is None else row.across_turns(row.typical)
 
@@ -139,7 +139,7 @@ def on_front(row: Row, rows: Iterable[Row]) -> bool:
 
 
 def _point(row: Row) -> tuple[float, float] | None:
-    return None if row.typical is None or row.accuracy is None else (pace(row), row.accuracy.percent)
+    return None if row.typical is None or row.accuracy is None else (relative_latency(row), row.accuracy.percent)
 
 
 def lowered(row: Row) -> tuple[object, ...]:
@@ -202,7 +202,7 @@ def recommended(group: tuple[Row, ...], rows: Iterable[Row]) -> Row | None:
         return None
     floor = reference.accuracy.percent - TOLERATED_LOSS - _ROUNDING
     held = [row for row in group if row.accuracy is not None and row.accuracy.percent >= floor and not guesses(row)]
-    return min(held, key=lambda row: (pace(row), row.timesteps), default=None)
+    return min(held, key=lambda row: (relative_latency(row), row.timesteps), default=None)
 
 
 def guesses(row: Row) -> bool:

@@ -75,10 +75,11 @@ def sweep(
     """
     output = Path(output)
     check_output(output)
-    check_together([candidate.row() for candidate in candidates], bounds)
+    described = [candidate.row() for candidate in candidates]
+    check_together(described, bounds)
     seconds, machine = preset_seconds(preset), facts()
     turns = Turns(output / FOLDER)
-    identities = [identity_of(candidate, seconds, machine) for candidate in candidates]
+    identities = [identity_of(one, row, seconds, machine) for one, row in zip(candidates, described, strict=True)]
     found = [turns.finished(identity) for identity in identities]
     # What was never measured comes first: on a machine that is always UNSTABLE a sweep would not end otherwise.
     missing = [one for one, kept in zip(candidates, found, strict=True) if kept is None]
@@ -126,7 +127,7 @@ def _anchor(candidates: Sequence[Candidate], identities: Sequence[Identity], use
 
     What all turns that are there have in common goes before it: a twin that was trained later is in none of them.
     """
-    held = [[identity for identity, _ in turn.rows()] for turn in used]
+    held = [[identity for identity, _ in turn.rows] for turn in used]
     common = [
         one
         for one, identity in zip(candidates, identities, strict=True)
@@ -169,7 +170,7 @@ def _together(
     documents = [turn.document for turn in used]
     return Collection(
         (*rows, *unexported),
-        tuple(dict.fromkeys((*_turns_text(documents, anchors), *(line for one in documents for line in one.method)))),
+        (*_turns_text(documents, anchors), *(line for one in documents for line in one.method)),
         _backends(documents),
         _states(documents),
     )
@@ -179,8 +180,8 @@ def _anchor_medians(used: Sequence[Turn]) -> list[float]:
     """The median of one and the same artifact in every turn; none where no artifact is in all of them."""
     if len(used) < 2:
         return []
-    for identity, _ in used[0].rows():
-        medians = [row.typical for turn in used for found, row in turn.rows() if found == identity]
+    for identity, _ in used[0].rows:
+        medians = [row.typical for turn in used for found, row in turn.rows if found == identity]
         known = [median for median in medians if median is not None]
         if len(known) == len(used):
             return known

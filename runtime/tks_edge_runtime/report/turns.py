@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,12 @@ class Turn:
     path: Path
     document: ReportDocument
 
-    def rows(self) -> Iterator[tuple[Identity, Row]]:
+    @cached_property
+    def rows(self) -> tuple[tuple[Identity, Row], ...]:
         """The finished rows, each with what its numbers depend on."""
+        return tuple(self._rows())
+
+    def _rows(self) -> Iterator[tuple[Identity, Row]]:
         engines = {(engine.name, engine.device): engine for engine in self.document.backends}
         for row in self.document.rows:
             engine = engines.get((row.backend, row.device))
@@ -77,9 +82,8 @@ class Turn:
                 )
 
 
-def identity_of(candidate: Candidate, seconds: float, machine: dict[str, Any]) -> Identity:
-    """What the numbers of a candidate would depend on, if it were measured now."""
-    row = candidate.row()
+def identity_of(candidate: Candidate, row: Row, seconds: float, machine: dict[str, Any]) -> Identity:
+    """What the numbers of a candidate, whose row this is, would depend on, if it were measured now."""
     version = find_backend(candidate.backend).version()
     engine = (candidate.backend, candidate.device, candidate.threads, candidate.cuda_graph)
     return Identity(row.sha256, row.timesteps, *engine, _rule(row), version, __version__, seconds, machine)
@@ -111,7 +115,7 @@ class Turns:
 
     def finished(self, identity: Identity) -> tuple[Turn, Row] | None:
         """The latest row with this identity, and its turn: one that is not UNSTABLE, where there is one."""
-        found = [(turn, row) for turn in reversed(self.found) for one, row in turn.rows() if one == identity]
+        found = [(turn, row) for turn in reversed(self.found) for one, row in turn.rows if one == identity]
         return min(found, key=lambda one: one[1].unstable, default=None)
 
     def add(self, document: ReportDocument) -> Turn:
