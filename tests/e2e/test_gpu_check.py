@@ -68,7 +68,9 @@ def test_the_whole_run_on_a_cpu(
     for row in found["rows"]:
         assert (row["status"], row["problem"], row["cuda_graph"]) == ("ok", None, False)
         assert 0 <= row["difference"] <= row["tolerance"]
-        assert 0 < row["compute_ms"] <= row["e2e_ms"]
+        # Medians of runs of their own, so that neither bounds the other on a busy machine.
+        assert row["compute_ms"] > 0
+        assert row["e2e_ms"] > 0
         assert row["runs"] > 0
         assert row["ratio"] > 0
         if row["is_twin"] and row["precision"] == "fp32":
