@@ -31,8 +31,7 @@ from tks_edge.metrics import EpochMetrics, Validated
 from tks_edge.older_runs import SCHEMA_VERSION, upgraded
 from tks_edge.settings import RUNS, TrainSettings
 from tks_edge.tensors import read_tensors, write_tensors
-from tks_edge_models import ModelError, Network, create
-from tks_edge_models.lif import LIFParameters
+from tks_edge_models import ModelError, Network, from_spec
 from tks_edge_runtime.documents import parse
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import read_json, sha256_of, write_json, write_text
@@ -233,7 +232,7 @@ def network_from(spec: Mapping[str, Any], source: Path) -> Network:
         InputError: `source`, where it comes from, is damaged.
     """
     try:
-        return create(**{**spec, "lif": LIFParameters(**spec["lif"])})
+        return from_spec(spec)
     except (ModelError, TypeError, KeyError, ValueError) as error:
         raise InputError(
             f"{source} describes no network of this version ({error}). Restore it, or train again."

@@ -1,4 +1,4 @@
-"""One timestep of a network as an ONNX graph in which each LIF layer is one opaque node.
+"""One timestep of a network as an ONNX graph in which each layer of neurons is one opaque node.
 
 The node `tks_edge::LIF(x) -> spikes` carries the module path of its layer; what it computes is decided later, when
 `unroll` lays out the timesteps. So a network is captured once, whatever T it is shipped at, and everything that does
@@ -12,7 +12,7 @@ import functools
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType
 
@@ -29,6 +29,8 @@ from tks_edge_export.probe import TIMESTEPS, Probe, named, probing_input, raised
 from tks_edge_export.provenance import module_path, name_after_modules
 from tks_edge_export.recurrence import check_recurrence
 from tks_edge_export.statefulness import check_stateless
+from tks_edge_export.traced_neuron import TracedNeuron
+from tks_edge_export.values import static_shape
 from tks_edge_models import LIFParameters
 
 OPSET = 18
@@ -45,7 +47,9 @@ class Capture:
 
     Attributes:
         model: graph from `input` (one batch of images or of frames, `[N, ...]`) to the logits of that step.
-        neurons: the constants of every LIF layer, by module path, in the order of execution.
+        neurons: the constants of every LIF layer, by module path, in the order of execution; of another neuron that
+            equals a LIF but for rounding, those.
+        traced: every other neuron, by module path.
         thresholds: those of its channels, float32, of LIF layers whose channels have units of their own; see
             `passes.channel_units`.
     """
@@ -53,6 +57,16 @@ class Capture:
     model: ir.Model
     neurons: dict[str, LIFParameters]
     thresholds: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    traced: dict[str, TracedNeuron] = field(default_factory=dict)
+
+    @property
+    def is_spiking(self) -> bool:
+        """Whether the network has neurons."""
+        return bool(self.neurons or self.traced)
+
+    def clone(self) -> Capture:
+        """A copy whose graph and constants can be changed."""
+        return Capture(self.model.clone(), dict(self.neurons), dict(self.thresholds), self.traced)
 
 
 @torch.inference_mode(mode=False)
@@ -60,8 +74,8 @@ def capture(module: nn.Module, example: Tensor) -> Capture:
     """Capture one timestep of `module`.
 
     Args:
-        module: a network whose only state is in LIF layers, in evaluation mode; it is not changed. Its layers get one
-            timestep, as `[N, ...]` or as `[1, N, ...]`; where its forward takes `timesteps`, it is called with 1.
+        module: a network whose only state is in layers of neurons, in evaluation mode; it is not changed. Its layers
+            get one timestep, `[N, ...]` or `[1, N, ...]`; where its forward takes `timesteps`, it is called with 1.
         example: one batch of its input, as it will be fed on the device: shapes become static.
 
     Raises:
@@ -77,19 +91,38 @@ def capture(module: nn.Module, example: Tensor) -> Capture:
     check_recurrence(probe, x)
     check_one_timestep(probe, x)
     model = _traced(probe, example.detach().cpu())
-    neurons: dict[str, LIFParameters] = {}
+    captured = Capture(model, {})
     for node in model.graph:
         if node.op_type in _RANDOM:
             raise ExportError(f"{probe.name(module_path(node) or '')} draws random numbers; leave them out.")
         if is_lif(node):
             path = node.attributes[PATH].as_string()
-            if path in neurons:
+            if path in captured.neurons or path in captured.traced:
                 raise ExportError(
                     f"the LIF layer {path!r} runs more than once a timestep, so its state is ambiguous; "
                     "use one layer for each place."
                 )
-            neurons[path] = probe.layers[path].params
-    return Capture(model, neurons)
+            if (params := probe.layers[path].equivalent) is not None:
+                captured.neurons[path] = params
+            else:
+                captured.traced[path] = _traced_neuron(probe, path, node)
+    return captured
+
+
+def _traced_neuron(probe: Probe, path: str, node: ir.Node) -> TracedNeuron:
+    """The neuron that this node stands for, tried out on the shape of its current."""
+    shape = static_shape(node.inputs[0])
+    if shape is None:
+        raise ExportError(f"{probe.name(path)} gets a current without a static shape; export with inputs of one size.")
+    name = probe.name(path)
+    traced = TracedNeuron(path, name, probe.layers[path], _program)
+    try:
+        traced.at(shape)
+        return traced
+    except ExportError:
+        raise
+    except Exception as error:
+        raise ExportError(_not_captured(f"the step of {name}", error)) from error
 
 
 def is_lif(node: ir.Node) -> bool:
@@ -146,24 +179,32 @@ def _traced(probe: Probe, example: Tensor) -> ir.Model:
     if probe.takes_timesteps:
         probe.network.forward = functools.partial(probe.network.forward, **{TIMESTEPS: 1})
     try:
-        with _quiet(), torch.no_grad():
-            exported = torch.export.export(probe.network, (example,), strict=False)
-            program = torch.onnx.export(
-                exported, (), dynamo=True, opset_version=OPSET, optimize=False, verbose=False, input_names=["input"]
-            )
+        model = _program(probe.network, (example,), ["input"])
     except Exception as error:
-        where = probe.name(raised_in(error, probe.network))
-        what = reason(error)
-        if "data-dependent" in what:
-            what = "it branches on the values of a tensor, which a graph cannot; use torch.where"
-        raise ExportError(f"{where} cannot be captured as a static graph: {what}") from error
-    if program is None:
-        raise ExportError("the network cannot be captured as a static graph: the tracer returned nothing.")
-    model: ir.Model = program.model
-    with _quiet():
-        ShapeInferencePass()(model)
+        raise ExportError(_not_captured(probe.name(raised_in(error, probe.network)), error)) from error
     name_after_modules(model.graph)
     return model
+
+
+def _program(module: nn.Module, inputs: tuple[Tensor, ...], names: Sequence[str]) -> ir.Model:
+    """A module traced on these inputs, with the shapes of all its values."""
+    with _quiet(), torch.no_grad():
+        exported = torch.export.export(module, inputs, strict=False)
+        program = torch.onnx.export(
+            exported, (), dynamo=True, opset_version=OPSET, optimize=False, verbose=False, input_names=names
+        )
+        if program is None:
+            raise RuntimeError("the tracer returned nothing")
+        model: ir.Model = program.model
+        ShapeInferencePass()(model)
+    return model
+
+
+def _not_captured(where: str, error: Exception) -> str:
+    what = reason(error)
+    if "data-dependent" in what:
+        what = "it branches on the values of a tensor, which a graph cannot; use torch.where"
+    return f"{where} cannot be captured as a static graph: {what}"
 
 
 def _node(path: str) -> Callable[[Tensor], Tensor]:

@@ -37,5 +37,17 @@ class ChannelLIF(LIF):
 
 
 def reset(h: Tensor, spikes: Tensor, params: LIFParameters, thresholds: Tensor) -> Tensor:
-    """The potential after the spikes: at 0, or its threshold lower."""
-    return h - thresholds * spikes if params.v_reset is None else h * (1.0 - spikes)
+    """The potential after the spikes: at 0, or its jump lower."""
+    if params.v_reset is not None:
+        return h * (1.0 - spikes)
+    return h - torch.from_numpy(jumps(params, thresholds.numpy())) * spikes
+
+
+def jumps(params: LIFParameters, thresholds: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """What a soft reset subtracts in each channel: to its threshold as the neuron's jump is to the neuron's."""
+    if params.v_jump is None:
+        return thresholds
+    scaled: npt.NDArray[np.float32] = (thresholds.astype(np.float64) * (params.jump / params.v_threshold)).astype(
+        thresholds.dtype
+    )
+    return scaled

@@ -4,7 +4,9 @@ A potential x is held as code = round(x / scale) + zero, 0 to 255, with scale = 
 threshold lies on the border between 127 and 128, so a neuron fires where the highest bit of its code is set, and the
 spike is that bit. Step for step, with every operation rounded to a code and cut off at 0 and 255:
 
-    h = round(d v + c)      fires = h >> 7      v = h (1 - fires), or h - (128 - zero) fires      in steps, without zero
+    h = round(d v + c)      fires = h >> 7      v = h (1 - fires), or h - jump fires      in steps, without zero
+
+where the jump of a soft reset is 128 - zero, or what the neuron subtracts instead of its threshold, in whole steps.
 
 `zero` decides between range and resolution: potentials down to -zero x scale are told apart. It is even, so that a sum
 of halves is rounded the same way whether the zero is added before or after.
@@ -12,13 +14,14 @@ of halves is rounded the same way whether the zero is added before or after.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from tks_edge_models import LIF, LIFParameters
+from tks_edge_models.neuron import State
 
 LARGEST = 255
 _HIGHEST = 128
@@ -94,18 +97,29 @@ class CodedLIF(LIF):
         self.code = Code.of_membrane(params.v_threshold, zero)
 
     @property
-    def jump(self) -> int:
-        """What a soft reset subtracts, in steps of the code: the threshold, rounded up by half a step."""
+    def threshold(self) -> int:
+        """The least potential that fires, in steps of the code: the threshold, rounded up by half a step."""
         return _HIGHEST - self.code.zero
+
+    @property
+    def jump(self) -> int:
+        """What a soft reset subtracts, in steps of the code."""
+        return jump_in_steps(self.params, self.code)
 
     def charge(self, x: Tensor, v: Tensor | None) -> Tensor:
         """The potential after the input, before the reset, in steps of the code; the state `v` likewise."""
         current = self.code.encode(x) - self.code.zero
         return current if v is None else self._cut(torch.round(v * self.params.decay + current))
 
+    def advance(self, x: Tensor, state: State | None, decide: Callable[[Tensor], Tensor]) -> tuple[Tensor, State]:
+        """One timestep from a state in steps of the code, None at rest, with the spikes that `decide` gives."""
+        h = self.charge(x, None if state is None else state[0])
+        spikes = decide(h)
+        return spikes, (self.reset(h, spikes),)
+
     def fires(self, h: Tensor) -> Tensor:
         """Where the neuron fires, as bool."""
-        return h >= self.jump
+        return h >= self.threshold
 
     def reset(self, h: Tensor, spikes: Tensor) -> Tensor:
         """The potential after the spikes."""
@@ -113,7 +127,7 @@ class CodedLIF(LIF):
 
     def distance(self, h: Tensor) -> Tensor:
         """How far the potentials are from the threshold, in units of the current."""
-        return (h - (self.jump - 0.5)).abs() * self.code.scale
+        return (h - (self.threshold - 0.5)).abs() * self.code.scale
 
     def tolerance(self, h: Tensor) -> float:  # noqa: ARG002
         """How far a borderline potential may be: two codes, since each of two sums may round a near tie otherwise."""
@@ -124,10 +138,14 @@ class CodedLIF(LIF):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run all timesteps, from rest."""
-        state: Tensor | None = None
+        state: State | None = None
         outputs = []
         for current in x.unbind(0):
-            h = self.charge(current, state)
-            outputs.append(self.fires(h).to(x.dtype))
-            state = self.reset(h, outputs[-1])
+            spikes, state = self.advance(current, state, lambda h: self.fires(h).to(h.dtype))
+            outputs.append(spikes)
         return torch.stack(outputs)
+
+
+def jump_in_steps(params: LIFParameters, code: Code) -> int:
+    """What a soft reset subtracts from a membrane, in steps of its code."""
+    return _HIGHEST - code.zero if params.v_jump is None else round(params.v_jump / code.scale)

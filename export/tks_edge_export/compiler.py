@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +98,7 @@ class Compiler:
             InputError: a pass that is to be skipped does not exist.
         """
         check_skipped(options)
-        if not self._captured.neurons and (options.timesteps != 1 or options.form == "step"):
+        if not self._captured.is_spiking and (options.timesteps != 1 or options.form == "step"):
             raise ExportError(
                 f"timesteps is {options.timesteps} and the form {options.form}, but the network has no LIF layer: it "
                 "runs one pass. Use one timestep and the form static."
@@ -105,7 +106,11 @@ class Compiler:
         if options.timesteps not in self._checked:
             check_timesteps(self._module, self._example, options.timesteps)
             self._checked.add(options.timesteps)
-        captured = Capture(self._captured.model.clone(), dict(self._captured.neurons))
+        captured = self._captured.clone()
+        if captured.traced and options.membrane == "fp16":
+            raise ExportError(
+                f"membrane is fp16, but the neurons of {next(iter(captured.traced))!r} are traced in float32. Use fp32."
+            )
         passes = [*apply(captured, ONE_STEP, options.skip)]
         reference, found = Reference(self._module), Calibration()
         kept: tuple[str, ...] = ()
@@ -116,7 +121,7 @@ class Compiler:
             reference = self._halved(captured)
             passes.append("to_fp16")
         codes = {path: Code.of_membrane(captured.neurons[path].v_threshold, zero) for path, zero in found.zeros.items()}
-        laid_out = Capture(unroll(captured, options, codes), captured.neurons, captured.thresholds)
+        laid_out = dataclasses.replace(captured, model=unroll(captured, options, codes))
         passes += ["unroll", *(name for name in LAYOUT if name not in options.skip)]
         passes += apply(laid_out, LAID_OUT, options.skip)
         if options.precision == "int8":
@@ -140,7 +145,8 @@ class Compiler:
         rounded = quantize_weights(graph, layers, found, options.lowering, in_units=in_units)
         captured.thresholds.update(_thresholds(captured, layers, rounded, in_units))
         network = reference_network(self._module, rounded, captured.neurons, found, wanted.outputs, captured.thresholds)
-        exact = neurons_behind(graph, [layer.path for layer in rounded if layer.exact]) - found.zeros.keys()
+        behind = neurons_behind(graph, [layer.path for layer in rounded if layer.exact])
+        exact = (behind & captured.neurons.keys()) - found.zeros.keys()
         rounding = CODED_VALUES if found.inputs or found.currents else FLOAT32
         return Reference(network, rounding, exact), found, covered.kept_float
 
@@ -189,7 +195,7 @@ def _wanted(module: nn.Module, captured: Capture, layers: Sequence[Layer], optio
     inputs = list(dict.fromkeys(layer.path for layer in layers if not fits(layer.grid, dtype)))
     if not options.codes_currents:
         return Wanted(inputs, {}, {}, signed=dtype == "int8")
-    coded = neurons_behind(captured.model.graph, [layer.path for layer in layers])
+    coded = neurons_behind(captured.model.graph, [layer.path for layer in layers]) & captured.neurons.keys()
     in_float = {layer.path for layer in layers if not neurons_reached(layer.output) <= coded}
     made, paths = [*map(module_path, captured.model.graph)], [layer.path for layer in layers]
     outputs = {

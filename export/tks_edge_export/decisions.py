@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from tks_edge_export import channel_lif
 from tks_edge_export.reference import Rounding
 from tks_edge_models import LIFParameters
 from tks_edge_models.lif import charge, reset
+from tks_edge_models.neuron import Neuron, State
 
 
 @dataclass(frozen=True)
@@ -65,19 +67,22 @@ class LayerComparison:
         return next((t for t, found in enumerate(self.steps) if found.faults), None)
 
 
-class Neuron(Protocol):
-    """What a neuron does at one timestep, and how closely its decisions can be judged."""
+Decide = Callable[[Tensor], Tensor]
+"""From potentials to spikes, 0 or 1 in their dtype: by the neuron itself, or by the graph."""
 
-    def charge(self, x: Tensor, v: Tensor | None) -> Tensor:
-        """The potential after the input, before the reset."""
+
+class Judged(Protocol):
+    """What a neuron does at one timestep, and how closely its decisions can be judged.
+
+    A potential is in whatever unit and from whatever zero the neuron has it.
+    """
+
+    def advance(self, x: Tensor, state: State | None, decide: Decide) -> tuple[Tensor, State]:
+        """The spikes that `decide` gives for the potential after the input, and the state after them; None at rest."""
         ...
 
     def fires(self, h: Tensor) -> Tensor:
         """Where the neuron fires, as bool."""
-        ...
-
-    def reset(self, h: Tensor, spikes: Tensor) -> Tensor:
-        """The potential after the spikes."""
         ...
 
     def distance(self, h: Tensor) -> Tensor:
@@ -105,16 +110,17 @@ class FloatNeuron:
         self._thresholds: Tensor | float = params.v_threshold if thresholds is None else thresholds
         self._units = self._thresholds / params.v_threshold
 
-    def charge(self, x: Tensor, v: Tensor | None) -> Tensor:
-        """The potential after the input, before the reset."""
-        return charge(x, v, self._params)
+    def advance(self, x: Tensor, state: State | None, decide: Decide) -> tuple[Tensor, State]:
+        """The spikes that `decide` gives, and the membrane after them."""
+        h = charge(x, None if state is None else state[0], self._params)
+        spikes = decide(h)
+        return spikes, (self._reset(h, spikes),)
 
     def fires(self, h: Tensor) -> Tensor:
         """Where the neuron fires, as bool."""
         return h >= self._thresholds
 
-    def reset(self, h: Tensor, spikes: Tensor) -> Tensor:
-        """The potential after the spikes."""
+    def _reset(self, h: Tensor, spikes: Tensor) -> Tensor:
         if self._own is None:
             return reset(h, spikes, self._params)
         return channel_lif.reset(h, spikes, self._params, self._own)
@@ -129,8 +135,41 @@ class FloatNeuron:
         return self._rounding.membrane * largest
 
 
+class SteppedNeuron:
+    """Any neuron, by its own `step`; its potentials are distances from the threshold.
+
+    Args:
+        neuron: whose decisions are taken over; it is changed.
+        rounding: of the arithmetic.
+    """
+
+    def __init__(self, neuron: Neuron, rounding: Rounding) -> None:
+        self._neuron = neuron
+        self._rounding = rounding
+        self._largest = 0.0
+
+    def advance(self, x: Tensor, state: State | None, decide: Decide) -> tuple[Tensor, State]:
+        """The spikes that `decide` gives, and the states after them."""
+        before = self._neuron.rest(x) if state is None else state
+        self._largest = max(float(value.abs().max()) for value in (x, *before))
+        self._neuron.fire = decide  # type: ignore[method-assign, assignment]
+        return self._neuron.step(x, before)
+
+    def fires(self, h: Tensor) -> Tensor:
+        """Where the neuron fires, as bool."""
+        return h >= 0
+
+    def distance(self, h: Tensor) -> Tensor:
+        """How far the potentials are from the threshold."""
+        return h.abs()
+
+    def tolerance(self, h: Tensor) -> float:
+        """How far from it a borderline potential may be."""
+        return self._rounding.membrane * max(self._largest, float(h.abs().max()))
+
+
 def judge(
-    neuron: Neuron, h: Tensor, given: Tensor, *, samples: int, real: int, exact: bool
+    neuron: Judged, h: Tensor, given: Tensor, *, samples: int, real: int, exact: bool
 ) -> tuple[StepComparison, Tensor]:
     """Compare the spikes of one timestep with what the potentials say.
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from tks_edge_export.codes import Code
+from tks_edge_export.codes import Code, jump_in_steps
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.lif_steps import spikes_name
 from tks_edge_export.over_time import OverTime
 from tks_edge_models import LIFParameters
 
 _HIGHEST_BIT = 7
-_HIGHEST = 1 << _HIGHEST_BIT
 
 
 def emit_coded_lif(
@@ -64,7 +63,7 @@ def _reset(
 ) -> ir.Value:
     charged = _number(builder, h, code, f"{name}.before")
     if params.v_reset is None:
-        jump = _number(builder, fired, Code(-code.scale * (_HIGHEST - code.zero), 0), f"{name}.jump")
+        jump = _number(builder, fired, Code(-code.scale * jump_in_steps(params, code), 0), f"{name}.jump")
         after = builder.add("Add", [charged, jump], f"{name}.after")
     else:
         rests = _number(builder, fired, Code(-1.0, 1), f"{name}.rests")

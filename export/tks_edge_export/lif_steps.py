@@ -4,9 +4,9 @@
                rests = h < v_threshold                       the neuron does not fire
                v = h * rests                                 hard reset to 0
                v = where(rests, h, v_reset)                  hard reset to another potential
-               v = h - v_threshold * (not rests)             soft reset
+               v = h - v_jump * (not rests)                  soft reset
 
-v_threshold is a number, or one for each channel (`passes.channel_units`).
+v_threshold and v_jump are numbers, or one for each channel (`passes.channel_units`).
 
 What the first and the last step make needless is left to the passes `first_step` and `remove_unused`. The scale k is
 applied to all steps at once, and the booleans of all steps become spikes at once. A product stands where a selection
@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from tks_edge_export.channel_lif import jumps
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.over_time import OverTime
 from tks_edge_models import LIFParameters
@@ -77,10 +78,12 @@ def emit_lif(
     if params.gain != 1.0:
         gain = builder.scalar(params.gain, membrane)
         current = _each(builder, current, lambda value: builder.add("Mul", [value, gain], f"{path}.scaled"))
-    threshold = builder.scalar(params.v_threshold, membrane)
+    threshold, jump = builder.scalar(params.v_threshold, membrane), builder.scalar(params.jump, membrane)
     if thresholds is not None:
-        threshold = builder.constant(f"{path}.thresholds", thresholds)
-    equations = _Equations(builder, params, membrane, threshold)
+        threshold = jump = builder.constant(f"{path}.thresholds", thresholds)
+        if params.v_jump is not None:
+            jump = builder.constant(f"{path}.jumps", jumps(params, thresholds))
+    equations = _Equations(builder, params, membrane, jump)
     charged: list[ir.Value] = []
     rests: list[ir.Value] = []
     for t, x in enumerate(current.steps()):
@@ -105,13 +108,11 @@ def _each(builder: GraphBuilder, current: OverTime, node: Callable[[ir.Value], i
 class _Equations:
     """One timestep of a LIF layer with these constants, as nodes."""
 
-    def __init__(
-        self, builder: GraphBuilder, params: LIFParameters, membrane: ir.DataType, threshold: ir.Value
-    ) -> None:
+    def __init__(self, builder: GraphBuilder, params: LIFParameters, membrane: ir.DataType, jump: ir.Value) -> None:
         self._builder = builder
         self._params = params
         self._membrane = membrane
-        self._threshold = threshold
+        self._jump = jump
 
     def number(self, number: float) -> ir.Value:
         return self._builder.scalar(number, self._membrane)
@@ -122,7 +123,7 @@ class _Equations:
             if params.v_rest:
                 return add("Add", [current, self.number(params.v_rest)], f"{name}.h")
             state = self.number(0.0)
-        kept = add("Mul", [state, self.number(params.decay)], f"{name}.decayed")
+        kept = state if params.decay == 1.0 else add("Mul", [state, self.number(params.decay)], f"{name}.decayed")
         if params.v_rest:
             kept = add("Add", [kept, self.number(params.v_rest * (1.0 - params.decay))], f"{name}.drawn")
         return add("Add", [kept, current], f"{name}.h")
@@ -133,7 +134,7 @@ class _Equations:
         if params.v_reset is None:
             if fired is None or fired.dtype != self._membrane:
                 fired = builder.cast(builder.add("Not", [rests], f"{name}.fires"), self._membrane, f"{name}.fired")
-            jump = builder.add("Mul", [fired, self._threshold], f"{name}.jump")
+            jump = builder.add("Mul", [fired, self._jump], f"{name}.jump")
             return builder.add("Sub", [charged, jump], f"{name}.v")
         if params.v_reset:
             return builder.add("Where", [rests, charged, self.number(params.v_reset)], f"{name}.v")

@@ -1,4 +1,4 @@
-"""A network run without state, to see what it does: its LIF layers are stood in for by a function of one timestep.
+"""A network run without state, to see what it does: its neurons are stood in for by a function of one timestep.
 
 The function is smooth, so that rounding stays rounding, and it may differ from step to step, so that a network that
 mixes timesteps gives itself away.
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tks_edge_export.errors import ExportError
-from tks_edge_models import LIF
+from tks_edge_models import LIF, Neuron
 
 TIMESTEPS = "timesteps"
 """The parameter of `forward` that says for how many timesteps a still image is shown."""
@@ -36,22 +36,22 @@ class Probe:
 
     Attributes:
         network: the copy.
-        layers: its LIF layers by module path.
-        currents: the shape of the last input of every LIF layer.
+        layers: its layers of neurons by module path.
+        currents: the shape of the last input of every such layer.
 
     Raises:
-        ExportError: the network cannot be copied, or has a LIF layer whose equations are not LIF's.
+        ExportError: the network cannot be copied, or has a layer of neurons with a forward of its own.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.network = _copied(module)
-        self.layers = {path: layer for path, layer in self.network.named_modules() if isinstance(layer, LIF)}
+        self.layers = {path: layer for path, layer in self.network.named_modules() if isinstance(layer, Neuron)}
         self.currents: dict[str, tuple[int, ...]] = {}
         for path, layer in self.layers.items():
-            if type(layer).forward is not LIF.forward or "forward" in vars(layer):
+            if type(layer).forward not in (LIF.forward, Neuron.forward) or "forward" in vars(layer):
                 raise ExportError(
-                    f"{self.name(path)} is a LIF layer with a forward of its own, which the exporter does not know; "
-                    "use tks_edge_models.LIF itself."
+                    f"{self.name(path)} is a layer of neurons with a forward of its own, which the exporter does not "
+                    "know; use tks_edge_models.LIF itself, or give your subclass of Neuron its equations in step()."
                 )
 
     def name(self, path: str) -> str:

@@ -9,21 +9,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tks_edge_export.channel_lif import ChannelLIF
 from tks_edge_export.codes import CodedLIF
-from tks_edge_export.decisions import FloatNeuron, LayerComparison, Neuron, StepComparison, judge
+from tks_edge_export.decisions import FloatNeuron, Judged, LayerComparison, StepComparison, SteppedNeuron, judge
 from tks_edge_export.errors import VerificationError
 from tks_edge_export.probe import TIMESTEPS
 from tks_edge_export.reference import Reference, Rounding, substitute
-from tks_edge_models import LIF, Network
+from tks_edge_models import LIF, Network, Neuron
+from tks_edge_models.neuron import State
 
 Array = npt.NDArray[Any]
 
 
 class Replayed:
-    """A copy of a network whose LIF layers pass on given spikes and record where they would have decided otherwise.
+    """A copy of a network whose neurons pass on given spikes and record where they would have decided otherwise.
 
     Args:
         reference: the network, and how closely its decisions are judged.
@@ -35,21 +36,21 @@ class Replayed:
         self.network = copy.deepcopy(reference.network).cpu().eval()
         self._timesteps = timesteps
         self._frames = frames
-        self._layers: dict[str, _ReplayedLIF] = {}
-        self._order: list[_ReplayedLIF] = []
+        self._layers: dict[str, _ReplayedNeuron] = {}
+        self._order: list[_ReplayedNeuron] = []
         sequences = isinstance(self.network, Network)
         takes_timesteps = TIMESTEPS in inspect.signature(type(self.network).forward).parameters
         self._told = {TIMESTEPS: 1} if takes_timesteps else {}
         for path, layer in list(self.network.named_modules()):
-            if isinstance(layer, LIF):
-                neuron = _neuron(layer, reference.rounding)
-                replayed = _ReplayedLIF(path, layer, neuron, path in reference.exact, sequences, self._order)
+            if isinstance(layer, Neuron):
+                neuron = _judged(layer, reference.rounding)
+                replayed = _ReplayedNeuron(path, neuron, path in reference.exact, sequences, self._order)
                 self._layers[path] = replayed
                 substitute(self.network, path, replayed)
 
     @property
     def paths(self) -> list[str]:
-        """The module path of every LIF layer, of those too that never run."""
+        """The module path of every layer of neurons, of those too that never run."""
         return list(self._layers)
 
     def run(self, batch: Array, spikes: dict[str, Array], real: int) -> Array:
@@ -102,20 +103,20 @@ class Replayed:
         return [layer.result() for layer in self._order]
 
 
-def _neuron(layer: LIF, rounding: Rounding) -> Neuron:
+def _judged(layer: Neuron, rounding: Rounding) -> Judged:
     """What judges the decisions of a layer."""
     if isinstance(layer, CodedLIF):
         return layer
+    if not isinstance(layer, LIF):
+        return SteppedNeuron(layer, rounding)
     return FloatNeuron(layer.params, rounding, layer.thresholds if isinstance(layer, ChannelLIF) else None)
 
 
-class _ReplayedLIF(LIF):
-    """A LIF layer that judges the spikes it is given, and passes them on; or that fires its own and keeps them."""
+class _ReplayedNeuron(nn.Module):
+    """Neurons that judge the spikes they are given, and pass them on; or that fire their own and keep them."""
 
-    def __init__(
-        self, path: str, layer: LIF, neuron: Neuron, exact: bool, sequences: bool, order: list[_ReplayedLIF]
-    ) -> None:
-        super().__init__(layer.params)
+    def __init__(self, path: str, neuron: Judged, exact: bool, sequences: bool, order: list[_ReplayedNeuron]) -> None:
+        super().__init__()
         self.given: Tensor | None = None
         self.fired: list[Tensor] = []
         self.differing_samples = torch.zeros(1, dtype=torch.bool)
@@ -124,7 +125,7 @@ class _ReplayedLIF(LIF):
         self._exact = exact
         self._sequences = sequences
         self._order = order
-        self._state: Tensor | None = None
+        self._state: State | None = None
         self._timestep = 0
         self._real: int | None = None
         self._found: list[StepComparison] = []
@@ -142,18 +143,19 @@ class _ReplayedLIF(LIF):
         return torch.stack([self._step(current) for current in x.unbind(0)])
 
     def _step(self, current: Tensor) -> Tensor:
-        h = self._neuron.charge(current, self._state)
-        spikes = self._neuron.fires(h).to(h.dtype) if self._real is None else self._judged(h, self._real)
+        spikes, self._state = self._neuron.advance(current, self._state, self._decided)
         if self._real is None:
             self.fired.append(spikes)
-        self._state = self._neuron.reset(h, spikes)
         self._timestep += 1
         return spikes
+
+    def _decided(self, h: Tensor) -> Tensor:
+        return self._neuron.fires(h).to(h.dtype) if self._real is None else self._judged(h, self._real)
 
     def _judged(self, h: Tensor, real: int) -> Tensor:
         """The spikes that are given for this timestep, which are judged."""
         if self.given is None:
-            raise VerificationError(f"the graph lacks the LIF layer {self._path!r}: it is of another network.")
+            raise VerificationError(f"the graph lacks the neurons {self._path!r}: it is of another network.")
         if self not in self._order:
             self._order.append(self)
         given, rows = self.given[self._timestep].reshape(h.shape), self.given.shape[1]

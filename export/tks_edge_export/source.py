@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from torch import nn
 
 from tks_edge_export.errors import ExportError
 from tks_edge_export.options import Options
-from tks_edge_models import LIF, Network
+from tks_edge_models import LIFParameters, Network, Neuron
 from tks_edge_runtime.artifact import STEP, Accuracy, FrameSpec, NetworkSpec, NeuronSpec, Preprocessing, artifact_stem
 
 Array = npt.NDArray[Any]
@@ -79,18 +80,21 @@ def network_spec(network: nn.Module) -> NetworkSpec:
     parameters = sum(parameter.numel() for parameter in network.parameters())
     if isinstance(network, Network):
         return NetworkSpec(network.spec["name"], network.spec["neuron"], network.spec, parameters)
-    spiking = any(isinstance(module, LIF) for module in network.modules())
+    spiking = any(isinstance(module, Neuron) for module in network.modules())
     return NetworkSpec(type(network).__name__, "lif" if spiking else "relu", {}, parameters)
 
 
 def neuron_spec(network: nn.Module) -> NeuronSpec | None:
-    """The constants of the network's neurons; None where it has none, or several kinds."""
-    found = {
-        NeuronSpec(lif.params.tau, lif.params.v_threshold, lif.params.v_reset, lif.params.decay_input)
-        for lif in network.modules()
-        if isinstance(lif, LIF)
-    }
+    """The constants of the network's neurons; None where it has none, several kinds, or one that is no LIF."""
+    found = {_spec(layer.equivalent) for layer in network.modules() if isinstance(layer, Neuron)}
     return found.pop() if len(found) == 1 else None
+
+
+def _spec(params: LIFParameters | None) -> NeuronSpec | None:
+    if params is None:
+        return None
+    tau = None if math.isinf(params.tau) else params.tau
+    return NeuronSpec(tau, params.v_threshold, params.v_reset, params.decay_input, params.v_jump)
 
 
 def weights_sha256(network: nn.Module) -> str:

@@ -24,6 +24,7 @@ from tks_edge_export.merging import Merging
 from tks_edge_export.options import Options
 from tks_edge_export.over_time import OverTime
 from tks_edge_export.passes.reshape_chain import chain_origin
+from tks_edge_export.traced_neuron import emit_traced, state_names
 from tks_edge_export.values import is_constant, static_shape
 
 INPUT, LOGITS, LOGITS_PER_STEP = "input", "logits", "logits_per_step"
@@ -73,6 +74,7 @@ class _Layout:
         self._source = captured.model.graph
         self._neurons = captured.neurons
         self._thresholds = captured.thresholds
+        self._traced = captured.traced
         self._options = options
         self._codes = codes
         self._timesteps = options.timesteps if options.form == "static" else 1
@@ -146,12 +148,13 @@ class _Layout:
         path, (current,) = node.attributes[PATH].as_string(), node.inputs
         if current is None:
             raise ExportError(f"the LIF layer {path!r} has no input; this is a fault in tks-edge.")
+        if path in self._traced:
+            self._values[node.outputs[0]] = self._traced_neuron(path, current)
+            return
         code, state = self._codes.get(path), None
         membrane_type = ir.DataType.FLOAT16 if self._options.membrane == "fp16" else ir.DataType.FLOAT
         if self._options.form == "step":
-            dtype = membrane_type if code is None else ir.DataType.UINT8
-            state = ir.Value(name=state_name(path), shape=current.shape, type=ir.TensorType(dtype))
-            self._inputs.append(state)
+            state = self._state(state_name(path), current, membrane_type if code is None else ir.DataType.UINT8)
         values, params = self._values[current], self._neurons[path]
         if code is None:
             spikes, membrane = emit_lif(
@@ -167,8 +170,32 @@ class _Layout:
             spikes, membrane = emit_coded_lif(self._builder, path, values, params, code, state)
         self._values[node.outputs[0]] = spikes
         if state is not None:
-            membrane.name = f"{state_name(path)}{NEXT_STATE}"
-            self._states.append(membrane)
+            self._next_state(state, membrane)
+
+    def _traced_neuron(self, path: str, current: ir.Value) -> OverTime:
+        values, states = self._values[current], None
+        traced = self._traced[path].at(static_shape(values.steps()[0]) or ())
+        if self._options.form == "step":
+            self._traced[path].check_step_form(traced)
+            names = state_names(path, len(traced.rest))
+            states = [self._state(name, current, ir.DataType.FLOAT) for name in names]
+        spikes, after = emit_traced(self._builder, path, values, traced, states)
+        for state, value in zip(states or (), after, strict=False):
+            self._next_state(state, value)
+        return spikes
+
+    def _state(self, name: str, current: ir.Value, dtype: ir.DataType) -> ir.Value:
+        """An input that holds a state of the shape of one step's current."""
+        state = ir.Value(name=name, shape=current.shape, type=ir.TensorType(dtype))
+        self._inputs.append(state)
+        return state
+
+    def _next_state(self, state: ir.Value, value: ir.Value) -> None:
+        """Make `value` the output that becomes `state` in the next step."""
+        if value in self._inputs or value in self._states:
+            value = self._builder.add("Identity", [value], "")  # One that only hands on what it got, or gives it twice.
+        value.name = f"{state.name}{NEXT_STATE}"
+        self._states.append(value)
 
     def _node(self, node: ir.Node) -> None:
         """Append a node for all timesteps: once where nothing changes, as one node where it may, else once a step."""

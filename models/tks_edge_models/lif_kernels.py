@@ -95,7 +95,8 @@ def select_kernel(network: nn.Module, name: str, device: torch.device | str, *, 
     """Let every LIF layer of `network` train with a kernel, and give back which.
 
     Args:
-        network: any module; what derives from `LIF` and computes something else stays as it is.
+        network: any module; what is no `LIF` or computes something else stays as it is, and so does a layer whose soft
+            reset subtracts something else than the threshold: the kernels know no other.
         name: one of `KERNELS`, or "auto".
         device: where the network computes.
         recompute: keep no membrane for the backward pass but compute it anew: with `torch` slower and, together with
@@ -107,7 +108,7 @@ def select_kernel(network: nn.Module, name: str, device: torch.device | str, *, 
     choice = choose_kernel(name, device)
     kernel = Kernel(choice.name, recompute)
     for layer in network.modules():
-        if isinstance(layer, LIF) and type(layer).forward is LIF.forward:
+        if isinstance(layer, LIF) and type(layer).forward is LIF.forward and layer.params.v_jump is None:
             layer.kernel = kernel
     return choice
 

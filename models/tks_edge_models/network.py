@@ -28,8 +28,8 @@ class Network(nn.Module):
     """A network over time: pixels in, one logit vector a timestep out. Build one with `registry.create`.
 
     Attributes:
-        spec: the arguments of `registry.create` that build it again, JSON-able.
-        lif: the constants of its neurons; None in the ReLU twin.
+        spec: what builds it again (`registry.from_spec`), JSON-able: the arguments of `registry.create`, or a graph.
+        lif: the constants of its neurons; None in the ReLU twin, and where each has its own.
     """
 
     def __init__(self, spec: dict[str, Any], lif: LIFParameters | None, normalize: nn.Module, parts: Parts) -> None:
@@ -43,14 +43,20 @@ class Network(nn.Module):
     @property
     def is_spiking(self) -> bool:
         """Whether the neurons are LIF; the ReLU twin has no state and runs one pass."""
-        return self.lif is not None
+        return bool(self.spec["neuron"] != "relu")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample at one timestep: `(C, H, W)` of an image."""
+        size = self.spec["image_size"]
+        return tuple(self.spec.get("input_shape") or (self.spec["in_channels"], size, size))
 
     def forward(self, pixels: Tensor, timesteps: int | None = None) -> Tensor:
         """Run the network.
 
         Args:
             pixels: still images `[B, C, H, W]`, shown at each of `timesteps` steps, or frames `[T, B, C, H, W]`; raw
-                values 0..255, uint8 or floating point.
+                values 0..255, uint8 or floating point. A graph's samples may have another shape, and other values.
             timesteps: T, for still images; 1 when not given. Frames bring their own.
 
         Returns:
@@ -59,10 +65,10 @@ class Network(nn.Module):
         Raises:
             ModelError: the input has another number of axes or channels, or T does not fit.
         """
-        frames = pixels if pixels.ndim == 5 else pixels.unsqueeze(0)
         self._check(pixels, timesteps)
-        current = self.stem(self.normalize(frames))
-        if pixels.ndim == 4 and timesteps is not None:
+        is_still = pixels.ndim == len(self.input_shape) + 1
+        current = self.stem(self.normalize(pixels.unsqueeze(0) if is_still else pixels))
+        if is_still and timesteps is not None:
             current = hold(current, timesteps)
         logits: Tensor = self.body(current)
         return logits
@@ -74,8 +80,10 @@ class Network(nn.Module):
         see what they were trained on. `spec` says so: its `std` is divided by `share`.
 
         Raises:
-            ModelError: the input is shifted by a mean as well, as still images are.
+            ModelError: the input is shifted by a mean as well, as still images are, or taken as it is.
         """
+        if self.spec["mean"] is None:
+            raise ModelError("the network takes its input as it is; only counts of events that it scales are rescaled.")
         if any(self.spec["mean"]):
             raise ModelError(f"the input has the mean {self.spec['mean']}; only counts of events are rescaled.")
         std = [value / share for value in self.spec["std"]]
@@ -84,17 +92,18 @@ class Network(nn.Module):
         return copy.to(next(self.parameters()).device).train(self.training)
 
     def _check(self, pixels: Tensor, timesteps: int | None) -> None:
-        channels, size = self.spec["in_channels"], self.spec["image_size"]
-        if pixels.ndim not in (4, 5) or tuple(pixels.shape[-3:]) != (channels, size, size):
+        shape, axes = self.input_shape, len(self.input_shape)
+        if pixels.ndim - axes not in (1, 2) or tuple(pixels.shape[-axes:]) != shape:
+            sample = ", ".join(map(str, shape))
+            what = "images" if axes == 3 else "samples"
             raise ModelError(
-                f"the input has shape {list(pixels.shape)}; expected images [B, {channels}, {size}, {size}] "
-                f"or frames [T, B, {channels}, {size}, {size}]."
+                f"the input has shape {list(pixels.shape)}; expected {what} [B, {sample}] or frames [T, B, {sample}]."
             )
         if timesteps is None:
             return
         if timesteps < 1:
             raise ModelError(f"timesteps is {timesteps}; at least 1 is needed.")
-        if pixels.ndim == 5 and timesteps != pixels.shape[0]:
+        if pixels.ndim == axes + 2 and timesteps != pixels.shape[0]:
             raise ModelError(f"timesteps is {timesteps}, but the input brings {pixels.shape[0]} frames.")
         if not self.is_spiking and timesteps != 1:
             raise ModelError(f"timesteps is {timesteps}; the ReLU network has no state and runs one pass: use 1.")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 from tks_edge_models.errors import ModelError
+from tks_edge_models.graph import NAME as GRAPH
+from tks_edge_models.graph import Graph, graph_network
 from tks_edge_models.layers import PixelNormalize
 from tks_edge_models.lif import LIFParameters
 from tks_edge_models.ms_resnet import ms_resnet
@@ -149,6 +152,26 @@ def create(
         "stem": stem,
     }
     return Network(spec, constants, PixelNormalize(mean, std), parts)
+
+
+def from_spec(spec: Mapping[str, Any]) -> Network:
+    """Build the network that `Network.spec` describes, with fresh weights.
+
+    Raises:
+        ModelError: a name or a number that is not allowed, or a graph that cannot run.
+        KeyError: an entry is missing.
+        TypeError: an entry is of another kind.
+    """
+    if spec["name"] != GRAPH:
+        return create(**{**spec, "lif": LIFParameters(**spec["lif"])})
+    return graph_network(
+        Graph.from_json(spec["graph"]),
+        spec["input_shape"],
+        spec["num_classes"],
+        neuron=spec["neuron"],
+        mean=spec["mean"],
+        std=spec["std"],
+    )
 
 
 def _known(kind: str, got: str, allowed: Sequence[str]) -> None:

@@ -42,12 +42,16 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class NeuronSpec:
-    """The LIF constants: membrane time constant in steps, threshold, and reset (a potential; None: by subtraction)."""
+    """The LIF constants: membrane time constant in steps, threshold, and reset (a potential; None: by subtraction).
 
-    tau: float
+    `tau` is None where nothing leaks; `v_jump` is what a reset by subtraction takes, None for the threshold.
+    """
+
+    tau: float | None
     v_threshold: float
     v_reset: float | None
     decay_input: bool
+    v_jump: float | None = None
 
 
 @dataclass(frozen=True)

@@ -86,10 +86,12 @@ def _network(manifest: Manifest) -> str:
 def _neuron(manifest: Manifest) -> str:
     neuron = manifest.neuron
     if neuron is None:
-        return "ReLU" if manifest.is_twin else "LIF, with several constants"
-    reset = "by subtraction" if neuron.v_reset is None else f"to {neuron.v_reset:g}"
+        return "ReLU" if manifest.is_twin else "spiking, with several constants or equations of its own"
+    jump = "" if neuron.v_jump is None else f" of {neuron.v_jump:g}"
+    reset = f"by subtraction{jump}" if neuron.v_reset is None else f"to {neuron.v_reset:g}"
+    leak = "no leak" if neuron.tau is None else f"tau {neuron.tau:g}"
     decay = "input decays" if neuron.decay_input else "input does not decay"
-    return f"LIF: tau {neuron.tau:g}, threshold {neuron.v_threshold:g}, reset {reset}, {decay}"
+    return f"LIF: {leak}, threshold {neuron.v_threshold:g}, reset {reset}, {decay}"
 
 
 def _precision(precision: Precision) -> str:

@@ -80,7 +80,7 @@ def refused(make: Callable[[], nn.Module], example: Tensor) -> str:
         (Dropping, "the module 'layer.0' (Dropping) draws random numbers"),
         (Noisy, "the module 'layer.0' (Noisy) draws random numbers"),
         (lambda: nn.GRUCell(WIDTH, WIDTH), "the module 'layer.0' (GRUCell) is recurrent and runs without its state"),
-        (Doubled, "the module 'layer.0' (Doubled) is a LIF layer with a forward of its own"),
+        (Doubled, "the module 'layer.0' (Doubled) is a layer of neurons with a forward of its own"),
         (
             Charging,
             "the module 'layer.0' (Charging) calls `charge` of tks_edge_models.lif itself: the graph would start",

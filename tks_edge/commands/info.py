@@ -73,7 +73,7 @@ def _costs(run: Run, out: Output) -> list[tuple[str, int, Cost]]:
     from tks_edge_export.cost import cost
 
     spec = run.network.spec
-    image = torch.zeros(1, spec["in_channels"], spec["image_size"], spec["image_size"], dtype=torch.uint8)
+    image = torch.zeros(1, *run.network.input_shape, dtype=torch.uint8)
     twin = network_from({**spec, "neuron": "relu"}, run.path / CONFIG).eval()
     networks: list[tuple[str, Network, tuple[int, ...]]] = [("relu", twin, (1,))]
     if run.network.is_spiking:

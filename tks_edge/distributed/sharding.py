@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from tks_edge_models import LIFParameters, Network, create
+from tks_edge_models import Network, from_spec
 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -33,6 +33,6 @@ def whole_network(network: Network) -> Network:
     if not any(isinstance(parameter, DTensor) for parameter in network.parameters()):
         return network
     with torch.random.fork_rng(devices=()):
-        copy = create(**{**network.spec, "lif": LIFParameters(**network.spec["lif"])})
+        copy = from_spec(network.spec)
     copy.load_state_dict(whole(network.state_dict()))
     return copy.to(next(network.parameters()).device)

@@ -44,6 +44,8 @@ def refusal(layer: Layer, layers: Sequence[Layer], neurons: Mapping[str, LIFPara
     users = [use.node for use in layer.output.uses()]
     if len(users) != 1 or not is_lif(users[0]) or layer.output.is_graph_output():
         return "not one neuron alone reads the layer's output"
+    if _receiver(layer) not in neurons:
+        return "the neuron is traced, not a LIF"
     if neurons[_receiver(layer)].v_rest:
         return "the neuron rests at another potential than 0"
     return None

@@ -6,9 +6,10 @@ With u = (v - v_rest) / k, every potential measured from rest in units of the in
 
     u = d u + x,   fires at u >= (v_threshold - v_rest) / k,   hard reset to 0
 
-and a soft reset, which has v_rest = 0, subtracts that new threshold. So the multiplication by k = 1/tau and two
-additions vanish, whatever stands before the neuron, and no weight is touched; k in the convolution before it would do
-the same where there is one. For tau a power of two the spikes stay the same to the bit. Never refused.
+and a soft reset, which has v_rest = 0, subtracts v_jump / k; v_jump is the threshold where nothing else is said. So the
+multiplication by k = 1/tau and two additions vanish, whatever stands before the neuron, and no weight is touched; k in
+the convolution before it would do the same where there is one. For tau a power of two the spikes stay the same to the
+bit. Never refused.
 """
 
 from __future__ import annotations
@@ -32,4 +33,5 @@ def normalized(params: LIFParameters) -> LIFParameters:
         v_threshold=(params.v_threshold - params.v_rest) / params.gain,
         v_reset=None if params.v_reset is None else 0.0,
         decay_input=False,
+        v_jump=None if params.v_jump is None else params.v_jump / params.gain,
     )
