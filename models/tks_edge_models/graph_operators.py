@@ -1,7 +1,7 @@
-"""What a network that is described as a graph may consist of: each operator, the options it takes, the module it is.
+"""What a network that is described as a graph may consist of: each operator, its options, the module that it is.
 
-All are stateless and work on one timestep's values `[B, ...]`, or are neurons. Options are numbers, lists of numbers and
-words, so that a network can be written as JSON and read back without running anybody's code.
+All are stateless and work on one timestep's values `[B, ...]`, or are neurons. Options are numbers, lists of numbers
+and words, so that a network can be written as JSON and read back without running anybody's code.
 """
 
 from __future__ import annotations
@@ -76,6 +76,18 @@ class Scale(nn.Module):
         return scaled + self.offset if self.offset else scaled
 
 
+class Divide(nn.Module):
+    """A value divided by a number."""
+
+    def __init__(self, divisor: float) -> None:
+        super().__init__()
+        self.divisor = divisor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Divide."""
+        return x / self.divisor
+
+
 class Concatenate(nn.Module):
     """Values joined along an axis of a sample; `dim` counts the batch as 0."""
 
@@ -111,6 +123,18 @@ class Reshape(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Reshape `[B, ...]` to `[B, *shape]`."""
         return x.reshape(x.shape[0], *self.shape)
+
+
+class Voting(nn.Module):
+    """The mean of each group of `size` neighbours: `[B, K * size]` to `[B, K]`. Source: SpikingJelly's VotingLayer."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Vote."""
+        return nn.functional.avg_pool1d(x.unsqueeze(1), self.size, self.size).squeeze(1)
 
 
 class SumPool2d(nn.Module):
@@ -178,6 +202,8 @@ OPERATORS: dict[str, Operator] = {
     },
     "sum_pool2d": Operator(SumPool2d),
     "scale": Operator(Scale),
+    "divide": Operator(Divide),
+    "voting": Operator(Voting),
     "mean": Operator(Mean),
     "reshape": Operator(Reshape),
     "add": Operator(Add, None),

@@ -21,8 +21,8 @@ class RelaxingLIF(Neuron):
         h[t] = v[t-1] + (x[t] - (v[t-1] - v_rest)) / tau          charge, with decay_input
         h[t] = v[t-1] - (v[t-1] - v_rest) / tau + x[t]            charge, without
 
-    It fires and is reset as `lif` has it, v_rest included. Source: SpikingJelly's LIFNode and, with a `rate` in place of
-    1/tau, its ParametricLIFNode; Norse's LIFBox.
+    It fires and is reset as `lif` has it, v_rest included. Source: SpikingJelly's LIFNode and, with a `rate` in place
+    of 1/tau, its ParametricLIFNode; Norse's LIFBox.
 
     Args:
         tau: membrane time constant in timesteps, above 1; None where `rate` is given.
@@ -50,8 +50,8 @@ class RelaxingLIF(Neuron):
         if (tau is None) == (rate is None):
             raise ModelError("give one of tau and rate.")
         self.tau = tau
-        self.rate = 1.0 / tau if rate is None and tau else rate
-        if self.rate is None or not 0.0 < self.rate <= 1.0:
+        self.rate = rate if rate is not None else 1.0 / tau if tau else 0.0
+        if not 0.0 < self.rate <= 1.0:
             raise ModelError(f"tau is {tau} and rate {rate}; tau is at least 1, and a rate above 0 and at most 1.")
         self.v_jump = v_threshold
         self.v_threshold = above(v_threshold) if strict else v_threshold
@@ -73,10 +73,7 @@ class RelaxingLIF(Neuron):
         """One timestep; the state is the membrane."""
         (v,) = state
         away = v - self.v_reset if self.v_reset else v
-        if self.decay_input:
-            h = v + self._slowed(x - away)
-        else:
-            h = v - self._slowed(away) + x
+        h = v + self._slowed(x - away) if self.decay_input else v - self._slowed(away) + x
         spikes = self.fire(h - self.v_threshold)
         reset = spikes.detach()
         if self.v_reset is None:

@@ -50,7 +50,7 @@ def _stepping(network: nn.Module, before: States, after: States) -> Iterator[Non
 
 
 def spikes_of(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """The spikes `[T, B, ...]` of every layer of neurons, by module path, when `network` runs on `x` without a gradient."""
+    """The spikes `[T, B, ...]` of every layer of neurons, by module path, when `network` runs on `x`."""
     found: dict[str, Tensor] = {}
     handles = []
     for path, layer in network.named_modules():
