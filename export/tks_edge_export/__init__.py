@@ -1,5 +1,6 @@
 """Trained networks to static ONNX graphs at a chosen T, verified against the network they came from."""
 
+from tks_edge_export.adoption import AdoptionError, adopt
 from tks_edge_export.any_module import export
 from tks_edge_export.artifact import Exported, Exporter, record_evaluation_set
 from tks_edge_export.codes import Calibration
@@ -17,6 +18,7 @@ __all__ = [
     "MEMBRANES",
     "PRECISIONS",
     "TARGETS",
+    "AdoptionError",
     "Calibration",
     "Comparison",
     "Compiled",
@@ -31,6 +33,7 @@ __all__ = [
     "Source",
     "StepComparison",
     "VerificationError",
+    "adopt",
     "compare",
     "export",
     "export_graph",

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from tks_edge_export.adopt import norse, sinabs, snntorch, spikingjelly, torch_layers
-from tks_edge_export.adopt.comparison import compare
-from tks_edge_export.adopt.errors import AdoptionError
-from tks_edge_export.adopt.layer import Layer, of_package
-from tks_edge_export.adopt.lowering import Lowered, lower
-from tks_edge_export.adopt.recording import Recording, Value, record
-from tks_edge_export.adopt.timeline import timeline
+from tks_edge_export.adoption import norse, sinabs, snntorch, spikingjelly, torch_layers
+from tks_edge_export.adoption.comparison import compare
+from tks_edge_export.adoption.errors import AdoptionError
+from tks_edge_export.adoption.layer import Layer, of_package
+from tks_edge_export.adoption.lowering import Lowered, lower
+from tks_edge_export.adoption.recording import Recording, Value, record
+from tks_edge_export.adoption.timeline import timeline
 from tks_edge_models import Network
 from tks_edge_models.graph import graph_network
 

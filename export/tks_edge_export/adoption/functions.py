@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tks_edge_export.adopt.errors import AdoptionError
-from tks_edge_export.adopt.recording import Call, Value
+from tks_edge_export.adoption.errors import AdoptionError
+from tks_edge_export.adoption.recording import Call, Value
 
 _SAME = frozenset(
     {"contiguous", "clone", "detach", "to", "float", "data", "requires_grad_", "dropout", "alpha_dropout", "cpu"}

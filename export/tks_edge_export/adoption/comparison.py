@@ -8,12 +8,12 @@ from collections.abc import Sequence as Listed
 import torch
 from torch import Tensor, nn
 
-from tks_edge_export.adopt.arrangement import Sequence
-from tks_edge_export.adopt.errors import AdoptionError
-from tks_edge_export.adopt.layer import ONE_STEP, Layer
-from tks_edge_export.adopt.lowering import Lowered
-from tks_edge_export.adopt.recording import copied
-from tks_edge_export.adopt.timeline import Timeline
+from tks_edge_export.adoption.arrangement import Sequence
+from tks_edge_export.adoption.errors import AdoptionError
+from tks_edge_export.adoption.layer import ONE_STEP, Layer
+from tks_edge_export.adoption.lowering import Lowered
+from tks_edge_export.adoption.recording import copied
+from tks_edge_export.adoption.timeline import Timeline
 from tks_edge_export.probe import named, tensors_in
 from tks_edge_models import Network
 from tks_edge_models.stepping import States, step_network

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from tks_edge_export.adopt.errors import AdoptionError
+from tks_edge_export.adoption.errors import AdoptionError
 from tks_edge_export.probe import named
 from tks_edge_models.graph_operators import NEURONS
 

@@ -9,7 +9,7 @@
 Nothing of the other libraries is needed to use what came of it.
 """
 
-from tks_edge_export.adopt.adopting import adopt
-from tks_edge_export.adopt.errors import AdoptionError
+from tks_edge_export.adoption.adopting import adopt
+from tks_edge_export.adoption.errors import AdoptionError
 
 __all__ = ["AdoptionError", "adopt"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from tks_edge_export.adopt.layer import Layer, number, refuse
+from tks_edge_export.adoption.layer import Layer, number, refuse
 from tks_edge_models.graph_operators import lif_options
 from tks_edge_models.lif import LIFParameters
 from tks_edge_models.neuron import above

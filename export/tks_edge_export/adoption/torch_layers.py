@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tks_edge_export.adopt.layer import ONE_STEP, Layer, refuse
+from tks_edge_export.adoption.layer import ONE_STEP, Layer, refuse
 
 package = "torch"
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tks_edge_export.adopt.layer import MERGED, ONE_STEP, TIME_FIRST, TIME_SECOND
-from tks_edge_export.adopt.recording import Call
+from tks_edge_export.adoption.layer import MERGED, ONE_STEP, TIME_FIRST, TIME_SECOND
+from tks_edge_export.adoption.recording import Call
 
 _READOUT = frozenset({"mean", "sum"})
 _RESHAPES = frozenset({"flatten", "reshape", "view", "unflatten"})

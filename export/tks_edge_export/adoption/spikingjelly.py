@@ -16,8 +16,8 @@ from typing import Any
 
 from torch import nn
 
-from tks_edge_export.adopt import torch_layers
-from tks_edge_export.adopt.layer import ONE_STEP, TIME_FIRST, Layer, number, refuse
+from tks_edge_export.adoption import torch_layers
+from tks_edge_export.adoption.layer import ONE_STEP, TIME_FIRST, Layer, number, refuse
 from tks_edge_models.graph_operators import lif_options
 from tks_edge_models.lif import LIFParameters
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tks_edge_export.adopt.arrangement import Sequence, rearranged, repeated
-from tks_edge_export.adopt.errors import AdoptionError
-from tks_edge_export.adopt.functions import operation, same_value
-from tks_edge_export.adopt.layer import MERGED, ONE_STEP, Layer
-from tks_edge_export.adopt.recording import Call, Recording, Value
-from tks_edge_export.adopt.timeline import Timeline
+from tks_edge_export.adoption.arrangement import Sequence, rearranged, repeated
+from tks_edge_export.adoption.errors import AdoptionError
+from tks_edge_export.adoption.functions import operation, same_value
+from tks_edge_export.adoption.layer import MERGED, ONE_STEP, Layer
+from tks_edge_export.adoption.recording import Call, Recording, Value
+from tks_edge_export.adoption.timeline import Timeline
 from tks_edge_export.probe import named
 from tks_edge_models.graph import INPUT, Graph, Node
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tks_edge_export.adopt.errors import AdoptionError
-from tks_edge_export.adopt.layer import Layer
-from tks_edge_export.adopt.recording import Call, Recording, Value
+from tks_edge_export.adoption.errors import AdoptionError
+from tks_edge_export.adoption.layer import Layer
+from tks_edge_export.adoption.recording import Call, Recording, Value
 from tks_edge_export.probe import named
 
 _LISTED = frozenset({"stack", "cat", "concat"})

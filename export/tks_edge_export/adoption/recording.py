@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from tks_edge_export.adopt.errors import AdoptionError
+from tks_edge_export.adoption.errors import AdoptionError
 from tks_edge_export.probe import named, raised_in, reason
 
 _READS_VALUES = frozenset(
