@@ -89,10 +89,11 @@ class _Timeline:
 
     def found(self, output: Value) -> Timeline:
         timesteps = self._count()
-        if timesteps == 1:
-            return Timeline(1, output, self._input, frames=False)
         for call in self._recording.calls:
             self._place(call)
+        if timesteps == 1:
+            entry = self._frame or self._input
+            return Timeline(1, _listed_alone(output) or output, entry, self._frame is not None)
         leaves = self._leaves(output)
         steps = [self._steps.get(leaf) for leaf in leaves]
         if sorted(step for step in steps if step is not None) != list(range(timesteps)) or len(steps) != timesteps:
@@ -166,6 +167,16 @@ class _Timeline:
                 "or averaged."
             )
         return [leaf for part in parts for leaf in self._leaves(part)]
+
+
+def _listed_alone(value: Value) -> Value | None:
+    """The one timestep of a list of timesteps that a value is made of, where it is."""
+    call = value.maker
+    if call is None:
+        return None
+    if call.target in _LISTED:
+        return call.inputs[0] if len(call.inputs) == 1 else None
+    return _listed_alone(call.inputs[0]) if call.target in _HANDED_ON else None
 
 
 def _numbers(steps: Sequence[int | None]) -> str:
