@@ -110,19 +110,20 @@ def capture(module: nn.Module, example: Tensor) -> Capture:
 
 
 def _traced_neuron(probe: Probe, path: str, node: ir.Node) -> TracedNeuron:
-    """The neuron that this node stands for, tried out on the shape of its current."""
+    """The neuron that this node stands for, tried on the shape of its current."""
     shape = static_shape(node.inputs[0])
     if shape is None:
         raise ExportError(f"{probe.name(path)} gets a current without a static shape; export with inputs of one size.")
-    name = probe.name(path)
-    traced = TracedNeuron(path, name, probe.layers[path], _program)
+    traced = TracedNeuron(path, probe.name(path), probe.layers[path], _step_program)
+    traced.check(shape)
+    return traced
+
+
+def _step_program(neuron: str, step: nn.Module, inputs: tuple[Tensor, ...], names: Sequence[str]) -> ir.Model:
     try:
-        traced.at(shape)
-        return traced
-    except ExportError:
-        raise
+        return _program(step, inputs, names)
     except Exception as error:
-        raise ExportError(_not_captured(f"the step of {name}", error)) from error
+        raise ExportError(_not_captured(f"the step of {neuron}", error)) from error
 
 
 def is_lif(node: ir.Node) -> bool:

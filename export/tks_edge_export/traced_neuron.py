@@ -7,8 +7,8 @@ folding takes in, and any later one.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import onnx_ir as ir
 import torch
@@ -22,24 +22,36 @@ from tks_edge_export.lif_steps import spikes_name, state_name
 from tks_edge_export.over_time import OverTime
 from tks_edge_models.neuron import Neuron, State
 
-Trace = Callable[[nn.Module, tuple[Tensor, ...], Sequence[str]], ir.Model]
-"""Traces a module on these inputs, of these names."""
+Trace = Callable[[str, nn.Module, tuple[Tensor, ...], Sequence[str]], ir.Model]
+"""Traces the step of the neuron that messages call so, on these inputs, of these names."""
 _FLOAT = ir.DataType.FLOAT
 
 
-@dataclass(frozen=True)
 class TracedStep:
     """One timestep of neurons as graphs, from their current and states to their spikes and the states after it.
 
-    Attributes:
-        first: of the first step: the current alone goes in.
-        later: of any other.
+    Args:
         rest: each state before the first step, where it is one number everywhere; else None.
+        trace_first: traces the first step: the current alone goes in.
+        trace_later: traces any other.
     """
 
-    first: ir.Graph
-    later: ir.Graph
-    rest: tuple[float | None, ...]
+    def __init__(
+        self, rest: tuple[float | None, ...], trace_first: Callable[[], ir.Graph], trace_later: Callable[[], ir.Graph]
+    ) -> None:
+        self.rest = rest
+        self._trace_first = trace_first
+        self._trace_later = trace_later
+
+    @functools.cached_property
+    def first(self) -> ir.Graph:
+        """The first step."""
+        return self._trace_first()
+
+    @functools.cached_property
+    def later(self) -> ir.Graph:
+        """Any other step."""
+        return self._trace_later()
 
     @property
     def starts_at_zero(self) -> bool:
@@ -65,15 +77,46 @@ class TracedNeuron:
         self._trace = trace
         self._steps: dict[tuple[int, ...], TracedStep] = {}
 
+    def check(self, shape: Sequence[int]) -> None:
+        """Try a step for a current of this shape.
+
+        Raises:
+            ExportError: it is not as `Neuron` asks for.
+        """
+        x = torch.zeros(tuple(shape))
+        with torch.no_grad():
+            rest = self._neuron.rest(x)
+            _check(self._name, x, rest, self._neuron.step(x, rest))
+
     def at(self, shape: Sequence[int]) -> TracedStep:
         """One timestep for a current of this shape, `[N, ...]`.
 
         Raises:
-            ExportError: the step is not as `Neuron` asks for.
+            ExportError: the step is not as `Neuron` asks for, or has no operator.
         """
         if tuple(shape) not in self._steps:
-            self._steps[tuple(shape)] = _traced(self._path, self._name, self._neuron, shape, self._trace)
+            self.check(shape)
+            self._steps[tuple(shape)] = self._traced(torch.zeros(tuple(shape)))
         return self._steps[tuple(shape)]
+
+    def _traced(self, x: Tensor) -> TracedStep:
+        with torch.no_grad():
+            rest = self._neuron.rest(x)
+            numbers = tuple(_everywhere(state) for state in rest)
+            start = tuple(
+                state if number is None else torch.tensor(number) for state, number in zip(rest, numbers, strict=True)
+            )
+            if any(state.shape != x.shape for state in self._neuron.step(x, start)[1]):
+                start = rest  # A state that its current does not reach keeps the shape that it has.
+        names = ["x", *(f"state{i}" for i in range(len(rest)))]
+        return TracedStep(
+            numbers,
+            lambda: self._graph(_Step(self._neuron, start), (x,), names[:1]),
+            lambda: self._graph(_Step(self._neuron), (x, *rest), names),
+        )
+
+    def _graph(self, step: nn.Module, inputs: tuple[Tensor, ...], names: Sequence[str]) -> ir.Graph:
+        return _prepared(self._trace(self._name, step, inputs, names), self._path)
 
     def check_step_form(self, traced: TracedStep) -> None:
         """Refuse states that cannot be those of a step graph, which start at zero."""
@@ -82,22 +125,6 @@ class TracedNeuron:
                 f"{self._name} rests at another state than 0, and the states of a step graph start at 0. Measure its "
                 "potentials from rest, or export the form static."
             )
-
-
-def _traced(path: str, name: str, neuron: Neuron, shape: Sequence[int], trace: Trace) -> TracedStep:
-    x = torch.zeros(tuple(shape))
-    with torch.no_grad():
-        rest = neuron.rest(x)
-        _check(name, x, rest, neuron.step(x, rest))
-        numbers = tuple(_everywhere(state) for state in rest)
-        start = tuple(
-            state if number is None else torch.tensor(number) for state, number in zip(rest, numbers, strict=True)
-        )
-        if any(state.shape != x.shape for state in neuron.step(x, start)[1]):
-            start = rest  # A state that its current does not reach keeps the shape that it has.
-    first = trace(_Step(neuron, start), (x,), ["x"])
-    later = trace(_Step(neuron), (x, *rest), ["x", *(f"state{i}" for i in range(len(rest)))])
-    return TracedStep(_prepared(first, path), _prepared(later, path), numbers)
 
 
 class _Step(nn.Module):

@@ -42,7 +42,11 @@ class Case:
             for layer in module.modules():
                 if isinstance(layer, (nn.Conv2d, nn.Linear)):
                     layer.weight.mul_(self.gain)
-                if isinstance(layer, nn.BatchNorm2d):
+                if (
+                    isinstance(layer, nn.BatchNorm2d)
+                    and layer.running_mean is not None
+                    and layer.running_var is not None
+                ):
                     nn.init.uniform_(layer.weight, 0.8, 1.5)
                     nn.init.uniform_(layer.bias, -0.2, 0.5)
                     nn.init.normal_(layer.running_mean, 0.0, 0.1)
@@ -98,7 +102,8 @@ class Case:
 
 def first(output: Any) -> Tensor:
     """The spikes of what a neuron gives."""
-    return (output[0] if isinstance(output, tuple) else output).detach().clone()
+    spikes: Tensor = output[0] if isinstance(output, tuple) else output
+    return spikes.detach().clone()
 
 
 def takes_state(module: nn.Module) -> bool:
@@ -221,7 +226,8 @@ def _norse_cells(_timesteps: int) -> nn.Module:
     )
     box = norse.LIFBoxParameters(tau_mem_inv=torch.tensor(450.0), v_th=torch.tensor(0.25))
     layers = [nn.Conv2d(CHANNELS, 8, 3, padding=1), norse.LIFCell(p=current), nn.MaxPool2d(2), nn.Flatten()]
-    return norse.SequentialState(*layers, nn.Linear(_FEATURES, CLASSES), norse.LIFBoxCell(p=box))
+    module: nn.Module = norse.SequentialState(*layers, nn.Linear(_FEATURES, CLASSES), norse.LIFBoxCell(p=box))
+    return module
 
 
 def _norse_sequences(_timesteps: int) -> nn.Module:
@@ -229,7 +235,8 @@ def _norse_sequences(_timesteps: int) -> nn.Module:
 
     leaks = norse.LIFParameters(v_th=torch.tensor(0.2), v_leak=torch.tensor(0.05), v_reset=torch.tensor(-0.1))
     layers = [norse.Lift(nn.Conv2d(CHANNELS, 8, 3, padding=1)), norse.LIF(p=leaks), nn.Flatten(2)]
-    return norse.SequentialState(*layers, nn.Linear(8 * SIZE * SIZE, CLASSES), norse.IAF())
+    module: nn.Module = norse.SequentialState(*layers, nn.Linear(8 * SIZE * SIZE, CLASSES), norse.IAF())
+    return module
 
 
 def _sinabs(squeezed: bool) -> Callable[[int], nn.Module]:
