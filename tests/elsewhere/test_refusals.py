@@ -53,7 +53,8 @@ class OwnNeuron(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.v = 0.5 * self.v + x
-        return (self.v > 1.0).float()
+        fired: Tensor = self.v > 1.0
+        return fired.float()
 
 
 def hooked() -> nn.Module:
@@ -118,7 +119,8 @@ def sinabs(name: str, **options: Any) -> Callable[[], Any]:
 def norse_cell() -> nn.Module:
     import norse.torch as norse
 
-    return norse.SequentialState(nn.Linear(6, 6), norse.LIFRecurrentCell(6, 6), nn.Linear(6, 4))
+    module: nn.Module = norse.SequentialState(nn.Linear(6, 6), norse.LIFRecurrentCell(6, 6), nn.Linear(6, 4))
+    return module
 
 
 CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
