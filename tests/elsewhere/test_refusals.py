@@ -53,8 +53,7 @@ class OwnNeuron(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.v = 0.5 * self.v + x
-        fired: Tensor = self.v > 1.0
-        return fired.float()
+        return torch.gt(self.v, 1.0).float()
 
 
 def hooked() -> nn.Module:
