@@ -20,6 +20,7 @@ from tks_edge_export.errors import ExportError
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.lif_steps import spikes_name, state_name
 from tks_edge_export.over_time import OverTime
+from tks_edge_export.probe import reason
 from tks_edge_models.neuron import Neuron, State
 
 Trace = Callable[[str, nn.Module, tuple[Tensor, ...], Sequence[str]], ir.Model]
@@ -83,10 +84,21 @@ class TracedNeuron:
         Raises:
             ExportError: it is not as `Neuron` asks for.
         """
-        x = torch.zeros(tuple(shape))
-        with torch.no_grad():
-            rest = self._neuron.rest(x)
-            _check(self._name, x, rest, self._neuron.step(x, rest))
+        x, decided = torch.zeros(tuple(shape)), []
+        tried = copy.deepcopy(self._neuron)
+        tried.fire = lambda distance: decided.append(distance) or _fires(distance)  # type: ignore[method-assign, func-returns-value]
+        try:
+            with torch.no_grad():
+                rest = tried.rest(x)
+                given = tried.step(x, rest)
+        except Exception as error:
+            raise ExportError(f"the step of {self._name} fails for a current {list(shape)}: {reason(error)}") from error
+        _check(self._name, x, rest, given)
+        if len(decided) != 1:
+            raise ExportError(
+                f"{self._name} calls fire() {len(decided)} times a step; a neuron decides once, by its distance from the "
+                "threshold, and that call gives its spikes."
+            )
 
     def at(self, shape: Sequence[int]) -> TracedStep:
         """One timestep for a current of this shape, `[N, ...]`.

@@ -64,7 +64,8 @@ def hooked() -> nn.Module:
 
 def data_dependent(self: Any, x: Tensor) -> Tensor:
     spikes = self.lif(self.fc(x))
-    return self.last(spikes) if bool((spikes.sum() > 3).item()) else spikes.sum(1)
+    logits: Tensor = self.last(spikes) if bool((spikes.sum() > 3).item()) else spikes.sum(1)
+    return logits
 
 
 def two_steps(self: Any, x: Tensor, use: Callable[[list[Tensor], list[Tensor]], Any]) -> Any:
