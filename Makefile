@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/tks-edge demo --output demo
 
 test: check
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadgroup tests
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
 # The runtime on a Jetson's processor, emulated; on Debian or Ubuntu.
 test-aarch64: .venv/installed

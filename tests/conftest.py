@@ -1,7 +1,34 @@
-"""What holds for all tests."""
+"""What holds for all tests, and the order of their files."""
 
+from __future__ import annotations
+
+import pytest
 from hypothesis import settings
 
 # A machine that is busy with something else is no fault.
 settings.register_profile("tks-edge", deadline=None)
 settings.load_profile("tks-edge")
+
+FIRST = (
+    "e2e/test_chain.py",
+    "tks_edge/test_several_processes.py",
+    "tks_edge/test_torchrun.py",
+    "tks_edge/test_resume.py",
+    "fuzz/",
+    "tks_edge/deploy/",
+    "jetpack6/",
+    "test_packaging.py",
+    "e2e/",
+    "export/",
+    "tks_edge/",
+)
+"""What takes longest, first: `--dist loadfile` gives a file to a process that is free, and the last are to be short."""
+
+
+def _place(item: pytest.Item) -> int:
+    path = item.nodeid.removeprefix("tests/")
+    return next((place for place, start in enumerate(FIRST) if path.startswith(start)), len(FIRST))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_place)

@@ -96,8 +96,8 @@ class TracedNeuron:
         _check(self._name, x, rest, given)
         if len(decided) != 1:
             raise ExportError(
-                f"{self._name} calls fire() {len(decided)} times a step; a neuron decides once, by its distance from the "
-                "threshold, and that call gives its spikes."
+                f"{self._name} calls fire() {len(decided)} times a step; a neuron decides once, by its distance from "
+                "the threshold, and that call gives its spikes."
             )
 
     def at(self, shape: Sequence[int]) -> TracedStep:

@@ -9,9 +9,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.e2e.conftest import Finished, in_process, tks_edge
+from tests.e2e.conftest import Finished, tks_edge
 
-pytestmark = pytest.mark.xdist_group("demo")
 STEPS = (1, 2, 4, 8)
 PRECISIONS = ("fp32", "fp16", "int8")
 AS_ASKED = [f"digits-{unrolled}-{precision}" for precision in PRECISIONS for unrolled in ("t1", "t2", "t4", "step")]
@@ -34,11 +33,11 @@ ALL = list(
 
 
 @pytest.fixture(scope="module")
-def verified(lowered: Path) -> dict[str, Finished]:
+def verified(demo: Path, lowered: Path) -> dict[str, Finished]:
     """What `tks-edge verify` says of every artifact: all predictions, and the spikes of some samples."""
-    runs = lowered.parent / "demo/runs"
+    runs = demo / "demo/runs"
     return {
-        name: in_process(
+        name: tks_edge(
             "verify",
             lowered / f"{name}.onnx",
             "--against",
@@ -46,6 +45,7 @@ def verified(lowered: Path) -> dict[str, Finished]:
             "--samples",
             "16",
             "--json",
+            cwd=demo,
         )
         for name in ALL
     }
@@ -120,7 +120,7 @@ def test_int8_is_smaller_and_names_what_is_in_it(lowered: Path) -> None:
     ],
 )
 def test_a_tampered_artifact_fails_and_the_layer_is_named(
-    name: str, weight: str, layer: str, lowered: Path, tmp_path: Path
+    name: str, weight: str, layer: str, demo: Path, lowered: Path, tmp_path: Path
 ) -> None:
     model = onnx.load(lowered / f"{name}.onnx")
     (found,) = (initializer for initializer in model.graph.initializer if initializer.name == weight)
@@ -130,7 +130,7 @@ def test_a_tampered_artifact_fails_and_the_layer_is_named(
     found.CopyFrom(numpy_helper.from_array(array, weight))
     onnx.save(model, tmp_path / f"{name}.onnx")
     few = ("--samples", "16", "--eval-samples", "16", "--bisect", "--json")
-    done = in_process("verify", tmp_path / f"{name}.onnx", "--against", lowered.parent / "demo/runs/digits", *few)
+    done = tks_edge("verify", f"{name}.onnx", "--against", demo / "demo/runs/digits", *few, cwd=tmp_path)
     assert done.code == 1
     assert done.document["first_diverging"] == {"layer": layer, "timestep": 1}
     assert done.document["culprit"] is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.e2e.conftest import in_process
+from tests.e2e.conftest import tks_edge
 from tests.tks_edge.original_formats import RECORDING_WRITERS, WRITERS
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.facts import FACTS
@@ -64,21 +64,25 @@ def test_a_recipe_trains_two_steps_with_its_own_network(
 
 
 @pytest.mark.parametrize("recipe", WRITERS | RECORDING_WRITERS)
-def test_a_recipe_leads_to_a_report(recipe: str, data: Path | None, tmp_path: Path) -> None:
+def test_a_recipe_leads_to_a_report(
+    recipe: str, data: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Plots take longer than all else in a report, are of no data set, and have tests of their own.
+    monkeypatch.setattr("tks_edge_runtime.report.build.draw", lambda _: ())
     facts = FACTS[read_recipe(recipe).dataset]
     run, artifacts = tmp_path / "runs/run", tmp_path / "artifacts"
     # The recipe's network would take minutes to export; the data set is the same.
     options: list[str | Path] = ["--model", "tiny", "--timesteps", "2", "--epochs", "1", "--output", run]
     options += ["--data", data] if data is not None else []
     options += ["--image-size", str(SIDE)] if facts.resizable else []
-    done = in_process("train", "--recipe", recipe, *options)
+    done = tks_edge("train", "--recipe", recipe, *options, cwd=tmp_path)
     assert done.code == 0, done.err
-    done = in_process("eval", run, "--json")
+    done = tks_edge("eval", run, "--json", cwd=tmp_path)
     assert done.code == 0, done.err
     accuracies = {row["timesteps"]: row for row in done.document["accuracies"] if row["frames"] != "rebin"}
-    done = in_process("export", run, "--timesteps", "1", "--verify-samples", "2", "--output", artifacts)
+    done = tks_edge("export", run, "--timesteps", "1", "--verify-samples", "2", "--output", artifacts, cwd=tmp_path)
     assert done.code == 0, done.err
-    done = in_process("report", artifacts, "--preset", "quick", "--output", tmp_path / "report", "--json")
+    done = tks_edge("report", artifacts, "--preset", "quick", "--output", tmp_path / "report", "--json", cwd=tmp_path)
     assert done.code == 0, done.err
     (row,) = done.document["rows"]
     assert row["accuracy"]["correct"] == accuracies[1]["correct"]

@@ -15,7 +15,6 @@ from tests.e2e.conftest import Finished, tks_edge
 from tests.runtime.report.test_browser import browser  # noqa: F401 - a fixture
 from tks_edge_runtime.report.document import schema
 
-pytestmark = pytest.mark.xdist_group("demo")
 FOR_ORT = ["digits-t2-int8-onnxruntime-cpu", "digits-step-int8-onnxruntime-cpu"]
 MIXED = [
     *(f"digits-t2-{precision}" for precision in ("fp32", "fp16", "int8")),

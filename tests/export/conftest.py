@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import tests.operator_table  # noqa: F401 - makes it once
 from tests.export.lowering import Prepared
 from tks_edge_export import Compiler, Exported, Exporter, Options, Samples, Source
 from tks_edge_models import LIFParameters, Network, create

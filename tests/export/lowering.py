@@ -23,9 +23,8 @@ NETWORKS = ("tiny", "sew_resnet18", "resnet19", "vggsnn", "sew_resnet50", "ms_re
 
 
 def each_network(*names: str) -> pytest.MarkDecorator:
-    """Run a test for each of these networks, all tests of one network in the process that has captured it."""
-    grouped = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names or NETWORKS]
-    return pytest.mark.parametrize("name", grouped)
+    """Run a test for each of these networks."""
+    return pytest.mark.parametrize("name", names or NETWORKS)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ ROUNDING = 1e-4
 """Of logits, relative to the largest one, for the same reason."""
 
 
-@settings(deadline=None, max_examples=6)
+@settings(deadline=None, max_examples=4)
 @given(sample=samples(), timesteps=st.integers(1, 4))
 def test_a_random_network_gives_the_same_logits(sample: Sample, timesteps: int) -> None:
     reference = StepByStep(sample.network)
@@ -38,7 +38,7 @@ def test_a_random_network_gives_the_same_logits(sample: Sample, timesteps: int) 
 def test_the_neurons_of_random_networks_fire_and_carry_state() -> None:
     rates: list[list[float]] = []
 
-    @settings(deadline=None, max_examples=60, derandomize=True, database=None)
+    @settings(deadline=None, max_examples=40, derandomize=True, database=None)
     @given(sample=samples())
     def collect(sample: Sample) -> None:
         reference = StepByStep(sample.network)

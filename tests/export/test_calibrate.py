@@ -19,7 +19,6 @@ from tks_edge_export.codes import Code, CodedLIF
 from tks_edge_export.passes.normalize_neurons import normalized
 from tks_edge_models import LIF, LIFParameters
 
-pytestmark = pytest.mark.xdist_group("tiny")
 CODED = ("body.2", "body.4", "body.6", "body.8")
 """The LIF layers of `tiny` whose currents come out of int8 layers."""
 

@@ -216,12 +216,11 @@ def test_tokens_with_a_norm_are_compared_as_their_neuron_computes(
     norm: Callable[[], nn.Module], bias: bool, tmp_path: Path
 ) -> None:
     shape: Shape = (2, 9)
-    for seed in range(3):
-        torch.manual_seed(seed)
-        network = between(Tokens(norm(), bias=bias), shape)
-        for target in ("generic", "onnxruntime-cpu"):
-            lowered = network.lower(Options(2, precision="int8", target=target), tmp_path)
-            assert lowered.compared(network.inputs).problem() is None
-            is_float = isinstance(network.network.get_submodule("middle.norm"), nn.LayerNorm)
-            assert ("second" in lowered.compiled.calibration.zeros) == (target == "onnxruntime-cpu" and not is_float)
-            assert not lowered.compiled.calibration.currents  # one rounding, where the neuron reads them
+    torch.manual_seed(0)
+    network = between(Tokens(norm(), bias=bias), shape)
+    for target in ("generic", "onnxruntime-cpu"):
+        lowered = network.lower(Options(2, precision="int8", target=target), tmp_path)
+        assert lowered.compared(network.inputs).problem() is None
+        is_float = isinstance(network.network.get_submodule("middle.norm"), nn.LayerNorm)
+        assert ("second" in lowered.compiled.calibration.zeros) == (target == "onnxruntime-cpu" and not is_float)
+        assert not lowered.compiled.calibration.currents  # one rounding, where the neuron reads them

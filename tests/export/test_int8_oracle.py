@@ -23,7 +23,6 @@ from tks_edge_models import Network
 
 Array = npt.NDArray[Any]
 STRIDES = {"body.1.0": 1, "body.3.0": 2, "body.5.0": 1, "body.7.0": 2}
-pytestmark = pytest.mark.xdist_group("tiny")
 
 
 @dataclass(frozen=True)

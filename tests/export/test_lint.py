@@ -26,13 +26,13 @@ TRT, ORT, OPENVINO = (table(name).engine for name in ("tensorrt", "onnxruntime-c
 
 
 LOWERINGS = (
-    *((timesteps, "static", "fp32") for timesteps in (1, 2, 4)),
+    (1, "static", "fp32"),
     (1, "step", "fp32"),  # the same whatever T
-    *((2, "static", precision) for precision in PRECISIONS if precision != "fp32"),
+    *((2, "static", precision) for precision in PRECISIONS),
 )
 
 
-@pytest.mark.parametrize("name", ["tiny", "sew_resnet18", "resnet19", "vggsnn"])
+@pytest.mark.parametrize("name", ["tiny", "sew_resnet18", "vggsnn"])
 def test_every_export_passes_the_lint_of_its_target(name: str) -> None:
     network = create(name, num_classes=4, in_channels=2, image_size=16).eval()
     pixels = np.random.default_rng(0).integers(0, 256, (1, 2, 16, 16), dtype=np.uint8)

@@ -206,7 +206,6 @@ def test_channels_of_nothing_stay_nothing(tmp_path: Path) -> None:
     assert lowered.compared(network.inputs).problem() is None
 
 
-@pytest.mark.xdist_group("sew_resnet18")
 def test_each_weight_is_stored_once_as_int8(prepare: Callable[[str], Prepared], tmp_path: Path) -> None:
     network = prepare("sew_resnet18")
     size = {

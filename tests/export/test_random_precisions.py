@@ -77,14 +77,14 @@ FLOATS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", FLOATS)
-@settings(deadline=None, max_examples=4)
+@settings(deadline=None, max_examples=3)
 @given(sample=samples(), timesteps=st.integers(1, 3))
 def test_a_random_network_is_its_graph(kind: str, sample: Sample, timesteps: int) -> None:
     check(sample, Options(timesteps, **FLOATS[kind]))
 
 
 @pytest.mark.parametrize("form", ["static", "step"])
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=5)
 @given(sample=samples(), timesteps=st.integers(1, 3))
 def test_a_random_network_in_int8_is_its_graph(form: str, sample: Sample, timesteps: int) -> None:
     """More of them, since most have no layer that reads spikes, and are refused."""

@@ -107,7 +107,7 @@ def test_an_artifact_is_verified_by_one_that_is_lowered_anew(network: nn.Module,
     check_recompiled(network, ARTIFACTS[name])
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=3)
 @given(options=asked())
 def test_whatever_was_asked_for_is_read_back(network: nn.Module, options: Options) -> None:
     check_recompiled(network, options)

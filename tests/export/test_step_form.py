@@ -20,7 +20,6 @@ from tks_edge_models import LIFParameters, create
 from tks_edge_runtime.artifact import StateSpec
 from tks_edge_runtime.session import load
 
-pytestmark = pytest.mark.xdist_group("tiny")
 T = 4
 LAYERS = ("body.0", "body.2", "body.4", "body.6", "body.8")
 KINDS: dict[str, dict[str, Any]] = {

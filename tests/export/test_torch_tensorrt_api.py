@@ -30,11 +30,9 @@ ROOT = Path(__file__).parents[2]
 OLDEST = "2.9.0"
 """Of pyproject.toml's extra `torch-trt`."""
 NETWORKS = [
-    ("tiny", "lif", 1),
     ("tiny", "lif", 4),
     ("tiny", "relu", 1),
     ("sew_resnet18", "lif", 2),
-    ("resnet19", "lif", 2),
     ("vggsnn", "lif", 2),
 ]
 SYMBOLS = (

@@ -16,7 +16,8 @@ from tests.fuzz.worker import damage_of, use
 from tests.runtime.conftest import CPU_BACKENDS
 
 SEED = 4
-CASES = {"onnxruntime": 1000, "openvino": 210}
+CASES = 210
+"""Each damage once and more; thousands, and those of other seeds, come from `python -m tests.fuzz`."""
 
 
 @pytest.fixture(scope="session")
@@ -33,18 +34,17 @@ def test_an_artifact_that_is_whole_ends_in_no_error(originals: Path, backend: st
 
 
 def test_the_cases_have_every_kind_of_damage() -> None:
-    kinds = {damage_of(index).__name__ for index in range(CASES["openvino"])}
+    kinds = {damage_of(index).__name__ for index in range(CASES)}
     assert {"one_bit", "truncated", "another_shape", "a_bomb", "external_data", "a_loop", "computed_shape"} <= kinds
     assert len(kinds) == 46
 
 
 @pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_a_damaged_artifact_is_refused_or_works(originals: Path, backend: str) -> None:
-    count = CASES[backend]
-    result = fuzz(originals, seed=SEED, count=count, backend=backend)
-    assert not result.failures, f"python -m tests.fuzz --seed {SEED} --count {count} --backend {backend}"
-    assert result.refused + result.worked == count
-    assert result.refused > count / 2
+    result = fuzz(originals, seed=SEED, count=CASES, backend=backend)
+    assert not result.failures, f"python -m tests.fuzz --seed {SEED} --count {CASES} --backend {backend}"
+    assert result.refused + result.worked == CASES
+    assert result.refused > CASES / 2
     assert result.worked > 0
 
 
@@ -78,7 +78,7 @@ def test_a_case_that_kills_or_hangs_its_process_is_a_failure_and_the_others_go_o
         )
 
     monkeypatch.setattr(supervisor, "_start", sabotaged)
-    monkeypatch.setattr(supervisor, "SECONDS", 8.0)
+    monkeypatch.setattr(supervisor, "SECONDS", 5.0)
     result = fuzz(originals, seed=SEED, count=count, backend="onnxruntime")
     (failure,) = result.failures
     assert (failure.index, failure.damage) == (bad, damage_of(bad).__name__)

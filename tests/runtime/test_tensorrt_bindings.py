@@ -29,8 +29,6 @@ from tests.runtime.conftest import Build, BuildSpiking
 from tests.runtime.precisions import in_precision
 from tks_edge_runtime.artifact import STATIC, STEP
 
-pytestmark = pytest.mark.xdist_group("tensorrt-bindings")
-
 
 @pytest.fixture(params=VERSIONS, ids=lambda bindings: bindings.version)
 def environment(request: pytest.FixtureRequest) -> Environment:

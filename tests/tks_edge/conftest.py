@@ -9,6 +9,7 @@ import pytest
 import torch
 import typer
 
+import tests.operator_table  # noqa: F401 - makes it once
 from tests.tks_edge.short_training import outcome, short
 from tks_edge.data import registry
 from tks_edge.data.dataset import Dataset, Split

@@ -20,7 +20,11 @@ EPOCHS = 3
 
 
 def short(**given: Any) -> TrainSettings:
-    return resolve({"timesteps": 2, "epochs": EPOCHS, "batch_size": 16, "lr": 1e-2} | given)
+    """Settings of a training of seconds: to compile the kernel of the neurons takes longer in each new process."""
+    compute = given.pop("compute", {})
+    if given.get("neuron") != "relu" and not compute.get("compile"):
+        compute = {"lif_kernel": "torch"} | compute
+    return resolve({"timesteps": 2, "epochs": EPOCHS, "batch_size": 16, "lr": 1e-2, "compute": compute} | given)
 
 
 class Watched:

@@ -239,7 +239,18 @@ app(prog_name="tks-edge")
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
-    arguments = ["--timesteps", "2", "--epochs", "2000", "--batch-size", "16", "--output", "run"]
+    arguments = [
+        "--timesteps",
+        "2",
+        "--epochs",
+        "2000",
+        "--batch-size",
+        "16",
+        "--output",
+        "run",
+        "--lif-kernel",
+        "torch",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", INTERRUPTED, "train", *arguments],
         cwd=tmp_path,

@@ -68,9 +68,10 @@ def test_every_precision_and_form_is_written_and_verified(app: typer.Typer, runs
         assert row["max_logit_difference"] <= row["logit_tolerance"]
         assert (row["spikes_exact"] > 0) == (row["precision"] == "int8")
         assert row["agreement"] == 1.0 or row["precision"] != "fp32"
-        result = invoke(app, "verify", row["file"], "--against", "runs/digits", "--samples", "4")
-        assert result.exit_code == 0, result.stderr
-        assert f"{row['file']} is the network of runs/digits." in result.stdout
+        if row["form"] == "step":  # of all forms: tests/e2e/test_precisions.py
+            result = invoke(app, "verify", row["file"], "--against", "runs/digits", "--samples", "4")
+            assert result.exit_code == 0, result.stderr
+            assert f"{row['file']} is the network of runs/digits." in result.stdout
 
 
 def test_the_name_says_what_the_file_was_lowered_for(app: typer.Typer, runs: Path) -> None:

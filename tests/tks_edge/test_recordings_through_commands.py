@@ -12,9 +12,17 @@ from typer.testing import CliRunner
 
 from tests.tks_edge.test_event_sets import write_folder
 from tks_edge_runtime.artifact import Artifact, FrameSpec
+from tks_edge_runtime.presets import PRESETS
 
 SMALL = ("--dataset", "event-folder", "--data", "recordings", "--image-size", "16", "--model", "tiny", "--epochs", "1")
 FEW = ("--verify-samples", "4", "--output", "artifacts", "--json")
+
+
+@pytest.fixture(autouse=True)
+def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "quick", 0.05)
+    # Plots take longer than all else here, and have tests of their own.
+    monkeypatch.setattr("tks_edge_runtime.report.build.draw", lambda _: ())
 
 
 def invoke(app: typer.Typer, *arguments: str) -> Any:

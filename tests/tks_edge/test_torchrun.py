@@ -13,7 +13,7 @@ from tks_edge.checkpoint import LAST
 from tks_edge.tensors import read_tensors
 
 _ROOT = Path(__file__).resolve().parents[2]
-QUICK = ("--timesteps", "2", "--epochs", str(EPOCHS), "--batch-size", "16", "--lr", "0.01", "--no-tensorboard")
+QUICK = ("--timesteps", "2", "--epochs", str(EPOCHS), "--batch-size", "16", "--lr", "0.01", "--lif-kernel", "torch")
 
 
 def torchrun(folder: Path, *arguments: str, restarts: int, kill_at: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,8 @@ def test_a_killed_process_restarts_the_job_or_ends_it_and_the_run_goes_on(tmp_pa
     (tmp_path / "runs" / "digits").mkdir(parents=True)
     (tmp_path / "runs" / "digits" / "something").touch()
     run = tmp_path / "runs" / "digits-2"
-    result = torchrun(tmp_path, "train", *QUICK, "--save-every", "2", "--overwrite", restarts=1, kill_at="5,1")
+    once = ("--no-tensorboard", "--save-every", "2", "--overwrite")
+    result = torchrun(tmp_path, "train", *QUICK, *once, restarts=1, kill_at="5,1")
     assert result.returncode != 0
     assert result.stdout.count("training into runs/digits-2") == 1
     assert f"continuing after step 4 of {STEPS * EPOCHS}" in result.stdout

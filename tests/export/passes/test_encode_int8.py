@@ -36,12 +36,9 @@ class Unchanged:
 @pytest.mark.parametrize(
     ("name", "form", "target"),
     [
-        pytest.param(*case, marks=pytest.mark.xdist_group(case[0]))
-        for case in (
-            ("tiny", "static", "generic"),
-            ("tiny", "step", "openvino"),
-            ("sew_resnet18", "static", "openvino"),
-        )
+        ("tiny", "static", "generic"),
+        ("tiny", "step", "openvino"),
+        ("sew_resnet18", "static", "openvino"),
     ],
 )
 def test_the_pass_changes_no_spike(

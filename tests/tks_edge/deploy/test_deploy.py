@@ -63,7 +63,6 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.xdist_group("deploy")
 def test_the_whole_way_and_the_report_comes_home(installed: Installed) -> None:
     sent = files_below(installed.home / "artifacts")
     assert files_below(installed.root / "artifacts") == sent
@@ -81,12 +80,10 @@ def test_the_whole_way_and_the_report_comes_home(installed: Installed) -> None:
     assert (installed.home / "home/report.html").is_file()
 
 
-@pytest.mark.xdist_group("deploy")
 def test_everything_on_the_board_is_in_one_folder(installed: Installed) -> None:
     assert [path.name for path in installed.board.home.iterdir()] == [FOLDER]
 
 
-@pytest.mark.xdist_group("deploy")
 def test_a_second_deploy_copies_and_installs_nothing(installed: Installed) -> None:
     before = {path: path.stat().st_mtime_ns for path in (installed.root / "env").rglob("*.py")}
     again = installed.deploy("artifacts", "--folder", FOLDER)
@@ -98,14 +95,12 @@ def test_a_second_deploy_copies_and_installs_nothing(installed: Installed) -> No
     assert again.out.splitlines()[-1] == f"next: tks-edge deploy {installed.board.host} artifacts {where} --report"
 
 
-@pytest.mark.xdist_group("deploy")
 def test_the_launcher_keeps_its_caches_in_the_folder(installed: Installed) -> None:
     (launcher,) = (path for path in installed.root.iterdir() if path.name == "tks-edge-runtime")
     assert launcher.stat().st_mode & 0o111
     assert (installed.root / "cache/matplotlib").is_dir()
 
 
-@pytest.mark.xdist_group("deploy")
 def test_another_wheel_of_the_same_version_is_installed(installed: Installed, wheel: Path, tmp_path: Path) -> None:
     import zipfile
 
@@ -124,7 +119,6 @@ def test_another_wheel_of_the_same_version_is_installed(installed: Installed, wh
     assert "MARK" not in module.read_text()
 
 
-@pytest.mark.xdist_group("deploy")
 def test_wheels_are_brought_along_where_the_board_has_no_network(installed: Installed, tmp_path: Path) -> None:
     for name in ("spam-1.0-py3-none-any.whl", "tks_edge_runtime-0.0.1-py3-none-any.whl"):
         (tmp_path / name).write_text("a wheel")
@@ -134,7 +128,6 @@ def test_wheels_are_brought_along_where_the_board_has_no_network(installed: Inst
     refused(installed.deploy("artifacts", "--wheels", installed.home / "artifacts"), 2, "holds no wheels")
 
 
-@pytest.mark.xdist_group("deploy")
 def test_what_is_no_longer_deployed_leaves_the_board(installed: Installed) -> None:
     artifacts, board = installed.home / "fewer", installed.root / "artifacts"
     shutil.copytree(installed.home / "artifacts", artifacts)
@@ -147,7 +140,6 @@ def test_what_is_no_longer_deployed_leaves_the_board(installed: Installed) -> No
     assert {path.name for path in board.iterdir()} == {*(path.name for path in artifacts.iterdir()), "notes.txt"}
 
 
-@pytest.mark.xdist_group("deploy")
 def test_a_failed_self_test_is_in_the_report_and_the_exit_code_is_1(installed: Installed, build: Build) -> None:
     built = build(timesteps=1)
     golden = built.path.with_name(built.manifest.golden_file)
