@@ -72,8 +72,8 @@ def sweep(
         from tks_edge_runtime.commands.sweep import command_line, conclude, measured
         from tks_edge_runtime.errors import CheckError
         from tks_edge_runtime.presets import preset_seconds
-        from tks_edge_runtime.report.build import check_output
-        from tks_edge_runtime.report.candidates import candidates_of, engines_of
+        from tks_edge_runtime.reporting.build import check_output
+        from tks_edge_runtime.reporting.candidates import candidates_of, engines_of
 
         preset_seconds(preset)
         check_output(output)

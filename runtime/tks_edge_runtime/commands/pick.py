@@ -18,7 +18,7 @@ from tks_edge_runtime.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from tks_edge_runtime.report.row import Row
+    from tks_edge_runtime.reporting.row import Row
 
 
 def pick(
@@ -42,11 +42,11 @@ def pick(
     with running(as_json, debug) as out:
         bounds = asked_bounds(max_latency, min_accuracy, max_energy, percentile, prefer)
         from tks_edge_runtime.errors import CheckError
-        from tks_edge_runtime.report.pick import pick as choose
-        from tks_edge_runtime.report.pick import selected
-        from tks_edge_runtime.report.reading import read_report
-        from tks_edge_runtime.report.table import print_answer
-        from tks_edge_runtime.report.turns import FOLDER, turns_since
+        from tks_edge_runtime.reporting.pick import pick as choose
+        from tks_edge_runtime.reporting.pick import selected
+        from tks_edge_runtime.reporting.reading import read_report
+        from tks_edge_runtime.reporting.table import print_answer
+        from tks_edge_runtime.reporting.turns import FOLDER, turns_since
 
         file = _report_file(report)
         document = read_report(file, traces=False)
@@ -81,7 +81,7 @@ def _report_file(path: Path) -> Path:
         InputError: the folder is that of a sweep that did not end.
     """
     from tks_edge_runtime.errors import InputError
-    from tks_edge_runtime.report.turns import FOLDER
+    from tks_edge_runtime.reporting.turns import FOLDER
 
     if not path.is_dir():
         return path

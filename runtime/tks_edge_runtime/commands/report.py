@@ -20,7 +20,7 @@ from tks_edge_runtime.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from tks_edge_runtime.report.document import ReportDocument
+    from tks_edge_runtime.reporting.document import ReportDocument
 
 
 def report(
@@ -46,8 +46,8 @@ def report(
         from tks_edge_runtime.backends import foreign_target
         from tks_edge_runtime.backends.choice import choose
         from tks_edge_runtime.errors import CheckError
-        from tks_edge_runtime.report.build import FILES, build_report
-        from tks_edge_runtime.report.table import print_report
+        from tks_edge_runtime.reporting.build import FILES, build_report
+        from tks_edge_runtime.reporting.table import print_report
 
         program = context.find_root().info_name or "tks-edge"
         command = [
