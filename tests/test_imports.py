@@ -16,7 +16,7 @@ PACKAGES = {
     "tks_edge_export": ROOT / "export/tks_edge_export",
     "tks_edge": ROOT / "tks_edge",
 }
-EXPORTER_MAY_USE = {"tks_edge_runtime.artifact", "tks_edge_runtime.errors", "tks_edge_runtime.files"}
+EXPORTER_MAY_USE = {f"tks_edge_runtime.{name}" for name in ("artifact", "errors", "files", "plugins")}
 ANYWHERE = set(sys.stdlib_module_names)
 ALLOWED = {
     "tks_edge_models": {"torch", "triton"},

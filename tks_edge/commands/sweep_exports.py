@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tks_edge.artifacts import Wanted, called, sources_of
 from tks_edge.checkpoint import MODEL, Run, is_run, load_run
-from tks_edge.commands.export_graphs import Writing, write_graphs
+from tks_edge.commands.export_graphs import write_graphs
+from tks_edge.graphs import Writing
 from tks_edge.timesteps import powers_of_two
 from tks_edge.views import View, views
 from tks_edge_export import Options, stem_of

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tks_edge_runtime.errors import unknown
+from tks_edge_runtime.errors import InputError, unknown
 from tks_edge_runtime.reporting.ranking import guesses
 from tks_edge_runtime.reporting.row import Row
 from tks_edge_runtime.reporting.wording import milliseconds, percentile
@@ -41,6 +42,10 @@ class Bounds:
             raise unknown("percentile", str(self.percentile), PERCENTILES)
         if self.prefer is not None and self.prefer not in PREFERENCES:
             raise unknown("preference", self.prefer, PREFERENCES)
+        for name in ("max_latency", "min_accuracy", "max_energy"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise InputError(f"{name} is {value}; a number of at least 0 is needed.")
 
     @property
     def preference(self) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 from tks_edge_runtime.artifact import find_artifacts
 from tks_edge_runtime.backends import find_device
+from tks_edge_runtime.backends.choice import Choice, choose
 from tks_edge_runtime.device import facts
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import replacing, write_text
@@ -39,6 +41,65 @@ _TWIN_METHOD = (
 _ACCURACY_METHOD = (
     "Accuracy is top-1 over the whole evaluation set, from the very file that was timed, with a 95 % Wilson interval."
 )
+
+
+def report(
+    folder: Path | str,
+    output: Path | str = "report",
+    *,
+    preset: str = "quick",
+    backend: str = DEFAULT_BACKEND,
+    device: str | None = None,
+    threads: int | None = None,
+    cuda_graph: bool = False,
+    program: str = "tks-edge",
+    on_choice: Callable[[Choice], None] | None = None,
+    on_progress: Progress | None = None,
+    on_build: Progress | None = None,
+) -> ReportDocument:
+    """Measure latency and accuracy of every artifact in a folder, and write a report that opens in a browser.
+
+    Artifacts that cannot be run, or fail their self-test, are rows that say so: look at `ReportDocument.failed`.
+
+    Args:
+        folder: what `tks-edge export --output` wrote to.
+        output: the folder that gets report.html, report.json, report.md and plots/; made when missing.
+        preset: how long each artifact is timed: "quick" 3 s, "standard" 10 s, "long" 60 s, "mlperf" 600 s.
+        backend: what runs the artifacts; "auto" chooses one for all.
+        device: where it computes, one of the backend's devices; None for its first.
+        threads: threads inside one operator; None leaves the number to the library.
+        cuda_graph: whether each artifact is measured twice, without and with a CUDA graph.
+        program: whose command the report names as the one that made it.
+        on_choice: told what runs them, before anything is opened.
+        on_progress: told the stage ("accuracy", "latency") and the fraction of it that is done.
+        on_build: told how far a build is, where the backend builds engines before their first run.
+
+    Raises:
+        InputError: no such folder, preset, backend or device, or the artifacts cannot stand in one report.
+        ArtifactError: a file in the folder is no artifact.
+        MissingError: the backend's library, its driver or the device is missing, or the disk is full.
+    """
+    command = [*program.split(), "report", str(folder), "--output", str(output), "--preset", preset]
+    command += ["--backend", backend]
+    for name, value in (("--device", device), ("--threads", threads)):
+        command += [name, str(value)] if value is not None else []
+    command += ["--cuda-graph"] if cuda_graph else []
+    chosen = choose(backend, find_artifacts(folder), device=device, cuda_graph=cuda_graph)
+    if on_choice is not None:
+        on_choice(chosen)
+    return build_report(
+        folder,
+        output,
+        command=shlex.join(command),
+        preset=preset,
+        backend=chosen.backend,
+        device=chosen.device,
+        threads=threads,
+        cuda_graph=cuda_graph,
+        chosen=None if chosen.reason is None else str(chosen),
+        on_progress=on_progress,
+        on_build=on_build,
+    )
 
 
 def build_report(

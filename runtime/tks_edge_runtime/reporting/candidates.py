@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tks_edge_runtime.artifact import STEP, Artifact
-from tks_edge_runtime.backends import BACKENDS, BuildProgress, check_options, find_backend, foreign_target
+from tks_edge_runtime.backends import BuildProgress, check_options, find_backend, foreign_target
 from tks_edge_runtime.backends.choice import choose
 from tks_edge_runtime.energy_estimate import estimated_energy
 from tks_edge_runtime.errors import InputError
@@ -39,7 +39,7 @@ class Candidate:
     @property
     def key(self) -> tuple[object, ...]:
         """That of its row; see `Row.key`."""
-        has_graphs = self.device in BACKENDS[self.backend].cuda_graph_devices
+        has_graphs = self.device in find_backend(self.backend).cuda_graph_devices
         graph = self.cuda_graph if has_graphs else None
         return self.artifact.path.name, self.backend, self.device, graph, self.early_exit is not None
 
@@ -130,7 +130,7 @@ def candidates_of(
     """
     several = len(engines) > 1
     on_cpu = [engine for engine in engines if engine[1] == "cpu"]
-    replaying = [engine for engine in engines if engine[1] in BACKENDS[engine[0]].cuda_graph_devices]
+    replaying = [engine for engine in engines if engine[1] in find_backend(engine[0]).cuda_graph_devices]
     check_options(*(on_cpu or engines)[0], threads=threads, cuda_graph=False)
     check_options(*(replaying or engines)[0], threads=None, cuda_graph=cuda_graph)
     found = [

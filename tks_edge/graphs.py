@@ -1,18 +1,18 @@
-"""The graphs that the options of `tks-edge export` ask for together; an option that changes none is refused."""
+"""The graphs that are asked for together, where an option that changes none is refused; and how they are written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tks_edge_runtime.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
     from tks_edge.views import View
-    from tks_edge_export import Options
-    from tks_edge_runtime.command import Output
+    from tks_edge_export import Exported, Options, Source
 
 _CALIBRATION_SAMPLES = 128
 
@@ -20,6 +20,18 @@ _CALIBRATION_SAMPLES = 128
 @dataclass(frozen=True)
 class Asked:
     """The options that decide what is in a graph; None or empty where one was not given.
+
+    Attributes:
+        precisions: of the graphs, each a name of `tks_edge_export.PRECISIONS`.
+        forms: likewise, of `FORMS`.
+        target: the engine that they are lowered for.
+        membrane: of fp16 graphs.
+        quantize_ends: whether int8 covers the first layer and the classifier.
+        keep_float: module paths of layers that int8 leaves alone.
+        calibration_samples: how many training samples int8 may look at.
+        per_step: whether a static graph gives the logits of every step.
+        skip: names of passes that are left out.
+        passes: names of plugins' passes that are applied as well.
 
     Raises:
         InputError: an option could change none of the graphs.
@@ -33,7 +45,8 @@ class Asked:
     keep_float: tuple[str, ...]
     calibration_samples: int | None
     per_step: bool
-    skip: frozenset[str]
+    skip: frozenset[str] = frozenset()
+    passes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         bound = (
@@ -84,11 +97,6 @@ class Asked:
             )
         return wanted
 
-    def check_calibration(self, rows: Sequence[dict[str, Any]], out: Output) -> None:
-        """Say so where samples were offered and none of the artifacts, by their rows, has anything calibrated."""
-        if self.calibration_samples is not None and not any(row["calibrated"] for row in rows):
-            out.warn("--calibration-samples changed nothing: int8 holds all that it rounds here exactly.")
-
     def _wanted(self, timesteps: tuple[int, ...]) -> Iterator[Options]:
         from tks_edge_export import Options
 
@@ -106,6 +114,7 @@ class Asked:
                     quantize_ends=self.quantize_ends and is_int8,
                     keep_float=self.keep_float if is_int8 else (),
                     skip=self.skip,
+                    passes=self.passes,
                 )
 
     def _check_network(self, run: Run) -> None:
@@ -122,3 +131,53 @@ class Asked:
         for name in self.keep_float:
             if name not in layers:
                 raise unknown("layer", name, layers)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How files are written, whatever is in them.
+
+    Attributes:
+        folder: where they go.
+        batch_size: N; it is static.
+        input_dtype: of the raw pixels.
+        verify_samples: how many test samples are compared.
+        evaluation_set: whether the test samples are written beside them.
+    """
+
+    folder: Path
+    batch_size: int = 1
+    input_dtype: str = "uint8"
+    verify_samples: int = 128
+    evaluation_set: bool = True
+
+
+class Writer:
+    """Writes graphs of one source, which is captured once; the evaluation set is written when it is made.
+
+    Attributes:
+        compared: how many samples each graph is compared on.
+
+    Raises:
+        ExportError: the network cannot be captured.
+    """
+
+    def __init__(self, source: Source, how: Writing) -> None:
+        from tks_edge_export import Exporter, record_evaluation_set
+
+        self._how = how
+        self._exporter = Exporter(
+            source, batch_size=how.batch_size, input_dtype=how.input_dtype, frames=source.frames is not None
+        )
+        self._evaluation = record_evaluation_set(source.samples, how.folder, write=how.evaluation_set)
+        self.compared = min(how.verify_samples, self._evaluation.samples)
+
+    def write(self, options: Options, on_progress: Callable[[int], None] | None = None) -> Exported:
+        """Lower the network, compare the graph with it, and write it; see `Exporter.write`."""
+        return self._exporter.write(
+            options,
+            self._how.folder,
+            verify_samples=self._how.verify_samples,
+            evaluation=self._evaluation,
+            on_progress=on_progress,
+        )
