@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def needed(settings: TrainSettings) -> dict[str, str]:
 
 
 def check_installed(
-    recorded: Mapping[str, str], train: Mapping[str, Any], source: Path, settings: Iterable[str] = ()
+    recorded: Mapping[str, str], train: Mapping[str, Any], source: Path, settings: Collection[str] = ()
 ) -> None:
     """Refuse a run that needs a plugin which is not installed here, by name.
 
@@ -43,8 +43,10 @@ def check_installed(
     Raises:
         MissingError: one is not, or its name is now of another distribution.
     """
-    for setting in recorded.keys() & set(settings or recorded):
-        name, whose = train.get(setting), recorded[setting]
+    for setting, whose in recorded.items():
+        name = train.get(setting)
+        if settings and setting not in settings:
+            continue
         here = plugins.provider(_GROUPS[setting], str(name))
         if here is None or here.split()[0] != whose.split()[0]:
             instead = "which is not installed here" if here is None else f"and here that name is of {here}"

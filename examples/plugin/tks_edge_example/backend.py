@@ -96,6 +96,7 @@ class ReferenceStepper:
         self._ports, self._given = split_ports(engine, states)
         self._held = {port.name: port for port in engine.inputs}
         self._feeds: dict[str, Array] = {}
+        self._states: dict[str, Array] = {}
         self.times = RunTimes(0)
         self.reset()
 
@@ -114,9 +115,7 @@ class ReferenceStepper:
     def reset(self) -> None:
         """Start again from the states of the first step."""
         held = ((state, self._held[state.input]) for state in self._recurrences)
-        self._states: dict[str, Array] = {
-            state.input: np.full(port.shape, state.start, port.dtype) for state, port in held
-        }
+        self._states = {state.input: np.full(port.shape, state.start, port.dtype) for state, port in held}
 
     def restart(self, rows: Sequence[int]) -> None:
         """Start some rows of the batch again."""
