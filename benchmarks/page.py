@@ -24,7 +24,7 @@ from benchmarks.document import check_output, document, numbers, progress, statu
 from benchmarks.page_document import page_document
 from tks_edge_runtime.errors import MissingError
 from tks_edge_runtime.files import write_json
-from tks_edge_runtime.report.build import write_report
+from tks_edge_runtime.reporting.build import write_report
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (

@@ -12,11 +12,11 @@ import numpy as np
 
 from tks_edge_runtime.artifact import STATIC, Accuracy, EvaluationSpec, artifact_stem
 from tks_edge_runtime.measurement import ColdStart, PackedTraces, WarmUp
-from tks_edge_runtime.report.conclusion import conclude
-from tks_edge_runtime.report.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument
-from tks_edge_runtime.report.pick import pick
-from tks_edge_runtime.report.ranking import measured, ranked
-from tks_edge_runtime.report.row import Row
+from tks_edge_runtime.reporting.conclusion import conclude
+from tks_edge_runtime.reporting.document import SCHEMA_VERSION, Backend, DeviceStates, ReportDocument
+from tks_edge_runtime.reporting.pick import pick
+from tks_edge_runtime.reporting.ranking import measured, ranked
+from tks_edge_runtime.reporting.row import Row
 from tks_edge_runtime.session import SelfTest
 from tks_edge_runtime.statistics import summarize
 from tks_edge_runtime.traces import pack

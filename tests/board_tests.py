@@ -7,9 +7,9 @@ LEFT_OUT = {
     "tests/runtime/test_openvino_gpu.py": "OpenVINO is no backend of a Jetson",
     "tests/runtime/test_tensorrt_bindings.py": "makes environments of its own",
     "tests/runtime/device/test_nvml.py": "the library of discrete GPUs",
-    "tests/runtime/report/test_browser.py": "a browser; the page is the same on every machine",
+    "tests/runtime/reporting/test_browser.py": "a browser; the page is the same on every machine",
     "tests/runtime/test_cpp.py": "needs a compiler for the board",
-    "tests/runtime/report/test_build.py::test_a_graph_for_another_engine_that_fails_here_is_told_from_a_damaged_one": (
+    "tests/runtime/reporting/test_build.py::test_a_graph_for_another_engine_that_fails_is_told_from_a_damaged_one": (
         "compares with OpenVINO"
     ),
     "tests/runtime/test_backends.py::test_engines_of_all_backends_take_turns": "takes turns with OpenVINO",

@@ -16,7 +16,7 @@ PACKAGES = {
     "tks_edge_export": ROOT / "export/tks_edge_export",
     "tks_edge": ROOT / "tks_edge",
 }
-EXPORTER_MAY_USE = {"tks_edge_runtime.artifact", "tks_edge_runtime.errors", "tks_edge_runtime.files"}
+EXPORTER_MAY_USE = {f"tks_edge_runtime.{name}" for name in ("artifact", "errors", "files", "plugins")}
 ANYWHERE = set(sys.stdlib_module_names)
 ALLOWED = {
     "tks_edge_models": {"torch", "triton"},
@@ -56,11 +56,11 @@ ONLY_THERE = {
     "polygraphy": {"engine_build/builder.py"},
     "pynvml": {"device/nvml.py"},
     "PIL": {"images.py"},
-    "jinja2": {"report/page_frame.py"},
+    "jinja2": {"reporting/page_frame.py"},
     "matplotlib": {
-        *("report/plots.py", "report/plot_forms.py", "report/plot_parts.py", "report/plot_pareto.py"),
-        *("report/plot_timesteps.py", "report/plot_distributions.py", "report/plot_machine.py"),
-        *("report/plot_layers.py", "report/plot_exits.py", "report/plot_compare.py"),
+        *("reporting/plots.py", "reporting/plot_forms.py", "reporting/plot_parts.py", "reporting/plot_pareto.py"),
+        *("reporting/plot_timesteps.py", "reporting/plot_distributions.py", "reporting/plot_machine.py"),
+        *("reporting/plot_layers.py", "reporting/plot_exits.py", "reporting/plot_compare.py"),
     },
 }
 """In the runtime, a library that not every command needs has its place."""

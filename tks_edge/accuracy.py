@@ -10,7 +10,7 @@ from torch import Tensor
 from tks_edge.checkpoint import Run
 from tks_edge.data.dataset import Dataset, Split
 from tks_edge.data.skipping import Skipped
-from tks_edge.evaluate import Evaluation, evaluate
+from tks_edge.evaluation import Evaluation, evaluate
 from tks_edge.norms import network_for
 from tks_edge.views import View
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tks_edge.accuracy import evaluate_views
 from tks_edge.checkpoint import Run
 from tks_edge.data.dataset import Dataset, Split
-from tks_edge.evaluate import Evaluation
+from tks_edge.evaluation import Evaluation
 from tks_edge.norms import network_for
 from tks_edge.views import View, views
 from tks_edge_export import Samples, Source

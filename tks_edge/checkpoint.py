@@ -25,6 +25,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tks_edge import plugins
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.registry import check_record, describe, reopen
 from tks_edge.metrics import EpochMetrics, Validated
@@ -59,6 +60,7 @@ class RunConfig:
         created: when the training began, ISO 8601 in UTC.
         teacher: SHA-256 of the teacher's weights; None without a teacher.
         kernel: what computes the neurons, by name, where that was chosen; None where there is nothing to choose.
+        plugins: the settings that name something of a plugin, and its distribution; see `plugins.needed`.
     """
 
     network: dict[str, Any]
@@ -68,6 +70,7 @@ class RunConfig:
     created: str
     teacher: str | None
     kernel: str | None
+    plugins: dict[str, str]
 
     @classmethod
     def now(
@@ -82,7 +85,9 @@ class RunConfig:
         versions = {"tks-edge": __version__, "python": platform.python_version()}
         versions |= {name: version(name) for name in ("torch", "torchvision", "lightning-fabric", "safetensors")}
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        return cls(network.spec, settings, describe(dataset), versions, created, teacher, kernel)
+        return cls(
+            network.spec, settings, describe(dataset), versions, created, teacher, kernel, plugins.needed(settings)
+        )
 
     def write(self, path: Path) -> None:
         """Write config.json into the run directory `path`."""
@@ -97,6 +102,7 @@ class RunConfig:
 
         Raises:
             InputError: there is none, or it is damaged, foreign, or of a newer version.
+            MissingError: it cannot be read without a plugin that is not installed here.
         """
         file = path / CONFIG
         if not file.is_file():
@@ -115,7 +121,17 @@ class RunConfig:
             check_record(config.dataset)
             return config
         except (TypeError, InputError) as error:
+            if isinstance(document["plugins"], dict) and isinstance(document.get("train"), dict):
+                plugins.check_installed(document["plugins"], document["train"], file)
             raise InputError(f"{file} is damaged ({error}). Restore it, or train again with --overwrite.") from error
+
+    def check_plugins(self, path: Path, *settings: str) -> None:
+        """Refuse the run directory `path` by name where a plugin that these settings name is not installed here.
+
+        Raises:
+            MissingError: one is not.
+        """
+        plugins.check_installed(self.plugins, self.train.to_json(), path / CONFIG, settings)
 
 
 @dataclass(frozen=True)
@@ -153,6 +169,7 @@ def load_run(path: Path | str) -> Run:
 
     Raises:
         InputError: it is no run directory, has no trained weights yet, or a file of it is damaged or does not fit.
+        MissingError: its network or its data set is of a plugin that is not installed here.
     """
     path = Path(path)
     if not path.is_dir():
@@ -160,6 +177,7 @@ def load_run(path: Path | str) -> Run:
     config = RunConfig.read(path)
     if not (path / MODEL).is_file():
         raise InputError(f"{path} has no trained weights yet. Finish it: tks-edge train --resume --output {path}")
+    config.check_plugins(path, "model")
     tensors, document = read_tensors(path / MODEL)
     network = network_from(config.network, path / CONFIG)
     load_weights(network, tensors, path / MODEL)

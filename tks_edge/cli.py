@@ -19,6 +19,7 @@ from tks_edge.commands.sweep import sweep
 from tks_edge.commands.train import train
 from tks_edge.commands.verify import verify
 from tks_edge_runtime.cli import register
+from tks_edge_runtime.command_help import ListsPlugins
 from tks_edge_runtime.version import __version__
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -40,12 +41,12 @@ def tks_edge(
 
 
 app.command()(recipes)
-app.command()(train)
+app.command(cls=ListsPlugins)(train)
 app.command("eval")(evaluate)
-app.command()(export)
+app.command(cls=ListsPlugins)(export)
 app.command()(verify)
-app.command()(sweep)
-app.command()(calibrate_exit)
+app.command(cls=ListsPlugins)(sweep)
+app.command(cls=ListsPlugins)(calibrate_exit)
 register(app)
 app.command()(info)
 app.command()(deploy)

@@ -15,8 +15,10 @@ SCHEMA_VERSION = 2
 def upgraded(document: dict[str, Any]) -> dict[str, Any]:
     """The config.json `document` in the form of `SCHEMA_VERSION`; one that is not of an older form, as it is.
 
-    Schema 1 had four data sets of still images, and what is done to their samples came with the set.
+    Schema 1 had four data sets of still images, and what is done to their samples came with the set. What was recorded
+    before there were plugins needs none.
     """
+    document = {"plugins": {}} | document
     if document.get("schema_version") != 1 or not isinstance(document.get("train"), dict):
         return document
     train = document["train"]

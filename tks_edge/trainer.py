@@ -173,6 +173,7 @@ def _recorded(path: Path, settings: TrainSettings, *, resume: bool, overwrite: b
         refuse_to_overwrite(path, overwrite=overwrite)
         return None
     recorded = RunConfig.read(path)
+    recorded.check_plugins(path, "model", "loss", "dataset")
     remove_half_written(path)
     if differences := recorded.train.differences(settings):
         raise InputError(

@@ -10,7 +10,7 @@ import torch
 from tks_edge.data.dataset import Split
 from tks_edge.data.skipping import Skipped
 from tks_edge.distributed.processes import Processes
-from tks_edge.evaluate import evaluate
+from tks_edge.evaluation import evaluate
 from tks_edge_models import Network
 
 

@@ -13,7 +13,7 @@ from tks_edge.checkpoint import Run
 from tks_edge.data.dataset import Split
 from tks_edge.settings import TrainSettings
 from tks_edge.settings.frames import FEWER, FIRST, REBIN, FrameSettings
-from tks_edge.timesteps import check_timesteps
+from tks_edge.timesteps import check_timesteps, powers_of_two
 from tks_edge_runtime.artifact import FrameSpec
 from tks_edge_runtime.errors import InputError, unknown
 
@@ -50,6 +50,19 @@ class View:
         """What the network is given, uint8 `[M, C, H, W]` or `[M, T, C, H, W]`, and the classes, int64 `[M]`."""
         inputs, labels = self.split(split).stacked()
         return (inputs if self.frames is None else np.ascontiguousarray(inputs[:, : self.timesteps])), labels
+
+
+def steps_of(run: Run, asked: Sequence[int] | None) -> tuple[int, ...]:
+    """Each T that is asked for of a run: the powers of two up to that of its training where none is; 1 of a ReLU twin.
+
+    Raises:
+        InputError: another T than 1 of a ReLU twin.
+    """
+    if run.network.is_spiking:
+        return tuple(asked) if asked is not None else powers_of_two(run.config.train.timesteps)
+    if asked is not None and tuple(asked) != (1,):
+        raise InputError(f"{run.path} is a ReLU network: it has no state and runs one pass. Use --timesteps 1.")
+    return (1,)
 
 
 def views(run: Run, timesteps: Sequence[int], fewer: str | None = None) -> list[View]:

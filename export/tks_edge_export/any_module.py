@@ -39,6 +39,7 @@ def export(
     per_step: bool = False,
     quantize_ends: bool = False,
     keep_float: Sequence[str] = (),
+    passes: Sequence[str] = (),
     skip_passes: Sequence[str] = (),
 ) -> Exported:
     """Unroll a module at T into a verified ONNX artifact.
@@ -63,6 +64,7 @@ def export(
         per_step: as in `Options`.
         quantize_ends: as in `Options`.
         keep_float: as in `Options`.
+        passes: names of installed plugins' passes that are applied as well.
         skip_passes: names of passes that are left out, for debugging.
 
     Raises:
@@ -81,6 +83,7 @@ def export(
         quantize_ends=quantize_ends,
         keep_float=names("keep_float", keep_float),
         skip=frozenset(names("skip_passes", skip_passes)),
+        passes=names("passes", passes),
     )
     _check_module(module)
     example = _array("the example input", example_input)

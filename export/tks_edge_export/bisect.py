@@ -52,11 +52,14 @@ def bisect(
     Returns:
         The pass, or None where the graph with all of them is the network.
     """
-    for count in range(len(PASSES) + 1):
-        name = PASSES[count - 1] if count else None
+    names = (*PASSES, *options.passes)
+    for count in range(len(names) + 1):
+        name = names[count - 1] if count else None
         if on_pass is not None:
             on_pass(name)
-        tried = dataclasses.replace(options, skip=options.skip | (frozenset(PASSES[count:]) - needed(options)))
+        left_out = frozenset(PASSES[count:]) - needed(options)
+        added = options.passes[: max(0, count - len(PASSES))]
+        tried = dataclasses.replace(options, skip=options.skip | left_out, passes=added)
         problem = _problem(compiler, tried, calibration, inputs, trained)
         if problem is not None:
             return Culprit(name, problem)

@@ -21,7 +21,17 @@ from tks_edge_export.errors import ExportError
 from tks_edge_export.layers import Layer, Place, reached, weighted_layers
 from tks_edge_export.one_timestep import check_timesteps
 from tks_edge_export.options import Options
-from tks_edge_export.passes import CLEAN_UP, FOR_ONNXRUNTIME, LAID_OUT, LAYOUT, ONE_STEP, ROUNDING, apply, check_skipped
+from tks_edge_export.passes import (
+    CLEAN_UP,
+    FOR_ONNXRUNTIME,
+    LAID_OUT,
+    LAYOUT,
+    ONE_STEP,
+    ROUNDING,
+    apply,
+    check_skipped,
+    of_plugins,
+)
 from tks_edge_export.passes.channel_units import receivers, thresholds
 from tks_edge_export.passes.encode_int8 import EncodeInt8
 from tks_edge_export.passes.to_fp16 import ToFp16
@@ -95,7 +105,8 @@ class Compiler:
 
         Raises:
             ExportError: the network cannot be lowered so.
-            InputError: a pass that is to be skipped does not exist.
+            InputError: a pass that is to be skipped or added does not exist.
+            PluginError: a plugin's pass cannot be used.
         """
         check_skipped(options)
         if not self._captured.is_spiking and (options.timesteps != 1 or options.form == "step"):
@@ -111,7 +122,7 @@ class Compiler:
             raise ExportError(
                 f"membrane is fp16, but the neurons of {next(iter(captured.traced))!r} are traced in float32. Use fp32."
             )
-        passes = [*apply(captured, ONE_STEP, options.skip)]
+        passes = [*apply(captured, (*ONE_STEP, *of_plugins(options)), options.skip)]
         reference, found = Reference(self._module), Calibration()
         kept: tuple[str, ...] = ()
         if options.precision == "int8":

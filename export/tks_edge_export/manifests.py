@@ -13,6 +13,7 @@ from tks_edge_export.compiler import Compiled
 from tks_edge_export.errors import ExportError
 from tks_edge_export.lif_steps import NEXT_STATE, state_name
 from tks_edge_export.options import Options
+from tks_edge_export.passes import providers, recorded
 from tks_edge_export.source import Source, network_spec, neuron_spec
 from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP
 from tks_edge_export.values import static_shape
@@ -79,7 +80,7 @@ def manifest_of(
         golden_file=golden_file,
         weights_sha256=source.weights_sha256,
         opset=OPSET,
-        tools={tool: version(tool) for tool in _TOOLS},
+        tools={tool: version(tool) for tool in _TOOLS} | providers(options),
         passes=compiled.passes,
         skipped_passes=tuple(sorted(options.skip)),
         calibration=_calibration(compiled.calibration),
@@ -115,7 +116,11 @@ def calibration_of(manifest: Manifest) -> Calibration:
 
 
 def options_of(manifest: Manifest) -> Options:
-    """What was asked for when this artifact was written, as far as it decides what the graph computes."""
+    """What was asked for when this artifact was written, as far as it decides what the graph computes.
+
+    Raises:
+        MissingError: a plugin's pass was, and that plugin is not installed here.
+    """
     precision = manifest.precision
     membrane = "fp16" if precision.membrane == "float16" else "fp32"
     return Options(
@@ -129,6 +134,7 @@ def options_of(manifest: Manifest) -> Options:
         quantize_ends=precision.ends == "int8",
         keep_float=precision.kept_float,
         skip=frozenset(manifest.skipped_passes),
+        passes=recorded(manifest.passes, manifest.tools),
     )
 
 

@@ -30,6 +30,7 @@ class Options:
         quantize_ends: whether int8 covers the first layers, whose inputs are no spikes, and the classifier.
         keep_float: module paths of layers that int8 leaves alone.
         skip: names of passes that are left out, for debugging.
+        passes: names of installed plugins' passes that are applied as well, in this order.
 
     Raises:
         ExportError: a number out of range, or options that exclude each other.
@@ -46,12 +47,14 @@ class Options:
     quantize_ends: bool = False
     keep_float: tuple[str, ...] = ()
     skip: frozenset[str] = field(default_factory=frozenset)
+    passes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if type(self.timesteps) is not int or not 1 <= self.timesteps <= MAX_TIMESTEPS:
             raise ExportError(f"timesteps is {self.timesteps!r}; a static graph is made for 1 to {MAX_TIMESTEPS}.")
         names("keep_float", self.keep_float)
         names("skip", self.skip)
+        names("passes", self.passes)
         named = (
             ("form", self.form, FORMS),
             ("precision", self.precision, PRECISIONS),

@@ -31,6 +31,7 @@ def recompile(manifest: Manifest, network: nn.Module) -> Recompiled:
 
     Raises:
         ExportError: the network cannot be lowered so: it is another one.
+        MissingError: it was lowered with a plugin's pass, which is not installed here.
     """
     options, calibration = options_of(manifest), calibration_of(manifest)
     shape = list(manifest.input.shape)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from tks_edge_models import plugins
 from tks_edge_models.errors import ModelError
 from tks_edge_models.graph import NAME as GRAPH
 from tks_edge_models.graph import Graph, graph_network
@@ -29,8 +30,17 @@ _SMALL_IMAGE = 64
 
 
 @dataclass(frozen=True)
-class _Request:
-    """What a family may need to know to build its parts."""
+class Request:
+    """What a family may need to know to build its parts; see `create`.
+
+    Attributes:
+        num_classes: K, the length of a logit vector.
+        in_channels: channels of the input.
+        image_size: height and width of the input, in pixels.
+        imagenet_stem: whether images are large enough for a stem that makes them smaller at once.
+        v_threshold: of the neurons, in units of the membrane; of the ReLU twin, those of the network it is the twin of.
+        lif: the neurons' constants; None in the ReLU twin.
+    """
 
     num_classes: int
     in_channels: int
@@ -40,10 +50,11 @@ class _Request:
     lif: LIFParameters | None
 
 
-_Family = Callable[[MakeNeuron, _Request], Parts]
+Family = Callable[[MakeNeuron, Request], Parts]
+"""Builds a network of one kind of neuron: what an entry point in `tks_edge.networks` gives."""
 
 
-def _sew(blocks: tuple[int, ...], *, bottleneck: bool = False) -> _Family:
+def _sew(blocks: tuple[int, ...], *, bottleneck: bool = False) -> Family:
     return lambda neuron, r: sew_resnet(
         neuron,
         blocks,
@@ -54,7 +65,7 @@ def _sew(blocks: tuple[int, ...], *, bottleneck: bool = False) -> _Family:
     )
 
 
-def _ms(blocks: tuple[int, ...]) -> _Family:
+def _ms(blocks: tuple[int, ...]) -> Family:
     return lambda neuron, r: ms_resnet(
         neuron,
         blocks,
@@ -65,7 +76,7 @@ def _ms(blocks: tuple[int, ...]) -> _Family:
     )
 
 
-def _transformer(build: Callable[..., Parts]) -> _Family:
+def _transformer(build: Callable[..., Parts]) -> Family:
     return lambda _, r: build(
         transformer_neurons(r.lif),
         num_classes=r.num_classes,
@@ -75,7 +86,7 @@ def _transformer(build: Callable[..., Parts]) -> _Family:
     )
 
 
-_FAMILIES: dict[str, _Family] = {
+_FAMILIES: dict[str, Family] = {
     "tiny": lambda neuron, r: tiny(neuron, num_classes=r.num_classes, in_channels=r.in_channels),
     "sew_resnet18": _sew((2, 2, 2, 2)),
     "sew_resnet34": _sew((3, 4, 6, 3)),
@@ -110,7 +121,7 @@ def create(
     """Build a network with fresh weights.
 
     Args:
-        name: one of `MODELS`.
+        name: one of `MODELS`, or of an installed plugin's networks; see `plugins`.
         num_classes: K, the length of a logit vector.
         in_channels: channels of the input.
         image_size: height and width of the input, in pixels.
@@ -124,8 +135,9 @@ def create(
     Raises:
         ModelError: a name or a number that is not allowed.
     """
-    for kind, got, allowed in (("model", name, MODELS), ("neuron", neuron, NEURONS), ("stem", stem, STEMS)):
+    for kind, got, allowed in (("neuron", neuron, NEURONS), ("stem", stem, STEMS)):
         _known(kind, got, allowed)
+    family = _family(name)
     for what, number in (("num_classes", num_classes), ("in_channels", in_channels), ("image_size", image_size)):
         if number < 1:
             raise ModelError(f"{what} is {number}; at least 1 is needed.")
@@ -136,10 +148,12 @@ def create(
         raise ModelError(f"mean has {len(mean)} entries for {in_channels} channels.")
     imagenet_stem = stem == "imagenet" or (stem == "auto" and image_size > _SMALL_IMAGE)
     constants = params if neuron == "lif" else None
-    parts = _FAMILIES[name](
+    parts = family(
         neuron_factory(constants),
-        _Request(num_classes, in_channels, image_size, imagenet_stem, params.v_threshold, constants),
+        Request(num_classes, in_channels, image_size, imagenet_stem, params.v_threshold, constants),
     )
+    if not isinstance(parts, Parts):
+        raise ModelError(f"the network {name!r} gives a {type(parts).__name__}; Parts are needed.")
     spec = {
         "name": name,
         "num_classes": num_classes,
@@ -172,6 +186,13 @@ def from_spec(spec: Mapping[str, Any]) -> Network:
         mean=spec["mean"],
         std=spec["std"],
     )
+
+
+def _family(name: str) -> Family:
+    if name in _FAMILIES:
+        return _FAMILIES[name]
+    _known("model", name, (*MODELS, *plugins.names(MODELS)))
+    return plugins.load(name, MODELS)
 
 
 def _known(kind: str, got: str, allowed: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tks_edge_runtime.command_help import ListsPlugins
 from tks_edge_runtime.commands.build import build
 from tks_edge_runtime.commands.compare import compare
 from tks_edge_runtime.commands.doctor import doctor
@@ -24,7 +25,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
 def register(other: typer.Typer) -> None:
     """Add the verbs that need no torch: `build`, `run`, `profile`, `report`, `pick`, `compare` and `doctor`."""
     for command in (build, run, profile, report, pick, compare, doctor):
-        other.command()(command)
+        other.command(cls=ListsPlugins)(command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -43,9 +44,8 @@ def tks_edge_runtime(
 
 
 register(app)
-app.command()(sweep)
-app.command()(info)
-app.command()(self_test)
+for _command in (sweep, info, self_test):
+    app.command(cls=ListsPlugins)(_command)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@
     ├── InputError         2   what was asked for cannot be done as asked
     │   └── ArtifactError  2   a file is not an artifact, is damaged, or is of a newer schema
     └── MissingError       3   something needed is not on this machine: a library, a driver, room on the disk
+        └── PluginError    3   an installed plugin cannot be used as it is
 
 A message says what was got, what is allowed, and what to do next, in one or two lines.
 """
@@ -39,6 +40,10 @@ class MissingError(TksEdgeError):
     """Something needed is not on this machine."""
 
     exit_code = 3
+
+
+class PluginError(MissingError):
+    """An installed plugin cannot be imported, or gives something else than it has to; its distribution is named."""
 
 
 def unknown(kind: str, got: str, allowed: Iterable[str]) -> InputError:

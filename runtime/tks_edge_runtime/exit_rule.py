@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tks_edge_runtime.artifact import MAX_TIMESTEPS
+from tks_edge_runtime.artifact import MAX_TIMESTEPS, STEP, Artifact
 from tks_edge_runtime.documents import parse
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.exit_measures import ExitRule
@@ -109,3 +109,26 @@ def _check(chosen: CalibratedRule) -> None:
         raise ValueError(f"{chosen.correct} and {chosen.correct_at_timesteps} right of {chosen.samples}")
     if min(chosen.correct, chosen.correct_at_timesteps) < 0 or not 0 <= chosen.max_loss <= 100:
         raise ValueError(f"{chosen.correct} and {chosen.correct_at_timesteps} right, {chosen.max_loss} points allowed")
+
+
+def rule_beside(artifact: Path, steps: int | None) -> CalibratedRule:
+    """The rule that was chosen for an artifact.
+
+    Raises:
+        InputError: the artifact is a static graph, has no rule, or one that was chosen for another T than is asked for.
+        ArtifactError: the artifact or its rule is damaged, or they do not belong together.
+    """
+    if Artifact.open(artifact).manifest.form != STEP:
+        raise InputError(f"{artifact} is a static graph, which cannot stop early. Export it with --form step.")
+    found = read_exit_rule(artifact)
+    if found is None:
+        raise InputError(
+            f"there is no {rule_path(artifact).name} beside {artifact}. Choose a rule: "
+            f"tks-edge calibrate-exit {artifact} --run RUN"
+        )
+    if steps not in (None, found.timesteps):
+        raise InputError(
+            f"steps is {steps}, and the rule of {artifact} was chosen for at most {found.timesteps}. Leave --steps "
+            f"out, or choose one for them: tks-edge calibrate-exit {artifact} --run RUN --timesteps {steps}"
+        )
+    return found

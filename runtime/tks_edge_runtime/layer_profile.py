@@ -137,7 +137,7 @@ def profile_layers(
 
     Raises:
         ArtifactError: the file is not an artifact, is damaged, or does not say which layers it has.
-        InputError: there is no such backend or device, or `runs` is less than 1.
+        InputError: there is no such backend or device, it has no profiler, or `runs` is less than 1.
         MissingError: the library, the driver or the device is missing.
     """
     device = find_device(backend, device)
@@ -155,6 +155,8 @@ def profile_layers(
         for run in range(_WARM_UP + runs):
             _infer(engine, artifact.manifest, batches[run % len(batches)], timesteps)
         times = engine.node_times()
+        if not times:
+            raise InputError(f"the backend {backend} has no profiler that times nodes. Leave --per-layer out.")
     finally:
         engine.close()
     calls = timesteps if artifact.manifest.form == STEP else 1
@@ -170,7 +172,7 @@ def profile_layers(
         sum(layer.ms for layer in layers),
         statistics.median(totals),
         unprofiled_ms,
-        f"{CLOCKS[backend, device]}; medians of {runs} runs",
+        f"{CLOCKS.get((backend, device), f'the profiler of {backend}')}; medians of {runs} runs",
     )
 
 

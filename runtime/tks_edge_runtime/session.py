@@ -47,7 +47,7 @@ def load(
 
     Args:
         path: an `.onnx` file written by `tks-edge export`.
-        backend: what runs it; see `tks_edge_runtime.backends.BACKENDS`.
+        backend: what runs it: onnxruntime, openvino, tensorrt, or one of an installed plugin.
         device: where it computes, one of the backend's `devices`; None for its first. Nothing else is taken instead.
         threads: threads inside one operator; None leaves the number to the library.
         spinning: whether idle threads wait actively; switch it off for sessions that are measured in turns.

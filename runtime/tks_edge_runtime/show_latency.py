@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tks_edge_runtime.measurement import Measurement
-from tks_edge_runtime.report.wording import NONE, energy, milliseconds, percentile
+from tks_edge_runtime.reporting.wording import NONE, energy, milliseconds, percentile
 from tks_edge_runtime.statistics import LatencySummary
 
 _STATISTICS = ("runs", "min", "mean", "p50", "p90", "p95", "p99", "p99.9", "max", "interquartile range", "variation")

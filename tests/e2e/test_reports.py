@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.e2e.conftest import Finished, tks_edge
-from tests.runtime.report.test_browser import browser  # noqa: F401 - a fixture
-from tks_edge_runtime.report.document import schema
+from tests.runtime.reporting.test_browser import browser  # noqa: F401 - a fixture
+from tks_edge_runtime.reporting.document import schema
 
 FOR_ORT = ["digits-t2-int8-onnxruntime-cpu", "digits-step-int8-onnxruntime-cpu"]
 MIXED = [

@@ -167,6 +167,16 @@ def test_event_frames_are_streamed(tmp_path: Path) -> None:
     assert lines[-1] == "at rest again, after 0 steps"
 
 
+def test_the_python_of_the_api_runs(tmp_path: Path) -> None:
+    (block,) = blocks("docs/api.md", "python")
+    lines = ran(saved(block, tmp_path), tmp_path)
+    assert re.fullmatch(r"T=4: \d+ of 597 right", lines[1])
+    assert lines[2].startswith("artifacts/digits-t1-fp32.onnx: ")
+    assert lines[4] == "597 of 597 predicted as by the network"
+    assert lines[-1].startswith("Ship ")
+    assert (tmp_path / "report/report.html").is_file()
+
+
 def test_the_python_of_the_readme_runs(demo: Path, tmp_path: Path) -> None:
     (block,) = blocks("README.md", "python")
     (tmp_path / "runs").symlink_to(demo / "demo/runs")

@@ -16,7 +16,7 @@ from tests.tks_edge.short_training import short
 from tks_edge.checkpoint import load_run
 from tks_edge.data import registry
 from tks_edge.data.dataset import Dataset
-from tks_edge.evaluate import evaluate
+from tks_edge.evaluation import evaluate
 from tks_edge.trainer import train
 from tks_edge_runtime.artifact import Artifact
 from tks_edge_runtime.exit_choice import Trial

@@ -187,7 +187,7 @@ def test_eval_runs_at_the_batch_size_of_the_training(
         sizes.append(batch_size)
         return real(split, batch_size, *arguments, **options)
 
-    monkeypatch.setattr("tks_edge.evaluate.evaluation_batches", seen)
+    monkeypatch.setattr("tks_edge.evaluation.evaluation_batches", seen)
     accuracies = []
     for flags in ((), ("--batch-size", "5")):
         result = invoke(app, "eval", "--json", *flags)

@@ -13,7 +13,7 @@ from tks_edge.accuracy import evaluate_views
 from tks_edge.data import dvs_cifar10, ncaltech101
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.registry import reopen
-from tks_edge.evaluate import evaluate
+from tks_edge.evaluation import evaluate
 from tks_edge.settings import resolve
 from tks_edge.trainer import train
 from tks_edge.views import views

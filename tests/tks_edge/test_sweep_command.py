@@ -27,7 +27,7 @@ FEW = ("--verify-samples", "4", "--threads", "1")
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(measure.PRESETS, "quick", 0.02)
     # Plots take longer than all else here, and have tests of their own.
-    monkeypatch.setattr("tks_edge_runtime.report.build.draw", lambda _: ())
+    monkeypatch.setattr("tks_edge_runtime.reporting.build.draw", lambda _: ())
 
 
 @pytest.fixture(scope="module")

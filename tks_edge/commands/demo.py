@@ -92,7 +92,7 @@ def _export(network: Path, artifacts: Path, out: Output, *, events: bool) -> Pat
 
 def _picked(report: Path) -> str | None:
     """What the report says is to be shipped, in words."""
-    from tks_edge_runtime.report.reading import read_report
+    from tks_edge_runtime.reporting.reading import read_report
 
     document = read_report(report / "report.json")
     place = document.answer.row if document.answer is not None else None

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tks_edge.commands.export_format import Format
-from tks_edge.commands.export_graphs import Writing, write_graphs
-from tks_edge.commands.export_options import Asked
+from tks_edge.commands.export_graphs import write_graphs
 from tks_edge.commands.export_programs import write_programs
 from tks_edge.commands.options import DataOption, FramesOption, RunArgument, TimestepsOption
+from tks_edge.graphs import Asked, Writing
 from tks_edge.lists import parse_names
 from tks_edge.settings import RUNS
-from tks_edge.timesteps import parse_timesteps, powers_of_two
-from tks_edge_runtime.command import DebugFlag, JsonFlag, running
-from tks_edge_runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from tks_edge.checkpoint import Run
+from tks_edge.timesteps import parse_timesteps
+from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 
 
 def export(
@@ -61,6 +58,9 @@ def export(
         int | None,
         typer.Option(min=1, help="Training samples that int8 may look at, where it needs to. (default: 128)"),
     ] = None,
+    passes: Annotated[
+        list[str] | None, typer.Option("--pass", help="Also apply a pass of an installed plugin. Repeatable.")
+    ] = None,
     skip_pass: Annotated[
         list[str] | None, typer.Option(help="Leave a pass of the exporter out, for debugging. Repeatable.")
     ] = None,
@@ -90,7 +90,7 @@ def export(
         from tks_edge.artifacts import Wanted, sources_of
         from tks_edge.checkpoint import latest_run, load_run
         from tks_edge.device import choose_device
-        from tks_edge.views import views
+        from tks_edge.views import steps_of, views
         from tks_edge_export import FORMS, PRECISIONS
 
         asked = Asked(
@@ -103,6 +103,7 @@ def export(
             calibration_samples,
             per_step,
             frozenset(skip_pass or ()),
+            tuple(passes or ()),
         )
         wanted_format.check(asked)
         if run is None:
@@ -110,7 +111,7 @@ def export(
             run = latest_run(RUNS, spiking=True if steps is not None and max(steps) > 1 else None)
             out.console.print(f"exporting {run}, the newest run that can be", highlight=False)
         trained = load_run(run)
-        steps = _steps(trained, steps)
+        steps = steps_of(trained, steps)
         shown = views(trained, steps, frames)
         graphs = asked.graphs(trained, shown)
         wanted_format.check_samples(trained)
@@ -129,7 +130,7 @@ def export(
                 of_it = [options for options in graphs if options.timesteps in served]
                 written += write_graphs(source, of_it, engines, how, out)
         if gpu is None:
-            asked.check_calibration(written, out)
+            _check_calibration(asked, written, out)
         out.document({"run": str(run), "output": str(output), "artifacts": written})
         if engines is not None:
             engines.conclude(out)
@@ -137,10 +138,7 @@ def export(
             out.next("report", str(output))
 
 
-def _steps(run: Run, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The timesteps to unroll at; checked before anything is computed or written."""
-    if run.network.is_spiking:
-        return wanted if wanted is not None else powers_of_two(run.config.train.timesteps)
-    if wanted not in (None, (1,)):
-        raise InputError(f"{run.path} is a ReLU network: it has no state and runs one pass. Use --timesteps 1.")
-    return (1,)
+def _check_calibration(asked: Asked, rows: Sequence[dict[str, Any]], out: Output) -> None:
+    """Say so where samples were offered and none of the artifacts, by their rows, has anything calibrated."""
+    if asked.calibration_samples is not None and not any(row["calibrated"] for row in rows):
+        out.warn("--calibration-samples changed nothing: int8 holds all that it rounds here exactly.")

@@ -10,7 +10,7 @@ from tks_edge_runtime.errors import InputError, unknown
 if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
     from tks_edge.commands.export_engine import Engines
-    from tks_edge.commands.export_options import Asked
+    from tks_edge.graphs import Asked
     from tks_edge_export.torch_tensorrt import Gpu
 
 ONNX, TRT, TORCH_TRT = "onnx", "trt", "torch-trt"
@@ -75,7 +75,11 @@ class Format:
                     f"{option} is {','.join(got)}, but --format torch-trt compiles the PyTorch network as it is: "
                     f"{only}. Leave it out, or use --format trt."
                 )
-        for option, given in (("--per-step", asked.per_step), ("--skip-pass", bool(asked.skip))):
+        for option, given in (
+            ("--per-step", asked.per_step),
+            ("--skip-pass", bool(asked.skip)),
+            ("--pass", bool(asked.passes)),
+        ):
             if given:
                 raise InputError(
                     f"{option} changes nothing: it is of ONNX graphs, and --format torch-trt writes none. Leave it "

@@ -4,37 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tks_edge.commands.export_rows import artifact_row, show_row
+from tks_edge.graphs import Writer, Writing
 from tks_edge_runtime.errors import TksEdgeError
 
 if TYPE_CHECKING:
     from tks_edge.commands.export_engine import Engines
-    from tks_edge_export import Exported, Exporter, Options, Source
-    from tks_edge_runtime.artifact import EvaluationSpec
+    from tks_edge_export import Exported, Options, Source
     from tks_edge_runtime.command import Output
-
-
-@dataclass(frozen=True)
-class Writing:
-    """How files are written, whatever is in them.
-
-    Attributes:
-        folder: where they go.
-        batch_size: N; it is static.
-        input_dtype: of the raw pixels.
-        verify_samples: how many test samples are compared.
-        evaluation_set: whether the test samples are written beside them.
-    """
-
-    folder: Path
-    batch_size: int
-    input_dtype: str
-    verify_samples: int
-    evaluation_set: bool
 
 
 def write_graphs(
@@ -53,17 +33,12 @@ def write_graphs(
         ExportError: the network cannot be exported so.
         VerificationError: a graph is not the network.
     """
-    from tks_edge_export import Exporter, record_evaluation_set
-
-    exporter = Exporter(
-        source, batch_size=how.batch_size, input_dtype=how.input_dtype, frames=source.frames is not None
-    )
-    evaluation = record_evaluation_set(source.samples, how.folder, write=how.evaluation_set)
+    writer = Writer(source, how)
     rows = []
     for options in graphs:
         _say_what_is_replaced(how.folder, options, source, out)
         try:
-            exported = _written(exporter, options, evaluation, how, out)
+            exported = _written(writer, options, out)
         except TksEdgeError as error:
             if on_failure is None:
                 raise
@@ -76,17 +51,11 @@ def write_graphs(
     return rows
 
 
-def _written(exporter: Exporter, options: Options, evaluation: EvaluationSpec, how: Writing, out: Output) -> Exported:
+def _written(writer: Writer, options: Options, out: Output) -> Exported:
     with out.progress() as bar:
         what = f"{options.precision} {options.form} T={options.timesteps}: comparing spikes"
-        task = bar.add_task(what, total=min(how.verify_samples, evaluation.samples))
-        return exporter.write(
-            options,
-            how.folder,
-            verify_samples=how.verify_samples,
-            evaluation=evaluation,
-            on_progress=lambda done: bar.update(task, completed=done),
-        )
+        task = bar.add_task(what, total=writer.compared)
+        return writer.write(options, lambda done: bar.update(task, completed=done))
 
 
 def _say_what_is_replaced(output: Path, options: Options, source: Source, out: Output) -> None:

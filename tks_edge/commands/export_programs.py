@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from tks_edge.commands.export_graphs import Writing
+    from tks_edge.graphs import Writing
     from tks_edge_export import Source
     from tks_edge_export.torch_tensorrt import Gpu, Program
     from tks_edge_runtime.command import Output

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tks_edge.data.expected import EXPECTED
-from tks_edge.data.facts import FACTS
+from tks_edge.data.facts import facts_of
 from tks_edge.recipes import RECIPES, Published, Recipe, read_recipe
 from tks_edge.settings import RUNS, TrainSettings, resolve
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
@@ -122,7 +122,7 @@ def _show(name: str, recipe: Recipe, own: Sequence[Achieved], out: Output) -> No
             ],
         }
     )
-    facts = FACTS[recipe.dataset]
+    facts = facts_of(recipe.dataset)
     more = (("--data", "FOLDER") if facts.own else ()) + (("--download",) if facts.downloads else ())
     out.next("train", "--recipe", name, *more)
 
@@ -154,7 +154,7 @@ def _files(recipe: Recipe) -> Sequence[Any]:
 
 def _where(dataset: str) -> str:
     """What has to lie where."""
-    facts = FACTS[dataset]
+    facts = facts_of(dataset)
     if facts.embedded:
         return "nothing to fetch, it comes with the program"
     if facts.own:

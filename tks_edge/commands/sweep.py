@@ -66,14 +66,14 @@ def sweep(
         steps = parse_timesteps(timesteps) if timesteps is not None else None
         from tks_edge.artifacts import Wanted
         from tks_edge.checkpoint import latest_run, load_run
-        from tks_edge.commands.export_graphs import Writing
         from tks_edge.commands.sweep_exports import Grid, export_missing, with_twin
+        from tks_edge.graphs import Writing
         from tks_edge_export import FORMS, PRECISIONS
         from tks_edge_runtime.commands.sweep import command_line, conclude, measured
         from tks_edge_runtime.errors import CheckError
         from tks_edge_runtime.presets import preset_seconds
-        from tks_edge_runtime.report.build import check_output
-        from tks_edge_runtime.report.candidates import candidates_of, engines_of
+        from tks_edge_runtime.reporting.build import check_output
+        from tks_edge_runtime.reporting.candidates import candidates_of, engines_of
 
         preset_seconds(preset)
         check_output(output)

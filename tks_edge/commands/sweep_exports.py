@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 
 from tks_edge.artifacts import Wanted, called, sources_of
 from tks_edge.checkpoint import MODEL, Run, is_run, load_run
-from tks_edge.commands.export_graphs import Writing, write_graphs
+from tks_edge.commands.export_graphs import write_graphs
+from tks_edge.graphs import Writing
 from tks_edge.timesteps import powers_of_two
 from tks_edge.views import View, views
 from tks_edge_export import Options, stem_of
 from tks_edge_runtime.artifact import STATIC, Artifact
 from tks_edge_runtime.backends import ENGINES_OF_TARGET
 from tks_edge_runtime.errors import InputError, TksEdgeError
-from tks_edge_runtime.report.row import NOT_EXPORTED, Row
+from tks_edge_runtime.reporting.row import NOT_EXPORTED, Row
 from tks_edge_runtime.version import __version__
 
 if TYPE_CHECKING:
     from tks_edge_runtime.command import Output
-    from tks_edge_runtime.report.candidates import Engine
+    from tks_edge_runtime.reporting.candidates import Engine
 
 
 @dataclass(frozen=True)

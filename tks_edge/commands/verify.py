@@ -12,10 +12,8 @@ from tks_edge.commands.verify_tables import comparison_document, show_comparison
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 
 if TYPE_CHECKING:
+    from tks_edge.verification import Verified
     from tks_edge_export.bisect import Culprit
-    from tks_edge_export.recompile import Recompiled
-    from tks_edge_export.replay import Array
-    from tks_edge_models import Network
 
 
 def verify(
@@ -34,51 +32,21 @@ def verify(
 ) -> None:
     """Compare an artifact with the network it was exported from, spike by spike."""
     with running(as_json, debug) as out:
-        from tks_edge.artifacts import check_origin
         from tks_edge.checkpoint import load_run
-        from tks_edge.norms import network_for
-        from tks_edge.views import view_of
-        from tks_edge_export import compare
-        from tks_edge_export.agreement import top1_agreement
-        from tks_edge_export.recompile import recompile
-        from tks_edge_runtime.artifact import Artifact
+        from tks_edge.verification import verified
 
-        opened, run = Artifact.open(artifact), load_run(against)
-        check_origin(opened, run)
-        manifest = opened.manifest
-        view = view_of(run, manifest.timesteps, manifest.frames, artifact)
-        dataset = run.dataset(data)
-        test = dataset.test
-        inputs, everything = (
-            view.stacked(test.evenly_spaced(count))[0].astype(manifest.input.dtype) for count in (samples, eval_samples)
-        )
-        network = network_for(run, view, dataset)
-        made = recompile(manifest, network)
-        rest = {state.input: float(state.zero) for state in manifest.states}
-        with out.progress() as bar:
-            task = bar.add_task("comparing spikes", total=len(inputs))
-            comparison = compare(
+        with out.stages() as show:
+            found = verified(
                 artifact,
-                made.reference,
-                inputs,
-                manifest.timesteps,
-                trained=network,
-                frames=view.frames is not None,
-                rest=rest,
-                on_progress=lambda done: bar.update(task, completed=done),
+                load_run(against),
+                samples=samples,
+                eval_samples=eval_samples,
+                data=data,
+                on_progress=show,
             )
-            task = bar.add_task("comparing predictions", total=len(everything))
-            agreement = top1_agreement(
-                artifact,
-                network,
-                everything,
-                manifest.timesteps,
-                frames=view.frames is not None,
-                rest=rest,
-                on_progress=lambda done: bar.update(task, completed=done),
-            )
+        comparison, agreement = found.comparison, found.agreement
         show_comparison(comparison, agreement, out)
-        culprit = _bisected(made, network, inputs, out) if bisect else None
+        culprit = _bisected(found, out) if bisect else None
         out.document(
             {
                 "artifact": str(artifact),
@@ -92,14 +60,11 @@ def verify(
         out.next("report", str(artifact.parent))
 
 
-def _bisected(made: Recompiled, network: Network, inputs: Array, out: Output) -> Culprit | None:
+def _bisected(found: Verified, out: Output) -> Culprit | None:
     """Lower the network anew with one more pass each time, and say which one breaks it."""
-    from tks_edge_export.bisect import bisect
-    from tks_edge_export.passes import PASSES
-
     with out.progress() as bar:
-        task = bar.add_task("bisecting", total=len(PASSES) + 1)
-        culprit = bisect(made.compiler, made.options, made.calibration, inputs, network, lambda _: bar.advance(task))
+        task = bar.add_task("bisecting", total=found.tries)
+        culprit = found.bisect(lambda _: bar.advance(task))
     if culprit is None:
         said = (
             "every pass keeps the network, lowered anew with one more of them at a time. Where the file differs, "

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tks_edge_runtime import plugins
+
+if TYPE_CHECKING:
+    from tks_edge.data.dataset import Dataset
+    from tks_edge.data.request import Request
 
 LARGE = 128
 """From this many pixels a side, images are treated as ImageNet's are."""
@@ -44,3 +52,32 @@ FACTS = {
     "event-folder": Facts(events=True, image_size=48, resizable=True, own=True),
 }
 DATASETS = tuple(FACTS)
+"""Those that come along."""
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A data set of a plugin: what an entry point in `tks_edge.datasets` gives.
+
+    Attributes:
+        facts: what is known of it before it is opened.
+        open: opens it; the `Dataset` has the name that was asked for.
+        settings: what a training on it starts from, as `[settings]` of a recipe.
+    """
+
+    facts: Facts
+    open: Callable[[Request], Dataset]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+PLUGINS = plugins.Plugins("dataset", plugins.DATASETS, DatasetEntry, DATASETS)
+
+
+def facts_of(name: str) -> Facts:
+    """What is known of a data set, of a plugin too, which is then imported.
+
+    Raises:
+        InputError: there is none of that name.
+        PluginError: the plugin cannot be used.
+    """
+    return FACTS[name] if name in FACTS else PLUGINS.load(name).facts

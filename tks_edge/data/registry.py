@@ -15,7 +15,7 @@ from tks_edge.data.digits import open_digits
 from tks_edge.data.digits_dvs import open_digits_dvs
 from tks_edge.data.dvs_cifar10 import open_dvs_cifar10
 from tks_edge.data.event_folder import open_event_folder
-from tks_edge.data.facts import DATASETS, FACTS
+from tks_edge.data.facts import FACTS, PLUGINS, facts_of
 from tks_edge.data.folder import open_folder
 from tks_edge.data.imagenet import open_imagenet
 from tks_edge.data.ncaltech101 import open_ncaltech101
@@ -23,7 +23,7 @@ from tks_edge.data.request import Request
 from tks_edge.data.stanford_cars import open_cars
 from tks_edge.data.stanford_dogs import open_dogs
 from tks_edge.settings.frames import FrameSettings
-from tks_edge_runtime.errors import InputError, unknown
+from tks_edge_runtime.errors import InputError
 
 _DEFAULT_ROOT = Path("data")
 _NEEDED: dict[str, type | tuple[type, ...]] = {
@@ -64,7 +64,7 @@ def open_dataset(
     """Open a data set with its fixed splits.
 
     Args:
-        name: one of `facts.DATASETS`.
+        name: one of `facts.DATASETS`, or of a plugin.
         root: the folder that holds it; `data` when not given, and none for an embedded set.
         image_size: height and width of an input, in pixels, where it can be chosen; the data set's own when not given.
         timesteps: how many frames recordings are cut into.
@@ -75,9 +75,7 @@ def open_dataset(
         InputError: an unknown name, an option that the set does not have, or a folder that is no data set.
         MissingError: it is not there.
     """
-    if name not in DATASETS:
-        raise unknown("dataset", name, DATASETS)
-    facts = FACTS[name]
+    facts = facts_of(name)
     if download and not facts.downloads:
         fetched = ", ".join(other for other, its in FACTS.items() if its.downloads)
         raise InputError(f"--download fetches {fetched}; {name} is not fetched. Leave it out.")
@@ -87,7 +85,8 @@ def open_dataset(
         raise InputError(f"{name} is embedded and is read from no folder, got {root}. Leave --data out.")
     if facts.own and root is None:
         raise InputError(f"--dataset {name} needs --data, a folder that holds one folder of samples for each class.")
-    return _OPENERS[name](
+    opener = _OPENERS[name] if name in _OPENERS else PLUGINS.load(name).open
+    dataset = opener(
         Request(
             name=name,
             root=Path(root) if root is not None else _DEFAULT_ROOT,
@@ -97,6 +96,9 @@ def open_dataset(
             download=download,
         )
     )
+    if dataset.name != name:
+        raise InputError(f"the plugin's data set {name!r} calls itself {dataset.name!r}; both names must be one.")
+    return dataset
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -137,7 +139,7 @@ def reopen(record: dict[str, Any], root: Path | str | None = None, *, download: 
         MissingError: it is not there.
     """
     name = record["name"]
-    resizable = name in FACTS and FACTS[name].resizable
+    resizable = facts_of(name).resizable
     dataset = open_dataset(
         name,
         root if root is not None else record["root"],

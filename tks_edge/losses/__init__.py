@@ -8,13 +8,23 @@ and returns the mean loss over the batch as a scalar.
 from tks_edge.losses.consistency import etc, s2w, w2s
 from tks_edge.losses.cross_entropy import mean, tet
 from tks_edge.losses.divergence import divergence
-from tks_edge.losses.options import OptionValue
-from tks_edge.losses.registry import LOSSES, Loss, create_loss, is_temporal, parse_options, permits_soft_labels
+from tks_edge.losses.options import Number, OptionValue, words, yes_or_no
+from tks_edge.losses.registry import (
+    LOSSES,
+    Loss,
+    LossEntry,
+    create_loss,
+    is_temporal,
+    parse_options,
+    permits_soft_labels,
+)
 from tks_edge.losses.sharing import tks, tks_published
 
 __all__ = [
     "LOSSES",
     "Loss",
+    "LossEntry",
+    "Number",
     "OptionValue",
     "create_loss",
     "divergence",
@@ -28,4 +38,6 @@ __all__ = [
     "tks",
     "tks_published",
     "w2s",
+    "words",
+    "yes_or_no",
 ]

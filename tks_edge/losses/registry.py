@@ -13,18 +13,19 @@ from tks_edge.losses.consistency import etc, s2w, w2s
 from tks_edge.losses.cross_entropy import mean, tet
 from tks_edge.losses.options import Number, Option, OptionValue, words, yes_or_no
 from tks_edge.losses.sharing import tks, tks_published
+from tks_edge_runtime import plugins
 from tks_edge_runtime.errors import InputError, unknown
 
 Loss = Callable[[Tensor, Tensor, float], Tensor]
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A loss by name.
+class LossEntry:
+    """A loss by name, and what an entry point in `tks_edge.losses` gives.
 
     Attributes:
-        function: the loss.
-        options: what its keyword arguments may be.
+        function: the loss: logits `[T, B, C]`, labels and progress as in `tks_edge.losses`, to a scalar.
+        options: what its keyword arguments may be; each of them has a default.
         temporal: whether it needs more than one step to mean anything.
         soft_labels: whether labels may be probabilities.
     """
@@ -34,6 +35,10 @@ class _Entry:
     temporal: bool = True
     soft_labels: bool = True
 
+    def __post_init__(self) -> None:
+        if lacking := sorted(self.options.keys() - (self.function.__kwdefaults__ or {}).keys()):
+            raise TypeError(f"{self.function.__name__} has no keyword argument with a default for {', '.join(lacking)}")
+
 
 # A temperature of 0 would divide by it; 0.01 is already an argmax.
 _TEMPERATURE = Number(0.01)
@@ -41,10 +46,10 @@ _SHARING: dict[str, Option] = {"tau": _TEMPERATURE, "alpha": Number(0.0, 1.0)}
 _CONSISTENCY: dict[str, Option] = {"tau": _TEMPERATURE, "weight": Number(0.0), "detach": yes_or_no()}
 _TWO_STEPS: dict[str, Option] = {**_CONSISTENCY, "select": words("batch", "sample")}
 
-_REGISTRY: dict[str, _Entry] = {
-    "mean": _Entry(mean, {}, temporal=False),
-    "tet": _Entry(tet, {"lam": Number(0.0, 1.0), "target": Number(-math.inf)}),
-    "tks": _Entry(
+_REGISTRY: dict[str, LossEntry] = {
+    "mean": LossEntry(mean, {}, temporal=False),
+    "tet": LossEntry(tet, {"lam": Number(0.0, 1.0), "target": Number(-math.inf)}),
+    "tks": LossEntry(
         tks,
         {
             **_SHARING,
@@ -55,12 +60,14 @@ _REGISTRY: dict[str, _Entry] = {
         },
         soft_labels=False,
     ),
-    "tks-published": _Entry(tks_published, _SHARING, soft_labels=False),
-    "etc": _Entry(etc, _CONSISTENCY),
-    "s2w": _Entry(s2w, _TWO_STEPS),
-    "w2s": _Entry(w2s, _TWO_STEPS),
+    "tks-published": LossEntry(tks_published, _SHARING, soft_labels=False),
+    "etc": LossEntry(etc, _CONSISTENCY),
+    "s2w": LossEntry(s2w, _TWO_STEPS),
+    "w2s": LossEntry(w2s, _TWO_STEPS),
 }
 LOSSES = tuple(_REGISTRY)
+"""Those that come along."""
+PLUGINS = plugins.Plugins("loss", plugins.LOSSES, LossEntry, LOSSES)
 
 
 def parse_options(name: str, assignments: Iterable[str]) -> dict[str, OptionValue]:
@@ -110,7 +117,5 @@ def permits_soft_labels(name: str) -> bool:
     return _entry(name).soft_labels
 
 
-def _entry(name: str) -> _Entry:
-    if name not in _REGISTRY:
-        raise unknown("loss", name, _REGISTRY)
-    return _REGISTRY[name]
+def _entry(name: str) -> LossEntry:
+    return _REGISTRY[name] if name in _REGISTRY else PLUGINS.load(name)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tks_edge.data.facts import FACTS, LARGE, Facts
+from tks_edge.data.facts import FACTS, LARGE, PLUGINS, Facts, facts_of
 from tks_edge.recipes import Recipe, read_recipe
 from tks_edge.settings.compute import ComputeSettings
 from tks_edge.settings.frames import FrameSettings
@@ -52,7 +52,7 @@ def _resolved(given: dict[str, Any], recipe: Recipe) -> TrainSettings:
     if neuron == "relu":
         _check_twin(given)
     asked = _with_recipe(given, recipe, twin=neuron == "relu")
-    facts = FACTS[recipe.dataset]
+    facts = facts_of(recipe.dataset)
     loss = asked.get("loss", "mean" if neuron == "relu" else "tks")
     epochs, batch_size = asked.get("epochs", 100), asked.get("batch_size", 64)
     image_size = _image_size(recipe.dataset, asked.get("image_size"))
@@ -83,13 +83,18 @@ def _resolved(given: dict[str, Any], recipe: Recipe) -> TrainSettings:
 
 
 def _recipe(given: dict[str, Any]) -> Recipe:
-    """The recipe that is asked for: by its name, or as that of a data set."""
+    """The recipe that is asked for: by its name, or as that of a data set, which of a plugin's brings its settings."""
     dataset = given.get("dataset")
-    if dataset is not None and dataset not in FACTS:
-        raise unknown("dataset", dataset, FACTS)
-    recipe = read_recipe(given.get("recipe", dataset if dataset is not None else "digits"))
-    if recipe.dataset not in FACTS:
-        raise unknown(f"dataset of the recipe {recipe.name}:", recipe.dataset, FACTS)
+    if dataset is not None:
+        facts_of(dataset)
+    if dataset is not None and dataset not in FACTS and "recipe" not in given:
+        recipe = Recipe(dataset, dataset, dataset, dict(PLUGINS.load(dataset).settings), sources={})
+    else:
+        recipe = read_recipe(given.get("recipe", dataset if dataset is not None else "digits"))
+    try:
+        facts_of(recipe.dataset)
+    except InputError as error:
+        raise InputError(f"the recipe {recipe.name}: {error}") from error
     if dataset not in (None, recipe.dataset):
         raise InputError(f"the recipe {recipe.name} is for {recipe.dataset}, not {dataset}. Leave --dataset out.")
     if odd := sorted(recipe.settings.keys() - _IN_RECIPES):
@@ -165,7 +170,7 @@ def _check_twin(given: dict[str, Any]) -> None:
 
 
 def _image_size(dataset: str, image_size: int | None) -> int | None:
-    facts = FACTS[dataset]
+    facts = facts_of(dataset)
     if facts.resizable:
         return facts.image_size if image_size is None else image_size
     if image_size is not None:
@@ -185,7 +190,7 @@ def _augmentation(facts: Facts, image_size: int | None) -> str:
 
 
 def _frames(dataset: str, asked: dict[str, Any] | None) -> FrameSettings | None:
-    if FACTS[dataset].events:
+    if facts_of(dataset).events:
         return FrameSettings(**(asked or {}))
     if asked:
         events = ", ".join(name for name, facts in FACTS.items() if facts.events)

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from tks_edge.data.facts import FACTS
+from tks_edge.data.facts import facts_of
 from tks_edge.settings.compute import ComputeSettings
 from tks_edge.settings.frames import FrameSettings
 from tks_edge.settings.neuron import NeuronSettings
@@ -79,9 +79,7 @@ class TrainSettings:
 
         if self.augment not in AUGMENTATIONS:
             raise unknown("augmentation", self.augment, AUGMENTATIONS)
-        if self.dataset not in FACTS:
-            raise unknown("dataset", self.dataset, FACTS)
-        events = FACTS[self.dataset].events
+        events = facts_of(self.dataset).events
         fitting = augmentations(recordings=events)
         if self.augment not in fitting:
             raise InputError(

@@ -1,4 +1,7 @@
-"""The backends by name. Each is one file, and imports its library only when it is used."""
+"""The backends by name. Each is one file, and imports its library only when it is used.
+
+Installed plugins add to them by entry points in `tks_edge.backends`, each of which gives a `Backend`.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,13 @@ from tks_edge_runtime.backends.base import (
     Stepper,
 )
 from tks_edge_runtime.errors import InputError, unknown
+from tks_edge_runtime.plugins import BACKENDS as GROUP
+from tks_edge_runtime.plugins import Plugins
 
 __all__ = [
     "BACKENDS",
     "ENGINES_OF_TARGET",
+    "PLUGINS",
     "Backend",
     "BuildProgress",
     "Engine",
@@ -52,13 +58,18 @@ BACKENDS: dict[str, Backend] = {
         tensorrt.version, tensorrt.require, tensorrt.open_artifact, devices=("cuda",), cuda_graph_devices=("cuda",)
     ),
 }
+"""Those that come along."""
+PLUGINS = Plugins("backend", GROUP, Backend, BACKENDS)
 
 
 def find_backend(name: str) -> Backend:
-    """Look up a backend; InputError with the closest name for one that does not exist."""
-    if name not in BACKENDS:
-        raise unknown("backend", name, BACKENDS)
-    return BACKENDS[name]
+    """Look up a backend, among those that come along and those of installed plugins.
+
+    Raises:
+        InputError: there is none of that name; the closest one is suggested.
+        PluginError: the plugin that gives it cannot be used.
+    """
+    return BACKENDS[name] if name in BACKENDS else PLUGINS.load(name)
 
 
 Place = tuple[str, str]
@@ -119,7 +130,7 @@ def open_engine(
 
     Args:
         path: the `.onnx` file.
-        backend: one of `BACKENDS`.
+        backend: one of `BACKENDS`, or of a plugin.
         device: where it computes, one of the backend's `devices`; None for its first. Nothing else is taken instead.
         threads: threads inside one operator, on a CPU; None leaves the number to the library.
         spinning: whether idle threads wait actively. Faster for a graph that has the machine to itself; it slows every

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tks_edge_runtime.quantities import millijoules, milliseconds, percentage
 
 if TYPE_CHECKING:
-    from tks_edge_runtime.report.bounds import Bounds
+    from tks_edge_runtime.reporting.bounds import Bounds
 
 
 def asked_bounds(
@@ -22,7 +22,7 @@ def asked_bounds(
     Raises:
         InputError: a quantity does not parse, or there is no such percentile or preference.
     """
-    from tks_edge_runtime.report.bounds import Bounds
+    from tks_edge_runtime.reporting.bounds import Bounds
 
     return Bounds(
         None if max_latency is None else milliseconds(max_latency, "--max-latency"),

@@ -11,7 +11,7 @@ import typer
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 
 if TYPE_CHECKING:
-    from tks_edge_runtime.report.compare import Named
+    from tks_edge_runtime.reporting.compare import Named
 
 
 def compare(
@@ -40,10 +40,10 @@ def compare(
     """Set reports side by side: accuracy, latency and energy, and how many times one is the other."""
     with running(as_json, debug) as out:
         from tks_edge_runtime.files import write_text
-        from tks_edge_runtime.report import compare as comparing
-        from tks_edge_runtime.report import compare_texts
-        from tks_edge_runtime.report.compare_document import comparisons_document
-        from tks_edge_runtime.report.reading import read_report
+        from tks_edge_runtime.reporting import compare as comparing
+        from tks_edge_runtime.reporting import compare_texts
+        from tks_edge_runtime.reporting.compare_document import comparisons_document
+        from tks_edge_runtime.reporting.reading import read_report
 
         written = _written(output)
         allowed = comparing.ASPECTS if anyway else [name.strip() for name in allow.split(",") if name.strip()]
@@ -70,11 +70,11 @@ def _written(output: Path | None) -> Callable[[Sequence[Named]], str]:
 
     ending = output.suffix if output is not None else ".md"
     if ending == ".md":
-        from tks_edge_runtime.report.compare_texts import render_comparisons
+        from tks_edge_runtime.reporting.compare_texts import render_comparisons
 
         return render_comparisons
     if ending == ".html":
-        from tks_edge_runtime.report.compare_page import render
+        from tks_edge_runtime.reporting.compare_page import render
 
         return render
     raise InputError(

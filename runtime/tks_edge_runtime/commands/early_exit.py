@@ -1,46 +1,17 @@
-"""What `profile --early-exit` adds: the rule beside the artifact, and when the samples stopped."""
+"""What `profile --early-exit` adds: what its rule gave, and when the samples stopped."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from tks_edge_runtime.errors import InputError
-
 if TYPE_CHECKING:
     from tks_edge_runtime.anytime import AnytimeEvaluation
     from tks_edge_runtime.exit_rule import CalibratedRule
-
-
-def rule_beside(artifact: Path, steps: int | None) -> CalibratedRule:
-    """The rule that was chosen for an artifact.
-
-    Raises:
-        InputError: the artifact is a static graph, has no rule, or one that was chosen for another T than is asked for.
-        ArtifactError: the artifact or its rule is damaged, or they do not belong together.
-    """
-    from tks_edge_runtime.artifact import STEP, Artifact
-    from tks_edge_runtime.exit_rule import read_exit_rule, rule_path
-
-    if Artifact.open(artifact).manifest.form != STEP:
-        raise InputError(f"{artifact} is a static graph, which cannot stop early. Export it with --form step.")
-    found = read_exit_rule(artifact)
-    if found is None:
-        raise InputError(
-            f"there is no {rule_path(artifact).name} beside {artifact}. Choose a rule: "
-            f"tks-edge calibrate-exit {artifact} --run RUN"
-        )
-    if steps not in (None, found.timesteps):
-        raise InputError(
-            f"steps is {steps}, and the rule of {artifact} was chosen for at most {found.timesteps}. Leave --steps "
-            f"out, or choose one for them: tks-edge calibrate-exit {artifact} --run RUN --timesteps {steps}"
-        )
-    return found
 
 
 def shares(stopped: Sequence[int]) -> str:

@@ -18,7 +18,7 @@ from tks_edge_runtime.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from tks_edge_runtime.report.row import Row
+    from tks_edge_runtime.reporting.row import Row
 
 
 def pick(
@@ -42,29 +42,23 @@ def pick(
     with running(as_json, debug) as out:
         bounds = asked_bounds(max_latency, min_accuracy, max_energy, percentile, prefer)
         from tks_edge_runtime.errors import CheckError
-        from tks_edge_runtime.report.pick import pick as choose
-        from tks_edge_runtime.report.pick import selected
-        from tks_edge_runtime.report.reading import read_report
-        from tks_edge_runtime.report.table import print_answer
-        from tks_edge_runtime.report.turns import FOLDER, turns_since
+        from tks_edge_runtime.reporting.choosing import picked
+        from tks_edge_runtime.reporting.table import print_answer
 
-        file = _report_file(report)
-        document = read_report(file, traces=False)
-        unfinished = turns_since(document, file.parent / FOLDER)
-        if unfinished:
+        found = picked(report, bounds, network=network, spiking_only=spiking_only)
+        answer = found.answer
+        if found.unfinished:
             out.warn(
-                f"{file} does not know of {', '.join(unfinished)}: the sweep that measured them did not end. "
-                "Run it again with the same options; what is measured is kept."
+                f"{found.file} does not know of {', '.join(found.unfinished)}: the sweep that measured them did not "
+                "end. Run it again with the same options; what is measured is kept."
             )
-        rows = selected(document.rows, network=network)
-        answer = choose(rows, bounds, spiking_only=spiking_only)
         print_answer(answer, out.console)
         out.document(
             {
                 "asked": answer.asked,
                 "preference": answer.preference,
-                "pick": _described(answer.row, rows),
-                "runner_up": _described(answer.runner_up, rows),
+                "pick": _described(found.row),
+                "runner_up": _described(found.runner_up),
                 "headline": answer.headline,
                 "sentences": list(answer.sentences),
                 "misses": list(answer.misses),
@@ -74,31 +68,10 @@ def pick(
             raise CheckError("nothing fits. Widen a bound, or export at another T or precision and measure again.")
 
 
-def _report_file(path: Path) -> Path:
-    """The report of a folder.
-
-    Raises:
-        InputError: the folder is that of a sweep that did not end.
-    """
-    from tks_edge_runtime.errors import InputError
-    from tks_edge_runtime.report.turns import FOLDER
-
-    if not path.is_dir():
-        return path
-    file = path / "report.json"
-    if not file.exists() and (path / FOLDER).is_dir():
-        raise InputError(
-            f"{path} has no report.json yet: its sweep did not end. Run the sweep again with the same options and "
-            f"--output {path}; what is measured is kept."
-        )
-    return file
-
-
-def _described(place: int | None, rows: tuple[Row, ...]) -> dict[str, object] | None:
+def _described(row: Row | None) -> dict[str, object] | None:
     """What a program needs of a row: the file, what runs it, and its numbers."""
-    if place is None:
+    if row is None:
         return None
-    row = rows[place]
     return {
         "file": row.file,
         "sha256": row.sha256,

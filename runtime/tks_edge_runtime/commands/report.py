@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +19,7 @@ from tks_edge_runtime.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from tks_edge_runtime.report.document import ReportDocument
+    from tks_edge_runtime.reporting.document import ReportDocument
 
 
 def report(
@@ -42,42 +41,24 @@ def report(
 ) -> None:
     """Measure latency and accuracy of every artifact in a folder, and write a report that opens in a browser."""
     with running(as_json, debug) as out:
-        from tks_edge_runtime.artifact import Artifact, find_artifacts
+        from tks_edge_runtime.artifact import Artifact
         from tks_edge_runtime.backends import foreign_target
-        from tks_edge_runtime.backends.choice import choose
         from tks_edge_runtime.errors import CheckError
-        from tks_edge_runtime.report.build import FILES, build_report
-        from tks_edge_runtime.report.table import print_report
+        from tks_edge_runtime.reporting.build import FILES
+        from tks_edge_runtime.reporting.build import report as measured
+        from tks_edge_runtime.reporting.table import print_report
 
-        program = context.find_root().info_name or "tks-edge"
-        command = [
-            *program.split(),
-            "report",
-            str(folder),
-            "--output",
-            str(output),
-            "--preset",
-            preset,
-            "--backend",
-            backend,
-        ]
-        for name, value in (("--device", device), ("--threads", threads)):
-            command += [name, str(value)] if value is not None else []
-        command += ["--cuda-graph"] if cuda_graph else []
-        chosen = choose(backend, find_artifacts(folder), device=device, cuda_graph=cuda_graph)
-        if chosen.reason is not None:
-            out.say(str(chosen))
         with out.stages() as show:
-            document = build_report(
+            document = measured(
                 folder,
                 output,
-                command=shlex.join(command),
                 preset=preset,
-                backend=chosen.backend,
-                device=chosen.device,
+                backend=backend,
+                device=device,
                 threads=threads,
                 cuda_graph=cuda_graph,
-                chosen=None if chosen.reason is None else str(chosen),
+                program=context.find_root().info_name or "tks-edge",
+                on_choice=lambda chosen: out.say(str(chosen)) if chosen.reason is not None else None,
                 on_progress=lambda stage, done: show(f"measuring {stage}", done),
                 on_build=show,
             )
@@ -87,7 +68,7 @@ def report(
         out.document(document.to_dict(traces=False))
         if document.failed:
             names = ", ".join(row.file for row in document.failed)
-            foreign = all(foreign_target(row.target, row.backend, chosen.device) is not None for row in document.failed)
+            foreign = all(foreign_target(row.target, row.backend, row.device) is not None for row in document.failed)
             advice = "Give the --backend that it was lowered for." if foreign else "Copy or export it again."
             raise CheckError(
                 f"{len(document.failed)} of {len(document.rows)} failed: {names}; the report says why. {advice}"

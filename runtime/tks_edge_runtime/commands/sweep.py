@@ -26,11 +26,11 @@ from tks_edge_runtime.commands.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tks_edge_runtime.report.bounds import Bounds
-    from tks_edge_runtime.report.candidates import Candidate
-    from tks_edge_runtime.report.document import ReportDocument
-    from tks_edge_runtime.report.row import Row
-    from tks_edge_runtime.report.sweep import Plan
+    from tks_edge_runtime.reporting.bounds import Bounds
+    from tks_edge_runtime.reporting.candidates import Candidate
+    from tks_edge_runtime.reporting.document import ReportDocument
+    from tks_edge_runtime.reporting.row import Row
+    from tks_edge_runtime.reporting.sweep import Plan
 
 
 def sweep(
@@ -56,7 +56,7 @@ def sweep(
     with running(as_json, debug) as out:
         bounds = asked_bounds(max_latency, min_accuracy, max_energy, percentile, prefer)
         from tks_edge_runtime.artifact import find_artifacts
-        from tks_edge_runtime.report.candidates import candidates_of, engines_of
+        from tks_edge_runtime.reporting.candidates import candidates_of, engines_of
 
         artifacts = find_artifacts(folder)
         engines = engines_of(backend, artifacts, cuda_graph=cuda_graph)
@@ -82,8 +82,8 @@ def measured(
     bounds: Bounds,
     out: Output,
 ) -> ReportDocument:
-    """Measure what is missing, with what is being done shown; arguments as of `tks_edge_runtime.report.sweep.sweep`."""
-    from tks_edge_runtime.report.sweep import sweep as run
+    """Measure what is missing, with what is being done shown; arguments as of `reporting.sweep.sweep`."""
+    from tks_edge_runtime.reporting.sweep import sweep as run
 
     def say(plan: Plan) -> None:
         for text in plan.unreadable:
@@ -113,8 +113,8 @@ def conclude(document: ReportDocument, output: Path, out: Output) -> None:
         CheckError: a row could not be exported or run.
     """
     from tks_edge_runtime.errors import CheckError
-    from tks_edge_runtime.report.build import FILES
-    from tks_edge_runtime.report.table import print_report
+    from tks_edge_runtime.reporting.build import FILES
+    from tks_edge_runtime.reporting.table import print_report
 
     print_report(document, out.console)
     out.say(f"\nwritten: {', '.join(str(output / name) for name in FILES)}")

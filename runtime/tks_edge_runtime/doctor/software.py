@@ -7,9 +7,9 @@ import sys
 from importlib import metadata
 from typing import Any
 
-from tks_edge_runtime.backends import BACKENDS
+from tks_edge_runtime.backends import BACKENDS, PLUGINS, Backend, find_backend
 from tks_edge_runtime.doctor.finding import Finding, Status
-from tks_edge_runtime.errors import MissingError
+from tks_edge_runtime.errors import MissingError, TksEdgeError
 from tks_edge_runtime.session import DEFAULT_BACKEND
 from tks_edge_runtime.version import __version__
 
@@ -56,13 +56,31 @@ def training() -> Finding:
 
 
 def backends() -> dict[tuple[str, str], Finding]:
-    """Ask every backend whether it can run here, on each of its devices; the keys are backend and device."""
-    return {(name, device): _backend(name, device) for name, backend in BACKENDS.items() for device in backend.devices}
+    """Ask every backend whether it can run here, on each of its devices; the keys are backend and device.
+
+    A plugin that cannot be imported has no devices; it stands under its name alone, with the reason.
+    """
+    found = {
+        (name, device): _backend(name, backend, device)
+        for name, backend in BACKENDS.items()
+        for device in backend.devices
+    }
+    for name in PLUGINS.names():
+        found |= _plugin(name)
+    return found
 
 
-def _backend(name: str, device: str) -> Finding:
+def _plugin(name: str) -> dict[tuple[str, str], Finding]:
+    try:
+        backend = find_backend(name)
+    except TksEdgeError as error:
+        return {(name, ""): Finding(f"{name} of a plugin", "absent", "cannot be used", str(error))}
+    return {(name, device): _backend(name, backend, device) for device in backend.devices}
+
+
+def _backend(name: str, backend: Backend, device: str) -> Finding:
     """The backend and device that commands take by themselves is missed where it is not; the others are a choice."""
-    subject, backend = f"{name} on {device}", BACKENDS[name]
+    subject = f"{name} on {device}"
     try:
         backend.require(device)
         return Finding(subject, "ok", f"{name} {backend.version()}")

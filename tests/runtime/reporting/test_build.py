@@ -1,0 +1,408 @@
+"""A report of real artifacts, measured for a moment: what it says of them, and how bad input ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import jsonschema
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.runtime.conftest import CPU_BACKENDS, Build, BuildSpiking
+from tks_edge_runtime import measure
+from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, NetworkSpec, Precision
+from tks_edge_runtime.backends import BACKENDS, Backend, EngineOptions, RunTimes
+from tks_edge_runtime.backends.onnxruntime import OnnxRuntimeEngine
+from tks_edge_runtime.commands.report import report
+from tks_edge_runtime.energy import Covers
+from tks_edge_runtime.errors import ArtifactError, InputError
+from tks_edge_runtime.files import sha256_of
+from tks_edge_runtime.reporting import collect
+from tks_edge_runtime.reporting.bounds import Bounds
+from tks_edge_runtime.reporting.build import FILES, build_report
+from tks_edge_runtime.reporting.columns import COLUMNS
+from tks_edge_runtime.reporting.document import ReportDocument, schema
+from tks_edge_runtime.reporting.reading import read_report
+from tks_edge_runtime.reporting.row import FAILED
+from tks_edge_runtime.reporting.wording import NONE
+
+SAMPLES = 20
+TWIN = {
+    "network": NetworkSpec("tiny", "relu", {"num_classes": 4, "in_channels": 1}, 256),
+    "neuron": None,
+    "train_timesteps": 1,
+}
+
+app = typer.Typer()
+app.command()(report)
+app.callback()(lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(measure.PRESETS, "quick", 0.05)
+
+
+@pytest.fixture
+def folder(build: Build, tmp_path: Path) -> Path:
+    """The network at T=1, 2 and 8 and its twin, all on one evaluation set, which T=8 classifies without a mistake."""
+    made = tmp_path / "artifacts"
+    made.mkdir()
+    full = build(folder=made, timesteps=8, samples=SAMPLES, wrong=0)
+    np.savez(made / "shared.eval.npz", inputs=full.inputs, labels=full.labels)
+    sha256 = sha256_of(made / "shared.eval.npz")
+    evaluation = EvaluationSpec("digits", "test", SAMPLES, sha256, "shared.eval.npz")
+    recorded = (Accuracy(2, SAMPLES + 1, SAMPLES + 1), Accuracy(8, SAMPLES, SAMPLES))
+    for timesteps in (1, 2, 8):
+        build(folder=made, timesteps=timesteps, samples=SAMPLES, evaluation=evaluation, accuracies=recorded)
+    build(folder=made, name="small-relu", timesteps=1, samples=SAMPLES, evaluation=evaluation, **TWIN)
+    return made
+
+
+def measured(folder: Path, **options: Any) -> ReportDocument:
+    return build_report(folder, folder.parent / "report", command="tks-edge report", **options)
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["report", *map(str, arguments)])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def spoil_golden(folder: Path) -> None:
+    path = folder / "small-t2-fp32.golden.npz"
+    with np.load(path) as archive:
+        pair = dict(archive)
+    np.savez(path, input=pair["input"], logits=pair["logits"] + 1)
+
+
+def test_each_artifact_is_a_row_with_what_was_measured(folder: Path) -> None:
+    stages: list[tuple[str, float]] = []
+    document = measured(folder, on_progress=lambda stage, done: stages.append((stage, done)))
+    assert [row.file for row in document.rows] == [
+        "small-t1-fp32.onnx",
+        "small-t2-fp32.onnx",
+        "small-t8-fp32.onnx",
+        "small-relu-t1-fp32.onnx",
+    ]
+    for row in document.rows:
+        path = folder / row.file
+        assert (row.status, row.sha256, row.size_bytes) == ("ok", sha256_of(path), path.stat().st_size)
+        assert row.accuracy is not None
+        assert row.accuracy.total == SAMPLES
+        assert row.latency is not None
+        assert row.latency.n == len(row.trace_ms)
+        assert row.compute is not None
+        assert row.compute.p50 <= row.latency.p50
+        assert (row.device, row.cuda_graph, row.energy) == ("cpu", None, ())
+        assert row.self_test is not None
+        assert row.self_test.passed
+    full = document.rows[2]
+    assert full.accuracy is not None
+    assert full.accuracy.correct == SAMPLES
+    assert full.recommended
+    assert full.twin == "small-relu-t1-fp32.onnx"
+    assert [row.accuracy_as_trained for row in document.rows[:3]] == [None, None, True]
+    assert stages[-1] == ("latency", 1.0)
+    assert ("accuracy", 1.0) in stages
+
+
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+def test_it_is_written_with_its_method_and_device_state(folder: Path, backend: str) -> None:
+    document = measured(folder, threads=1, backend=backend)
+    written = json.loads((folder.parent / "report" / "report.json").read_text(encoding="utf-8"))
+    assert written == document.to_dict()
+    jsonschema.validate(written, schema())
+    assert [written["backends"][0][name] for name in ("name", "device", "threads")] == [backend, "cpu", 1]
+    assert {row["backend"] for row in written["rows"]} == {backend}
+    assert [row.recommended for row in document.rows] == [False, False, True, False]
+    assert written["method"]
+    assert written["machine"]["python"]
+    assert len(written["device_state"]["during"]) >= 2
+
+
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+def test_forms_targets_and_precisions_stand_side_by_side(
+    build_spiking: BuildSpiking, tmp_path: Path, backend: str
+) -> None:
+    wanted: dict[str, Any] = {
+        "samples": SAMPLES,
+        "train_timesteps": 4,
+        "accuracies": tuple(Accuracy(timesteps, SAMPLES, SAMPLES) for timesteps in (2, 4)),
+    }
+    build_spiking(form="static", timesteps=2, target="onnxruntime-cpu", **wanted)
+    for form, timesteps in (("static", 2), ("static", 4), ("step", 4)):
+        build_spiking(form=form, timesteps=timesteps, **wanted)
+        built = build_spiking(
+            form=form, timesteps=timesteps, precision=Precision("int8", "int8", "uint8", "float32"), **wanted
+        )
+    folder, evaluation = built.path.parent, built.manifest.evaluation
+    document = measured(folder, threads=1, backend=backend)
+    found = [(row.precision, row.form, row.target, row.timesteps) for row in document.rows]
+    assert found == [
+        ("fp32", "static", "generic", 2),
+        ("fp32", "static", "generic", 4),
+        ("fp32", "static", "onnxruntime-cpu", 2),
+        ("fp32", "step", "generic", 4),
+        ("int8", "static", "generic", 2),
+        ("int8", "static", "generic", 4),
+        ("int8", "step", "generic", 4),
+    ]
+    for row in document.rows:
+        assert (row.status, row.evaluation) == ("ok", evaluation)
+        assert row.accuracy is not None
+        if row.timesteps == 4:
+            as_trained = True if row.precision == "fp32" else None
+            assert (row.accuracy.correct, row.accuracy_as_trained) == (SAMPLES, as_trained)
+        foreign = any("lowered for onnxruntime-cpu and run by openvino" in warning for warning in row.warnings)
+        assert foreign == (row.target == "onnxruntime-cpu" and backend == "openvino")
+    assert [conclusion.precision for conclusion in document.conclusions] == ["fp32", "int8"]
+    assert "A step graph ran all its timesteps" in " ".join(document.method)
+    written = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    jsonschema.validate(written, schema())
+    assert [(row["form"], row["target"]) for row in written["rows"]] == [(form, target) for _, form, target, _ in found]
+
+
+class FakeGpuEngine(OnnxRuntimeEngine):
+    """ONNX Runtime on the CPU, with the times of a device, an engine that is built, and CUDA graphs to be asked for."""
+
+    def __init__(self, path: Path, options: EngineOptions) -> None:
+        for fraction in (0.0, 1.0):
+            if options.on_build is not None:
+                options.on_build("building", fraction)
+        super().__init__(path, dataclasses.replace(options, device="cpu", cuda_graph=False))
+        self._graph = options.cuda_graph
+
+    def run(self, feeds: Any) -> Any:
+        results = super().run(feeds)
+        self.times = RunTimes(self.times.compute, self.times.compute // 10, self.times.compute // 20)
+        return results
+
+    def describe(self) -> dict[str, str]:
+        return {**super().describe(), "cuda_graph": "on" if self._graph else "off"}
+
+
+class FakeSource(NamedTuple):
+    name: str
+    label: str
+    covers: Covers
+
+
+class FakeMeter:
+    """A rail that shows 3 W whatever runs."""
+
+    sources = (FakeSource("vdd_in", "module rail VDD_IN, not wall", "board"),)
+
+    def read(self) -> dict[str, float]:
+        return {"vdd_in": 3.0 * perf_counter()}
+
+    def mean_watts(self, seconds: float) -> dict[str, float]:
+        return {"vdd_in": 3.0}
+
+
+def test_with_cuda_graphs_each_artifact_is_measured_without_and_with_one(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Backend(lambda: "1", lambda _: None, FakeGpuEngine, devices=("cuda",), cuda_graph_devices=("cuda",))
+    monkeypatch.setitem(BACKENDS, "fake", fake)
+    monkeypatch.setattr(collect, "EnergyMeter", lambda: contextlib.nullcontext(FakeMeter()))
+    for timesteps in (1, 2):
+        build(timesteps=timesteps)
+    stages: list[str] = []
+    document = measured(
+        tmp_path / "artifacts", backend="fake", cuda_graph=True, on_build=lambda stage, _: stages.append(stage)
+    )
+    assert [(row.timesteps, row.cuda_graph) for row in document.rows] == [(1, False), (1, True), (2, False), (2, True)]
+    assert stages == ["building"] * 8
+    for row in document.rows:
+        assert (row.device, row.status) == ("cuda", "ok")
+        assert row.compute is not None
+        assert row.enqueue is not None
+        assert row.copies is not None
+        assert row.copies.p50 < row.enqueue.p50 < row.compute.p50
+        assert row.cold_start is not None
+        assert row.cold_start.build_ms is not None
+        assert row.cold_start.build_ms < row.cold_start.load_ms
+        (use,) = row.energy
+        assert use.idle_watts == 3.0
+    report = tmp_path / "report" / "report.json"
+    written = json.loads(report.read_text(encoding="utf-8"))
+    jsonschema.validate(written, schema())
+    assert ([one["device"] for one in written["backends"]], written["rows"][1]["cuda_graph"]) == (["cuda"], True)
+    assert "Energy (module rail VDD_IN, not wall)" in " ".join(written["method"])
+    assert read_report(report) == document
+
+
+def test_cuda_graphs_where_there_are_none_and_a_device_that_does_not_exist_are_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="no CUDA graphs"):
+        measured(folder, cuda_graph=True)
+    with pytest.raises(InputError, match="unknown device"):
+        measured(folder, device="cud")
+
+
+def test_an_accuracy_that_is_not_the_recorded_one_is_flagged(build: Build, tmp_path: Path) -> None:
+    build(samples=SAMPLES, accuracies=(Accuracy(2, 3, SAMPLES),))
+    assert measured(tmp_path / "artifacts").rows[0].accuracy_as_trained is False
+
+
+def test_without_an_evaluation_set_latency_is_measured_and_the_lack_is_said(build: Build, tmp_path: Path) -> None:
+    build(evaluation=None)
+    (row,) = measured(tmp_path / "artifacts").rows
+    assert row.accuracy is None
+    assert row.latency is not None
+    assert any("no evaluation set" in warning for warning in row.warnings)
+
+
+def test_an_accuracy_that_was_only_recorded_is_never_shown_as_measured(build: Build, tmp_path: Path) -> None:
+    """Neither in the row nor in the conclusion: the set that PyTorch took it on is not here."""
+    spec = EvaluationSpec("digits", "test", 500, "d" * 64, None)
+    recorded = (Accuracy(2, 437, 500), Accuracy(8, 443, 500))
+    for timesteps in (2, 8):
+        build(timesteps=timesteps, evaluation=spec, accuracies=recorded)
+    build(name="small-relu", timesteps=1, evaluation=spec, accuracies=(Accuracy(1, 447, 500),), **TWIN)
+    document = measured(tmp_path / "artifacts")
+    cells = {column.key: column.cell for column in COLUMNS}
+    for row in document.rows:
+        assert row.latency is not None
+        assert (row.accuracy, row.accuracy_as_trained, row.pareto, row.recommended) == (None, None, False, False)
+        assert any("no evaluation set beside it" in warning for warning in row.warnings)
+        assert (cells["accuracy"](row), cells["as_trained"](row)) == (NONE, NONE)
+    (conclusion,) = document.conclusions
+    assert conclusion.verdict == "none"
+    assert "was not measured here" in " ".join(conclusion.sentences)
+    report = tmp_path / "report"
+    drawn = {path.stem for path in (report / "plots").iterdir()} - {"machine-state"}
+    assert drawn == {"latency-timesteps", "latency-distribution"}
+    for name in ("report.html", "report.md"):
+        text = (report / name).read_text(encoding="utf-8")
+        assert not [number for number in ("87.40", "88.60", "89.40") if number in text]
+        assert "no evaluation set beside it" in text
+
+
+def test_a_failed_self_test_is_a_row_and_ends_the_command_with_1_after_everything_is_written(folder: Path) -> None:
+    spoil_golden(folder)
+    output = folder.parent / "report"
+    code, stdout, stderr = invoke(folder, "--output", output)
+    assert code == 1
+    assert "small-t2-fp32.onnx" in stderr
+    assert "failed to run" in stdout
+    written = json.loads((output / "report.json").read_text(encoding="utf-8"))
+    failed = written["rows"][1]
+    assert (failed["status"], failed["latency"], failed["accuracy"]) == ("failed to run", None, None)
+    assert "self-test failed" in failed["reason"]
+    assert [row["status"] for row in written["rows"]] == ["ok", "failed to run", "ok", "ok"]
+    assert all((output / name).exists() for name in FILES)
+
+
+def test_a_graph_for_another_engine_that_fails_is_told_from_a_damaged_one(build: Build, tmp_path: Path) -> None:
+    build(target="openvino")
+    folder = tmp_path / "artifacts"
+    spoil_golden(folder)
+    code, stdout, stderr = invoke(folder, "--output", tmp_path / "report")
+    assert code == 1
+    assert "it was lowered for openvino and run by onnxruntime" in " ".join(stdout.split())
+    assert "Give the --backend that it was lowered for." in stderr
+    code, _, stderr = invoke(folder, "--output", tmp_path / "report", "--backend", "openvino")
+    assert code == 1
+    assert "Copy or export it again." in stderr
+
+
+def test_the_command_prints_one_json_document_without_traces(folder: Path) -> None:
+    output = folder.parent / "my report"
+    code, stdout, stderr = invoke(folder, "--output", output, "--threads", 1, "--json")
+    assert code == 0, stderr
+    document = json.loads(stdout)
+    jsonschema.validate(document, schema())
+    assert document["rows"][0]["traces"] is None
+    assert document["command"].endswith(
+        f"report {folder} --output '{output}' --preset quick --backend onnxruntime --threads 1"
+    )
+    assert "written:" in stderr
+
+
+def test_the_command_ends_with_what_it_wrote_and_the_next_one(folder: Path) -> None:
+    code, stdout, _ = invoke(folder, "--output", folder.parent / "report")
+    assert code == 0
+    for name in FILES:
+        assert str(folder.parent / "report" / name) in stdout
+    assert f"next: tks-edge run {folder / 'small-t8-fp32.onnx'} IMAGE" in stdout
+
+
+def test_the_next_command_can_be_pasted_whatever_the_folder_is_called(build: Build, tmp_path: Path) -> None:
+    folder = tmp_path / "my artifacts"
+    build(folder=folder)
+    code, stdout, _ = invoke(folder, "--output", tmp_path / "report")
+    assert code == 0
+    assert f"next: tks-edge run '{folder / 'small-t2-fp32.onnx'}' IMAGE" in stdout
+
+
+def test_every_artifact_failing_is_reported_too(build: Build, tmp_path: Path) -> None:
+    build()
+    spoil_golden(tmp_path / "artifacts")
+    document = measured(tmp_path / "artifacts")
+    assert [row.status for row in document.rows] == [FAILED]
+    assert document.conclusions[0].verdict == "none"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"preset": "quik"}, "Did you mean 'quick'"),
+        ({"backend": "onnxruntim"}, "Did you mean 'onnxruntime'"),
+        ({"backend": "openvin"}, "Did you mean 'openvino'"),
+        ({"threads": 0}, "threads"),
+    ],
+)
+def test_what_does_not_exist_is_refused(folder: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        measured(folder, **options)
+    assert not (folder.parent / "report").exists()
+
+
+@pytest.mark.parametrize("output", ["file", "file/below"])
+def test_an_output_that_is_a_file_is_refused_before_measuring(folder: Path, output: str) -> None:
+    (folder.parent / "file").write_text("mine")
+    with pytest.raises(InputError, match="is a file"):
+        build_report(folder, folder.parent / output, command="tks-edge report")
+    assert (folder.parent / "file").read_text() == "mine"
+
+
+def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "missing"):
+        with pytest.raises(InputError, match=name):
+            measured(tmp_path / name)
+
+
+def test_a_damaged_artifact_or_evaluation_set_is_named(folder: Path) -> None:
+    (folder / "shared.eval.npz").write_bytes(b"PK")
+    document = measured(folder)
+    assert {row.status for row in document.rows} == {"failed to run"}
+    assert all("shared.eval.npz" in str(row.reason) for row in document.rows)
+    artifact = folder / "small-t1-fp32.onnx"
+    artifact.write_bytes(artifact.read_bytes()[:100])
+    with pytest.raises(ArtifactError, match=r"small-t1-fp32\.onnx"):
+        measured(folder)
+    code, _, stderr = invoke(folder)
+    assert code == 2
+    assert "Traceback" not in stderr
+
+
+def test_artifacts_that_cannot_stand_together_are_refused_before_anything_is_measured(
+    folder: Path, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tks_edge_runtime.reporting.build.collect", lambda *_, **__: pytest.fail("measuring begins"))
+    build(folder=folder, timesteps=4, samples=SAMPLES)
+    with pytest.raises(InputError, match="do not compare, since they are of different sets"):
+        build_report(folder, folder / "report", command="", bounds=Bounds(min_accuracy=90))
+    for timesteps, digit in ((4, "1"), (2, "2")):
+        build(folder=folder, timesteps=timesteps, samples=SAMPLES, weights_sha256=digit * 64)
+    with pytest.raises(InputError, match="come from two trainings"):
+        build_report(folder, folder / "report", command="")
+    assert not (folder / "report").exists()
