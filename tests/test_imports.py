@@ -18,6 +18,8 @@ PACKAGES = {
 }
 EXPORTER_MAY_USE = {f"tks_edge_runtime.{name}" for name in ("artifact", "errors", "files", "plugins")}
 ANYWHERE = set(sys.stdlib_module_names)
+ELSEWHERE = ("spikingjelly", "snntorch", "norse", "sinabs")
+"""Libraries whose networks are taken over, each known to the one file of its name."""
 ALLOWED = {
     "tks_edge_models": {"torch", "triton"},
     "tks_edge_runtime": {
@@ -46,6 +48,7 @@ ALLOWED = {
         "tks_edge_models",
         "torch_tensorrt",
         *EXPORTER_MAY_USE,
+        *ELSEWHERE,
     },
 }
 ONLY_THERE = {
@@ -107,6 +110,17 @@ def test_a_heavy_library_of_the_runtime_is_imported_only_in_its_place(library: s
         if any(module.partition(".")[0] == library for module in imported(path))
     }
     assert users == ONLY_THERE[library]
+
+
+@pytest.mark.parametrize("library", ELSEWHERE)
+def test_another_library_is_imported_only_in_its_file(library: str) -> None:
+    root = PACKAGES["tks_edge_export"]
+    users = [
+        str(path.relative_to(root))
+        for path in sources("tks_edge_export")
+        if any(module.partition(".")[0] == library for module in imported(path))
+    ]
+    assert users == [f"adoption/{library}.py"]
 
 
 def modules(package: str) -> list[str]:
