@@ -12,13 +12,27 @@ from typing import TYPE_CHECKING, Any
 from tks_edge_runtime.version import __version__
 
 if TYPE_CHECKING:
-    from tks_edge.api import evaluate, export, train, verify
+    from tks_edge.api import evaluate, export, finetune, train, verify
+    from tks_edge_export import adopt
     from tks_edge_runtime import load, pick, profile, report
 
-__all__ = ["__version__", "evaluate", "export", "load", "pick", "profile", "report", "train", "verify"]
+__all__ = [
+    "__version__",
+    "adopt",
+    "evaluate",
+    "export",
+    "finetune",
+    "load",
+    "pick",
+    "profile",
+    "report",
+    "train",
+    "verify",
+]
 
 _ROOMS = {
-    **dict.fromkeys(("evaluate", "export", "train", "verify"), "tks_edge.api"),
+    **dict.fromkeys(("evaluate", "export", "finetune", "train", "verify"), "tks_edge.api"),
+    "adopt": "tks_edge_export",
     **dict.fromkeys(("load", "pick", "profile", "report"), "tks_edge_runtime"),
 }
 """The module of each public function."""

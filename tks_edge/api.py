@@ -14,6 +14,7 @@ from tks_edge.data.skipping import Skipped
 from tks_edge.device import choose_device
 from tks_edge.graphs import Asked, Writer, Writing
 from tks_edge.settings import changed, resolve
+from tks_edge.start import settings_from
 from tks_edge.verification import Verified, verified
 from tks_edge.views import steps_of, views
 from tks_edge.watcher import SILENT, Watcher
@@ -108,6 +109,61 @@ def train(
         save_every=save_every,
         skip_corrupt=skip_corrupt,
         resume=resume,
+        overwrite=overwrite,
+        watcher=watcher,
+    )
+
+
+def finetune(
+    run: Run | Path | str,
+    output: Path | str,
+    *,
+    data: Path | str | None = None,
+    device: str = "auto",
+    workers: int = 0,
+    save_every: int | None = None,
+    skip_corrupt: bool = False,
+    overwrite: bool = False,
+    watcher: Watcher = SILENT,
+    **options: Unpack[TrainOptions],
+) -> Run:
+    """Train on from the network and the weights of a run: with TKS at T=8, so that it becomes good at small T.
+
+    What is not given is the recipe's of the run's data set, with a quarter of its epochs and a tenth of its learning
+    rate. To go on with a training that was cut off, give its directory to `train` with `resume`.
+
+    Args:
+        run: where it begins, a run or its directory; it is not changed.
+        output: the new run directory.
+        data: where the data set lies now, if it was moved.
+        device: "auto", "cpu" or "cuda".
+        workers: processes that load samples; they change no result.
+        save_every: also save the state after so many steps; None: after each epoch.
+        skip_corrupt: leave out samples that cannot be read, rather than end with the first.
+        overwrite: replace the run in `output`.
+        watcher: is told about every step and epoch.
+        **options: what decides the weights; see `TrainOptions`. The data set, the model and its neurons are the run's;
+            `neuron="relu"` makes the ReLU twin of the network.
+
+    Returns:
+        The run of the new training, as `train` does.
+
+    Raises:
+        InputError: something stands at `output`, or an option is not allowed, or is one of what the run has settled.
+        MissingError: the data set or the device is not there.
+        CheckError: the loss is no finite number any more.
+    """
+    begun_with = _opened(run)
+    settings = settings_from(begun_with, dict(options))
+    where = data if data is not None else begun_with.config.dataset["root"]
+    return trainer.train(
+        settings,
+        output,
+        data=where,
+        workers=workers,
+        device=device,
+        save_every=save_every,
+        skip_corrupt=skip_corrupt,
         overwrite=overwrite,
         watcher=watcher,
     )

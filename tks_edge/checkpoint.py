@@ -53,7 +53,7 @@ class RunConfig:
     """What config.json holds.
 
     Attributes:
-        network: the arguments of `tks_edge_models.create`.
+        network: what builds it again, `Network.spec`.
         train: the settings.
         dataset: the record of the data set (`data.registry.describe`).
         versions: of tks-edge, Python and the libraries that train.
@@ -61,6 +61,7 @@ class RunConfig:
         teacher: SHA-256 of the teacher's weights; None without a teacher.
         kernel: what computes the neurons, by name, where that was chosen; None where there is nothing to choose.
         plugins: the settings that name something of a plugin, and its distribution; see `plugins.needed`.
+        start: SHA-256 of the weights that it began with; None of fresh ones.
     """
 
     network: dict[str, Any]
@@ -71,6 +72,7 @@ class RunConfig:
     teacher: str | None
     kernel: str | None
     plugins: dict[str, str]
+    start: str | None = None
 
     @classmethod
     def now(
@@ -80,14 +82,14 @@ class RunConfig:
         dataset: Dataset,
         teacher: str | None = None,
         kernel: str | None = None,
+        start: str | None = None,
     ) -> RunConfig:
         """The configuration of a training that begins now."""
         versions = {"tks-edge": __version__, "python": platform.python_version()}
         versions |= {name: version(name) for name in ("torch", "torchvision", "lightning-fabric", "safetensors")}
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        return cls(
-            network.spec, settings, describe(dataset), versions, created, teacher, kernel, plugins.needed(settings)
-        )
+        needed = plugins.needed(settings)
+        return cls(network.spec, settings, describe(dataset), versions, created, teacher, kernel, needed, start)
 
     def write(self, path: Path) -> None:
         """Write config.json into the run directory `path`."""

@@ -16,12 +16,14 @@ def upgraded(document: dict[str, Any]) -> dict[str, Any]:
     """The config.json `document` in the form of `SCHEMA_VERSION`; one that is not of an older form, as it is.
 
     Schema 1 had four data sets of still images, and what is done to their samples came with the set. What was recorded
-    before there were plugins needs none.
+    before there were plugins needs none, and before there was `finetune` began with fresh weights.
     """
-    document = {"plugins": {}} | document
-    if document.get("schema_version") != 1 or not isinstance(document.get("train"), dict):
+    document = {"plugins": {}, "start": None} | document
+    if not isinstance(document.get("train"), dict):
         return document
-    train = document["train"]
+    train = document["train"] = {"start": None} | document["train"]
+    if document.get("schema_version") != 1:
+        return document
     size = train.get("image_size")
     by_size = "large-images" if isinstance(size, int) and size >= LARGE else "small-images"
     added = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tks_edge.checkpoint import Run, RunConfig, is_run, load_run
+from tks_edge.checkpoint import CONFIG, Run, RunConfig, is_run, load_run, network_from
 from tks_edge.computation import check_compute, check_shared, choose_neurons, compiling
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.registry import open_dataset, reopen
@@ -18,6 +18,7 @@ from tks_edge.distributed.processes import Processes
 from tks_edge.resume import needs_no_state
 from tks_edge.run_directory import begun, refuse_to_overwrite, remove_half_written
 from tks_edge.settings import TrainSettings
+from tks_edge.start import started
 from tks_edge.teacher import Teacher, load_teacher
 from tks_edge.tensorboard import check_installed
 from tks_edge.training import Conduct, Training
@@ -92,12 +93,13 @@ def train(
     dataset = processes.one_a_machine_first(lambda: _opened(settings, recorded, data, download=download))
     processes.check_batch(settings.batch_size, len(dataset.train), settings.compute.accumulate)
     torch.manual_seed(settings.seed)
-    network = build_network(settings, dataset)
+    network, start = _network(settings, dataset, recorded, path)
     teacher = processes.once(lambda: _teacher(settings, dataset, recorded))
     with contextlib.ExitStack() as stack:
         if recorded is None:
             taught_by = None if teacher is None else teacher.weights_sha256
-            config = RunConfig.now(network, settings, dataset, taught_by, None if kernel is None else kernel.name)
+            chosen = None if kernel is None else kernel.name
+            config = RunConfig.now(network, settings, dataset, taught_by, chosen, start)
             processes.once(lambda: stack.enter_context(begun(path, config, overwrite=overwrite)))
         launch.remember(path)
         conduct = Conduct(workers, save_every, skip_corrupt, watcher)
@@ -134,6 +136,17 @@ def _teacher(settings: TrainSettings, dataset: Dataset, recorded: RunConfig | No
             f"train anew into another --output."
         )
     return teacher
+
+
+def _network(
+    settings: TrainSettings, dataset: Dataset, recorded: RunConfig | None, path: Path
+) -> tuple[Network, str | None]:
+    """The network as it is before the first step, or before a resumed run's state is read; and what it began with."""
+    if settings.start is None:
+        return build_network(settings, dataset), None
+    if recorded is not None:  # The run that it began with need not be there any more.
+        return network_from(recorded.network, path / CONFIG), recorded.start
+    return started(settings, dataset)
 
 
 def build_network(settings: TrainSettings, dataset: Dataset) -> Network:

@@ -75,8 +75,7 @@ def with_twin(runs: Sequence[Run], out: Output) -> list[Run]:
     twins = [run for run in map(load_run, beside) if not run.network.is_spiking and _is_twin(run, first)]
     if not twins:
         out.warn(
-            f"no ReLU twin of {first.name} lies beside it, so whether spiking pays stays open. Train one: "
-            f"tks-edge train --dataset {first.config.dataset['name']} --model {first.config.train.model} --neuron relu"
+            f"no ReLU twin of {first.name} lies beside it, so whether spiking pays stays open. Train one: {_twin(first)}"
         )
         return list(runs)
     twin = max(twins, key=lambda run: (run.path / MODEL).stat().st_mtime_ns)
@@ -84,8 +83,19 @@ def with_twin(runs: Sequence[Run], out: Output) -> list[Run]:
     return [*runs, twin]
 
 
+def _twin(run: Run) -> str:
+    """The command that trains the twin of a run."""
+    if "graph" in run.network.spec:
+        return f"tks-edge finetune {run.path} --neuron relu"
+    return f"tks-edge train --dataset {run.config.dataset['name']} --model {run.config.train.model} --neuron relu"
+
+
 def _is_twin(run: Run, of: Run) -> bool:
-    return run.config.train.model == of.config.train.model and _test_set(run) == _test_set(of)
+    same = (run.config.train.model, run.network.spec.get("graph")) == (
+        of.config.train.model,
+        of.network.spec.get("graph"),
+    )
+    return same and _test_set(run) == _test_set(of)
 
 
 def _test_set(run: Run) -> tuple[str, str]:

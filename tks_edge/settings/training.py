@@ -32,7 +32,7 @@ class TrainSettings:
         frames: how recordings become frames; None for still images.
         model: name of the network.
         neuron: "lif", or "relu" for the twin.
-        lif: the neuron's constants; None in the twin.
+        lif: the neuron's constants; None in the twin, and where each neuron of the network has its own.
         timesteps: T; 1 in the twin.
         loss: name of the loss.
         loss_options: every option of the loss.
@@ -48,6 +48,7 @@ class TrainSettings:
         threads: of the CPU; sums are split between them, so the last bits of the weights depend on it. None: as many as
             torch takes by itself.
         compute: how it is computed.
+        start: the run whose network and weights it begins with; None: fresh weights.
     """
 
     recipe: str
@@ -72,6 +73,7 @@ class TrainSettings:
     seed: int
     threads: int | None
     compute: ComputeSettings
+    start: str | None = None
 
     def __post_init__(self) -> None:
         from tks_edge.data.augment import AUGMENTATIONS, augmentations  # needs torch
