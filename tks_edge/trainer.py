@@ -173,6 +173,8 @@ def _recorded(path: Path, settings: TrainSettings, *, resume: bool, overwrite: b
         refuse_to_overwrite(path, overwrite=overwrite)
         return None
     recorded = RunConfig.read(path)
+    if recorded.origin is not None:
+        raise InputError(f"{path} was imported, and no training of it can be resumed. Choose another --output.")
     remove_half_written(path)
     if differences := recorded.train.differences(settings):
         raise InputError(

@@ -74,13 +74,19 @@ def with_twin(runs: Sequence[Run], out: Output) -> list[Run]:
     twins = [run for run in map(load_run, beside) if not run.network.is_spiking and _is_twin(run, first)]
     if not twins:
         out.warn(
-            f"no ReLU twin of {first.name} lies beside it, so whether spiking pays stays open. Train one: "
-            f"tks-edge train --dataset {first.config.dataset['name']} --model {first.config.train.model} --neuron relu"
+            f"no ReLU twin of {first.name} lies beside it, so whether spiking pays stays open. {_to_get_one(first)}"
         )
         return list(runs)
     twin = max(twins, key=lambda run: (run.path / MODEL).stat().st_mtime_ns)
     out.say(f"with the ReLU twin {twin.path}")
     return [*runs, twin]
+
+
+def _to_get_one(run: Run) -> str:
+    if run.config.origin is not None:
+        return "It was imported, and a twin of the same layers cannot be trained here."
+    settings = run.config.train
+    return f"Train one: tks-edge train --dataset {settings.dataset} --model {settings.model} --neuron relu"
 
 
 def _is_twin(run: Run, of: Run) -> bool:
