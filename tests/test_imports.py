@@ -47,6 +47,8 @@ ALLOWED = {
         "tensorrt",
         "tks_edge_models",
         "torch_tensorrt",
+        "nir",
+        "h5py",
         *EXPORTER_MAY_USE,
         *ELSEWHERE,
     },

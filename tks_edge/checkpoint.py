@@ -1,8 +1,8 @@
-"""The run directory: what a training leaves behind, and what it resumes from.
+"""The run directory: what a training or an import leaves behind, and what a training resumes from.
 
     config.json          the network, the settings, the data set with its splits, versions
     model.safetensors    the weights of the best epoch, and which that was
-    metrics.jsonl        one line an epoch
+    metrics.jsonl        one line an epoch; empty after an import, which has none
     metrics.json         a summary
     norms/               batch norm's statistics at other views of the data, once they are asked for; see `norms`
     last.safetensors     everything that resuming needs: weights, optimizer, random state, position
@@ -30,6 +30,7 @@ from tks_edge.data.dataset import Dataset
 from tks_edge.data.registry import check_record, describe, reopen
 from tks_edge.metrics import EpochMetrics, Validated
 from tks_edge.older_runs import SCHEMA_VERSION, upgraded
+from tks_edge.origin import Origin
 from tks_edge.settings import RUNS, TrainSettings
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge_models import ModelError, Network, from_spec
@@ -62,6 +63,7 @@ class RunConfig:
         kernel: what computes the neurons, by name, where that was chosen; None where there is nothing to choose.
         plugins: the settings that name something of a plugin, and its distribution; see `plugins.needed`.
         start: SHA-256 of the weights that it began with; None of fresh ones.
+        origin: where the network was imported from; None where it was trained here.
     """
 
     network: dict[str, Any]
@@ -72,7 +74,8 @@ class RunConfig:
     teacher: str | None
     kernel: str | None
     plugins: dict[str, str]
-    start: str | None = None
+    origin: Origin | None
+    start: str | None
 
     @classmethod
     def now(
@@ -82,21 +85,24 @@ class RunConfig:
         dataset: Dataset,
         teacher: str | None = None,
         kernel: str | None = None,
+        origin: Origin | None = None,
         start: str | None = None,
     ) -> RunConfig:
-        """The configuration of a training that begins now."""
+        """The configuration of a training that begins now, or of an import."""
         versions = {"tks-edge": __version__, "python": platform.python_version()}
         versions |= {name: version(name) for name in ("torch", "torchvision", "lightning-fabric", "safetensors")}
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         needed = plugins.needed(settings)
-        return cls(network.spec, settings, describe(dataset), versions, created, teacher, kernel, needed, start)
+        made = describe(dataset), versions, created, teacher, kernel, needed, origin, start
+        return cls(network.spec, settings, *made)
 
     def write(self, path: Path) -> None:
         """Write config.json into the run directory `path`."""
         document = {"schema_version": SCHEMA_VERSION} | {
             f.name: getattr(self, f.name) for f in dataclasses.fields(self)
         }
-        write_json(path / CONFIG, document | {"train": self.train.to_json()})
+        origin = None if self.origin is None else dataclasses.asdict(self.origin)
+        write_json(path / CONFIG, document | {"train": self.train.to_json(), "origin": origin})
 
     @classmethod
     def read(cls, path: Path) -> RunConfig:
@@ -108,24 +114,28 @@ class RunConfig:
         """
         file = path / CONFIG
         if not file.is_file():
-            raise InputError(f"{path} is no run directory: it holds no {CONFIG}. Give one that `tks-edge train` wrote.")
+            raise InputError(
+                f"{path} is no run directory: it holds no {CONFIG}. Give one of `tks-edge train` or `import`."
+            )
         document = read_json(file)
         if not _is_ours(document):
-            raise InputError(f"{file} was not written by `tks-edge train`. Give a run directory that was.")
+            raise InputError(f"{file} was not written by `tks-edge train` or `import`. Give a run directory that was.")
         document = upgraded(document)
         if document["schema_version"] != SCHEMA_VERSION:
             found = document["schema_version"]
             raise InputError(
-                f"{file} has schema {found}; this version reads {SCHEMA_VERSION}. Update tks-edge or train again."
+                f"{file} has schema {found}; this version reads {SCHEMA_VERSION}. Update tks-edge or make the run anew."
             )
         try:
             config = parse(cls, {name: value for name, value in document.items() if name != "schema_version"}, "config")
             check_record(config.dataset)
             return config
         except (TypeError, InputError) as error:
-            if isinstance(document["plugins"], dict) and isinstance(document.get("train"), dict):
+            if isinstance(document.get("plugins"), dict) and isinstance(document.get("train"), dict):
                 plugins.check_installed(document["plugins"], document["train"], file)
-            raise InputError(f"{file} is damaged ({error}). Restore it, or train again with --overwrite.") from error
+            raise InputError(
+                f"{file} is damaged ({error}). Restore it, or make the run again with --overwrite."
+            ) from error
 
     def check_plugins(self, path: Path, *settings: str) -> None:
         """Refuse the run directory `path` by name where a plugin that these settings name is not installed here.
@@ -178,7 +188,8 @@ def load_run(path: Path | str) -> Run:
         raise InputError(f"{path} is no folder. Give a run directory that `tks-edge train` wrote, such as runs/digits.")
     config = RunConfig.read(path)
     if not (path / MODEL).is_file():
-        raise InputError(f"{path} has no trained weights yet. Finish it: tks-edge train --resume --output {path}")
+        again = "tks-edge import ... --overwrite" if config.origin is not None else "tks-edge train --resume"
+        raise InputError(f"{path} has no trained weights yet. Finish it: {again} --output {path}")
     config.check_plugins(path, "model")
     tensors, document = read_tensors(path / MODEL)
     network = network_from(config.network, path / CONFIG)
@@ -255,7 +266,7 @@ def network_from(spec: Mapping[str, Any], source: Path) -> Network:
         return from_spec(spec)
     except (ModelError, TypeError, KeyError, ValueError) as error:
         raise InputError(
-            f"{source} describes no network of this version ({error}). Restore it, or train again."
+            f"{source} describes no network of this version ({error}). Restore it, or make the run again."
         ) from error
 
 
@@ -292,15 +303,17 @@ def _best(document: dict[str, Any], source: Path) -> Validated:
     try:
         return parse(Validated, document.get("best"), "best")
     except TypeError as error:
-        raise InputError(f"{source} is damaged ({error}). Restore it, or train again with --overwrite.") from error
+        raise InputError(
+            f"{source} is damaged ({error}). Restore it, or make the run again with --overwrite."
+        ) from error
 
 
 def write_metrics(
     path: Path, history: Sequence[EpochMetrics], best: Validated, epochs: int, skipped: dict[str, Any] | None = None
 ) -> None:
     """Write the line of every epoch so far and the summary, with the samples that were left out, if any may be."""
-    lines = (json.dumps(dataclasses.asdict(metrics), allow_nan=False) for metrics in history)
-    write_text(path / HISTORY, "\n".join(lines) + "\n")
+    lines = (json.dumps(dataclasses.asdict(metrics), allow_nan=False) + "\n" for metrics in history)
+    write_text(path / HISTORY, "".join(lines))
     summary = {
         "finished": len(history) == epochs,
         "epochs_done": len(history),
@@ -332,4 +345,4 @@ def read_done(path: Path) -> Done:
     try:
         return parse(Done, {"finished": document["finished"], "epochs_done": document.get("epochs_done", 0)}, "metrics")
     except (TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{file} is damaged ({error}). Restore it, or train again with --overwrite.") from error
+        raise InputError(f"{file} is damaged ({error}). Restore it, or make the run again with --overwrite.") from error

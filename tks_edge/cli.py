@@ -13,6 +13,7 @@ from tks_edge.commands.demo import demo
 from tks_edge.commands.deploy import deploy
 from tks_edge.commands.eval import evaluate
 from tks_edge.commands.export import export
+from tks_edge.commands.import_ import import_
 from tks_edge.commands.info import info
 from tks_edge.commands.recipes import recipes
 from tks_edge.commands.sweep import sweep
@@ -42,6 +43,7 @@ def tks_edge(
 
 app.command()(recipes)
 app.command(cls=ListsPlugins)(train)
+app.command("import")(import_)
 app.command("eval")(evaluate)
 app.command(cls=ListsPlugins)(export)
 app.command()(verify)

@@ -9,21 +9,26 @@ from tks_edge.data.facts import LARGE
 from tks_edge.settings.compute import ComputeSettings
 from tks_edge.settings.objective import ObjectiveSettings
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def upgraded(document: dict[str, Any]) -> dict[str, Any]:
     """The config.json `document` in the form of `SCHEMA_VERSION`; one that is not of an older form, as it is.
 
-    Schema 1 had four data sets of still images, and what is done to their samples came with the set. What was recorded
-    before there were plugins needs none, and before there was `finetune` began with fresh weights.
+    Schema 1 had four data sets of still images, and what is done to their samples came with the set. Up to schema 2
+    every network was trained here, with no plugin, from fresh weights.
     """
-    document = {"plugins": {}, "start": None} | document
-    if not isinstance(document.get("train"), dict):
-        return document
-    train = document["train"] = {"start": None} | document["train"]
-    if document.get("schema_version") != 1:
-        return document
+    if document.get("schema_version") == 1 and isinstance(document.get("train"), dict):
+        document = _second(document)
+    if document.get("schema_version") == 2 and isinstance(document.get("train"), dict):
+        added: dict[str, Any] = {"plugins": {}, "origin": None, "start": None}
+        train = {"start": None} | document["train"]
+        document = added | document | {"schema_version": SCHEMA_VERSION, "train": train}
+    return document
+
+
+def _second(document: dict[str, Any]) -> dict[str, Any]:
+    train = document["train"]
     size = train.get("image_size")
     by_size = "large-images" if isinstance(size, int) and size >= LARGE else "small-images"
     added = {
@@ -34,7 +39,7 @@ def upgraded(document: dict[str, Any]) -> dict[str, Any]:
         "ema": None,
         "compute": dataclasses.asdict(ComputeSettings(lif_kernel="torch")),
     }
-    return {"teacher": None, "kernel": None} | document | {"schema_version": SCHEMA_VERSION, "train": added | train}
+    return {"teacher": None, "kernel": None} | document | {"schema_version": 2, "train": added | train}
 
 
 def upgraded_progress(progress: Any) -> Any:

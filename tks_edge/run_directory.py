@@ -1,4 +1,4 @@
-"""Which directory a training may write into, and how it takes it."""
+"""Which directory a training or an import may write into, and how it takes it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def refuse_to_overwrite(path: Path, *, overwrite: bool) -> None:
         raise DirectoryInUseError(f"{path} holds something that is no run. Choose another --output.")
     if not overwrite:
         raise DirectoryInUseError(
-            f"{path} holds a run. Continue it with --resume, replace it with --overwrite, or choose another --output."
+            f"{path} holds a run. Replace it with --overwrite, choose another --output, or continue a training with "
+            "--resume."
         )
 
 

@@ -39,11 +39,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
     except safetensors.SafetensorError as error:
-        raise InputError(f"{path} is damaged or no safetensors file ({error}). Restore it, or train again.") from error
+        raise InputError(
+            f"{path} is damaged or no safetensors file ({error}). Restore it, or make it again."
+        ) from error
     try:
         document = json.loads(metadata[_KEY])
     except (KeyError, ValueError):
         document = None
     if not isinstance(document, dict):
-        raise InputError(f"{path} was not written by `tks-edge train`. Give a run directory that was.")
+        raise InputError(f"{path} was not written by `tks-edge train` or `import`. Give a run directory that was.")
     return tensors, document

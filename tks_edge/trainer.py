@@ -99,7 +99,7 @@ def train(
         if recorded is None:
             taught_by = None if teacher is None else teacher.weights_sha256
             chosen = None if kernel is None else kernel.name
-            config = RunConfig.now(network, settings, dataset, taught_by, chosen, start)
+            config = RunConfig.now(network, settings, dataset, taught_by, chosen, start=start)
             processes.once(lambda: stack.enter_context(begun(path, config, overwrite=overwrite)))
         launch.remember(path)
         conduct = Conduct(workers, save_every, skip_corrupt, watcher)
@@ -186,6 +186,8 @@ def _recorded(path: Path, settings: TrainSettings, *, resume: bool, overwrite: b
         refuse_to_overwrite(path, overwrite=overwrite)
         return None
     recorded = RunConfig.read(path)
+    if recorded.origin is not None:
+        raise InputError(f"{path} was imported, and no training of it can be resumed. Choose another --output.")
     recorded.check_plugins(path, "model", "loss", "dataset")
     remove_half_written(path)
     if differences := recorded.train.differences(settings):

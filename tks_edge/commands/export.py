@@ -1,4 +1,4 @@
-"""`tks-edge export`: a trained network at each T as a verified ONNX file, with a TensorRT engine, or as a program."""
+"""`tks-edge export`: a network at each T as a verified ONNX file, with a TensorRT engine, or a program; or as NIR."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tks_edge.commands.export_format import Format
+from tks_edge.commands.export_format import NIR, Format
 from tks_edge.commands.export_graphs import write_graphs
+from tks_edge.commands.export_nir import NirExport, check_given, export_nir
 from tks_edge.commands.export_programs import write_programs
 from tks_edge.commands.options import DataOption, FramesOption, RunArgument, TimestepsOption
 from tks_edge.graphs import Asked, Writing
@@ -20,13 +21,15 @@ from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 
 
 def export(
+    context: typer.Context,
     run: RunArgument = None,
     timesteps: TimestepsOption = None,
     format_: Annotated[
         str,
         typer.Option(
             "--format",
-            help="onnx; trt (ONNX for TensorRT, and the engine where it can be built); torch-trt (a PyTorch program).",
+            help="onnx; trt (ONNX for TensorRT, and the engine where it can be built); torch-trt (a PyTorch program); "
+            "nir (a description that neuromorphic tools read).",
         ),
     ] = "onnx",
     precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or several: fp32,int8.")] = "fp32",
@@ -44,6 +47,9 @@ def export(
     require_engine: Annotated[
         bool, typer.Option("--require-engine", help="Of trt: fail (exit code 3) where no engine can be built here.")
     ] = False,
+    dt: Annotated[
+        float | None, typer.Option(help="Of nir: the seconds that a timestep stands for. (default: 0.0001)")
+    ] = None,
     low_memory: Annotated[bool, typer.Option("--low-memory", help="Of trt: build for boards of 4 and 8 GB.")] = False,
     membrane: Annotated[
         str | None, typer.Option(help="Of fp16 graphs, the membrane: fp32 or fp16. (default: fp32)")
@@ -86,7 +92,9 @@ def export(
     """Unroll a trained network at each T into a static ONNX file, and compare it spike by spike with the network."""
     with running(as_json, debug) as out:
         steps = parse_timesteps(timesteps) if timesteps is not None else None
-        wanted_format = Format(format_, require_engine, low_memory)
+        wanted_format = Format(format_, require_engine, low_memory, dt)
+        if wanted_format.name == NIR:
+            check_given(_given(context))
         from tks_edge.artifacts import Wanted, sources_of
         from tks_edge.checkpoint import latest_run, load_run
         from tks_edge.device import choose_device
@@ -106,11 +114,17 @@ def export(
             tuple(passes or ()),
         )
         wanted_format.check(asked)
+        if run is None and wanted_format.name == NIR:
+            run = latest_run(RUNS, spiking=True)
+            out.say(f"exporting {run}, the newest run that spikes")
         if run is None:
             # A twin runs one pass; asked for more, the newest network that has timesteps is meant.
             run = latest_run(RUNS, spiking=True if steps is not None and max(steps) > 1 else None)
             out.console.print(f"exporting {run}, the newest run that can be", highlight=False)
         trained = load_run(run)
+        if wanted_format.name == NIR:
+            export_nir(trained, NirExport(output, name, data, verify_samples, dt), out)
+            return
         steps = steps_of(trained, steps)
         shown = views(trained, steps, frames)
         graphs = asked.graphs(trained, shown)
@@ -142,3 +156,9 @@ def _check_calibration(asked: Asked, rows: Sequence[dict[str, Any]], out: Output
     """Say so where samples were offered and none of the artifacts, by their rows, has anything calibrated."""
     if asked.calibration_samples is not None and not any(row["calibrated"] for row in rows):
         out.warn("--calibration-samples changed nothing: int8 holds all that it rounds here exactly.")
+
+
+def _given(context: typer.Context) -> list[str]:
+    """The names of the options that stand on the command line."""
+    sources = ((name, context.get_parameter_source(name)) for name in context.params)
+    return [name for name, source in sources if source is not None and source.name == "COMMANDLINE"]

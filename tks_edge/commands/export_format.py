@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tks_edge.graphs import Asked
     from tks_edge_export.torch_tensorrt import Gpu
 
-ONNX, TRT, TORCH_TRT = "onnx", "trt", "torch-trt"
-FORMATS = (ONNX, TRT, TORCH_TRT)
+ONNX, TRT, TORCH_TRT, NIR = "onnx", "trt", "torch-trt", "nir"
+FORMATS = (ONNX, TRT, TORCH_TRT, NIR)
 _TENSORRT = "tensorrt"
 
 
@@ -26,6 +26,7 @@ class Format:
         name: one of `FORMATS`.
         require_engine: of `trt`, whether it is an error that no engine can be built here.
         low_memory: of `trt`, whether engines are built as on a board with little memory.
+        dt: of `nir`, the seconds that a timestep stands for; None for the default.
 
     Raises:
         InputError: an unknown format, or an option of another one.
@@ -34,10 +35,13 @@ class Format:
     name: str
     require_engine: bool = False
     low_memory: bool = False
+    dt: float | None = None
 
     def __post_init__(self) -> None:
         if self.name not in FORMATS:
             raise unknown("format", self.name, FORMATS)
+        if self.dt is not None and self.name != NIR:
+            raise InputError(f"--dt changes nothing: --format {self.name} has timesteps, not seconds. Leave it out.")
         for option, given in (("--require-engine", self.require_engine), ("--low-memory", self.low_memory)):
             if given and self.name != TRT:
                 raise InputError(

@@ -125,6 +125,7 @@ def _document(run: Run) -> dict[str, Any]:
         "dataset": run.config.dataset,
         "best": dataclasses.asdict(run.best),
         "weights_sha256": run.weights_sha256(),
+        "origin": None if run.config.origin is None else dataclasses.asdict(run.config.origin),
         "versions": run.config.versions,
         "created": run.config.created,
     }
@@ -134,13 +135,25 @@ def _show(run: Run, document: dict[str, Any], out: Output) -> None:
     table = Table(title=escape(f"run {run.path}"), title_justify="left", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for key in ("network", "train", "dataset", "best", "versions"):
-        for name, value in _rows(key, document[key]):
+    for key in ("network", "origin", "train", "dataset", "best", "versions"):
+        for name, value in _rows(key, _shown(key, document)):
             table.add_row(escape(name), escape(value))
         table.add_section()
     for key in ("parameters", "weights_sha256", "created"):
         table.add_row(key, _text(document[key]))
     out.console.print(table)
+
+
+def _shown(key: str, document: dict[str, Any]) -> Any:
+    """What people see of a part: a graph's nodes by name, and of an import not how it would have been trained."""
+    part = document[key]
+    if key == "network" and "graph" in part:
+        graph = part["graph"]
+        nodes = {node["name"]: f"{node['operator']} of {', '.join(node['inputs'])}" for node in graph["nodes"]}
+        return part | {"graph": nodes | {"output": graph["output"]}}
+    if key == "train" and document["origin"] is not None:
+        return {name: part[name] for name in ("dataset", "image_size", "frames", "model", "timesteps")}
+    return part
 
 
 def _rows(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,8 @@ def with_twin(runs: Sequence[Run], out: Output) -> list[Run]:
     twins = [run for run in map(load_run, beside) if not run.network.is_spiking and _is_twin(run, first)]
     if not twins:
         out.warn(
-            f"no ReLU twin of {first.name} lies beside it, so whether spiking pays stays open. Train one: {_twin(first)}"
+            f"no ReLU twin of {first.name} lies beside it, so whether spiking pays stays open. Train one: "
+            f"{_twin(first)}"
         )
         return list(runs)
     twin = max(twins, key=lambda run: (run.path / MODEL).stat().st_mtime_ns)

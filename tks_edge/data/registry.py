@@ -152,7 +152,9 @@ def reopen(record: dict[str, Any], root: Path | str | None = None, *, download: 
     changed = [part for part in ("classes", "splits") if found[part] != record[part]]
     if changed:
         where = f" at {dataset.root}" if dataset.root else ""
-        advice = "Give the folder it was trained on with --data." if dataset.root else "Train again with this version."
+        advice = (
+            "Give the folder it was made with, with --data." if dataset.root else "Make it again with this version."
+        )
         raise InputError(
             f"the data set {name}{where} is not the one of this run: its {' and '.join(changed)} differ. {advice}"
         )

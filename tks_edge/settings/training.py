@@ -30,7 +30,7 @@ class TrainSettings:
         image_size: height and width of an input, in pixels; None where the set fixes it.
         augment: name of what is done to training samples.
         frames: how recordings become frames; None for still images.
-        model: name of the network.
+        model: name of the network; "graph" of one that was made elsewhere.
         neuron: "lif", or "relu" for the twin.
         lif: the neuron's constants; None in the twin, and where each neuron of the network has its own.
         timesteps: T; 1 in the twin.
@@ -38,7 +38,7 @@ class TrainSettings:
         loss_options: every option of the loss.
         objective: what goes on top of the loss.
         ema: decay of the moving average of the weights, which is then what is kept; None: the weights themselves.
-        epochs: passes over the training split.
+        epochs: passes over the training split; 0 of a network that was made elsewhere.
         warmup_epochs: epochs of them in which the learning rate rises.
         batch_size: samples a step.
         lr: peak learning rate.
@@ -78,6 +78,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         from tks_edge.data.augment import AUGMENTATIONS, augmentations  # needs torch
         from tks_edge_models import NEURONS
+        from tks_edge_models.graph import NAME as GRAPH
 
         if self.augment not in AUGMENTATIONS:
             raise unknown("augmentation", self.augment, AUGMENTATIONS)
@@ -94,10 +95,13 @@ class TrainSettings:
             why = "the ReLU network has none" if self.neuron == "relu" else "--compile makes it"
             raise InputError(f"--lif-kernel {self.compute.lif_kernel} changes nothing: {why}. Leave it out.")
         check_timesteps(self.timesteps)
-        check_range("epochs", self.epochs, 1)
-        check_range("warmup_epochs", self.warmup_epochs, 0, self.epochs - 1)
         check_range("batch_size", self.batch_size, 1)
-        check_range("lr", self.lr, 0.0, above=True)
+        if self.model == GRAPH:  # made elsewhere: there are no epochs
+            check_range("epochs", self.epochs, 0, 0)
+        else:
+            check_range("epochs", self.epochs, 1)
+            check_range("warmup_epochs", self.warmup_epochs, 0, self.epochs - 1)
+            check_range("lr", self.lr, 0.0, above=True)
         check_range("weight_decay", self.weight_decay, 0.0)
         check_range("clip_norm", self.clip_norm, 0.0, above=True)
         check_range("seed", self.seed, 0, _MAX_SEED)

@@ -15,6 +15,7 @@ from tks_edge_export.adoption.recording import Recording, Value, record
 from tks_edge_export.adoption.timeline import timeline
 from tks_edge_models import Network
 from tks_edge_models.graph import graph_network
+from tks_edge_models.graph_samples import load_graph_weights
 
 _LIBRARIES = (spikingjelly, snntorch, norse, sinabs, torch_layers)
 
@@ -75,11 +76,4 @@ def _output(recording: Recording, index: int) -> Value:
 
 
 def _built(lowered: Lowered, value: Value) -> Network:
-    network = graph_network(lowered.graph, lowered.input_shape, value.shape[-1])
-    weights = dict(network.state_dict())
-    for name in weights:
-        part, _, own = name.partition(".")
-        if part in ("stem", "body"):
-            weights[name] = lowered.weights[own]
-    network.load_state_dict(weights)
-    return network.eval()
+    return load_graph_weights(graph_network(lowered.graph, lowered.input_shape, value.shape[-1]), lowered.weights)

@@ -1,0 +1,161 @@
+"""`tks-edge import`: a network that was trained with another library, as a run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tks_edge.commands import import_options as options
+from tks_edge.commands.import_options import numbers, sizes
+from tks_edge.origin import NIR, PYTHON, Origin
+from tks_edge.settings import RUNS
+from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+from tks_edge_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from tks_edge.checkpoint import Run
+    from tks_edge.data.dataset import Dataset
+    from tks_edge.imports.importing import Target
+    from tks_edge_models import Network
+
+
+def import_(
+    source: Annotated[str, typer.Argument(help="A file MODEL.nir, or package.module:factory, which is called.")],
+    dataset: options.Dataset,
+    timesteps: options.Timesteps,
+    data: options.Data = None,
+    image_size: options.ImageSize = None,
+    cut: options.Cut = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    output: options.OutputFolder = None,
+    overwrite: options.Overwrite = False,
+    dt: options.Dt = None,
+    leak: options.Leak = None,
+    decay_input: options.DecayInput = None,
+    fires: options.Fires = None,
+    reset: options.Reset = None,
+    reset_delay: options.ResetDelay = None,
+    weights: options.Weights = None,
+    input_axes: options.InputAxes = None,
+    example_shape: options.ExampleShape = None,
+    example: options.Example = None,
+    result: options.Result = None,
+    device: Annotated[str, typer.Option(help="Where the accuracy is measured: auto, cpu, cuda.")] = "auto",
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Make a run directory of a network that was trained with another library, from a file of NIR or from its code."""
+    of_nir: dict[str, Any] = {"dt": dt, "leak": leak, "decay_input": decay_input, "fires": fires}
+    of_nir |= {"reset": reset, "reset_delay": reset_delay}
+    of_python: dict[str, Any] = {"weights": weights, "input_axes": input_axes, "example_shape": example_shape}
+    of_python |= {"example": example, "result": result}
+    with running(as_json, debug) as out:
+        kind = _kind(source)
+        _refuse_others(kind, of_python if kind == NIR else of_nir)
+        from tks_edge.device import choose_device
+        from tks_edge.imports.importing import Target, import_network
+        from tks_edge.run_directory import refuse_to_overwrite
+
+        target = Target(dataset, timesteps, data, image_size, cut, numbers("--mean", mean), numbers("--std", std))
+        path = output if output is not None else _default_path(source)
+        refuse_to_overwrite(path, overwrite=overwrite)
+        chosen = choose_device(device)
+        told = {name: value for name, value in (of_nir if kind == NIR else of_python).items() if value is not None}
+        opened = target.open()
+        network, origin = _from_nir(source, told) if kind == NIR else _from_python(source, told, target, opened)
+        with out.progress() as bar:
+            task = bar.add_task("accuracy", total=len(opened.validation))
+            run = import_network(
+                network,
+                opened,
+                target,
+                origin,
+                path,
+                overwrite=overwrite,
+                device=chosen,
+                after_batch=lambda samples: bar.advance(task, samples),
+            )
+        _conclude(run, out)
+
+
+def _kind(source: str) -> str:
+    path = Path(source)
+    if path.suffix == ".nir" or path.is_file():
+        if path.suffix in (".pt", ".pth", ".safetensors"):
+            raise InputError(
+                f"{source} holds weights, and not what the network does with them. Name the code that builds it: "
+                f"tks-edge import package.module:factory --weights {source}"
+            )
+        return NIR
+    return PYTHON
+
+
+def _refuse_others(kind: str, others: Mapping[str, Any]) -> None:
+    given = [name for name, value in others.items() if value is not None]
+    if given:
+        of = "networks that code builds" if kind == NIR else "files of NIR"
+        raise InputError(f"--{given[0].replace('_', '-')} changes nothing here: it is of {of}. Leave it out.")
+
+
+def _default_path(source: str) -> Path:
+    """The first name in `runs/` that is free."""
+    from tks_edge.run_directory import free_directory
+
+    path = Path(source)
+    name = path.stem if path.suffix == ".nir" or path.is_file() else source.partition(":")[0].rpartition(".")[2]
+    return free_directory(RUNS / name)
+
+
+def _from_nir(source: str, told: dict[str, Any]) -> tuple[Network, Origin]:
+    from importlib.metadata import version
+
+    from tks_edge_export.nir_graphs import Discretization, read_nir
+    from tks_edge_runtime.files import sha256_of
+
+    path = Path(source)
+    network = read_nir(path, Discretization(**told))
+    return network, Origin(NIR, path.name, f"nir {version('nir')}", sha256_of(path), told)
+
+
+def _from_python(source: str, told: dict[str, Any], target: Target, dataset: Dataset) -> tuple[Network, Origin]:
+    from tks_edge.imports.example import Example
+    from tks_edge.imports.factory import build, library_of
+    from tks_edge.imports.weight_files import load_into
+    from tks_edge_export.adoption import adopt
+    from tks_edge_runtime.files import sha256_of
+
+    shape = sizes("--example-shape", told.get("example_shape"))
+    example = Example(told.get("input_axes", "B"), shape, told.get("example"))
+    module = build(source)
+    weights = told.get("weights")
+    if weights is not None:
+        load_into(module, weights)
+    tensor = example.tensor(dataset, target.timesteps, *target.normalization(dataset.in_channels))
+    network = adopt(module, tensor, output=told.get("result", 0))
+    noted = {name: str(value) if isinstance(value, Path) else value for name, value in told.items()}
+    return network, Origin(PYTHON, source, library_of(module), None if weights is None else sha256_of(weights), noted)
+
+
+def _conclude(run: Run, out: Output) -> None:
+    best, steps, origin = run.best, run.config.train.timesteps, run.config.origin
+    out.console.print(
+        f"{run.path}: validation accuracy {best.validation_accuracy:.2%} at T={steps}, as imported",
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.document(
+        {
+            "run": str(run.path),
+            "source": None if origin is None else origin.name,
+            "library": None if origin is None else origin.library,
+            "timesteps": steps,
+            "validation_accuracy": best.validation_accuracy,
+            "validation_accuracy_by_timesteps": list(best.validation_accuracy_by_timesteps),
+            "weights_sha256": run.weights_sha256(),
+        }
+    )
+    out.next("eval", str(run.path))

@@ -1,0 +1,110 @@
+"""The options of `tks-edge import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tks_edge.data.facts import DATASETS, FACTS
+from tks_edge.settings.frames import CUTS
+from tks_edge_runtime.errors import InputError
+
+
+def _option(panel: str, text: str, *names: str) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel)
+
+
+_TASK, _NIR, _CODE = "What it was trained for", "Of a file of NIR: what it does not say", "Of code"
+_RESIZABLE = ", ".join(name for name, facts in FACTS.items() if facts.resizable)
+Dataset = Annotated[str, _option(_TASK, f"The data set: {', '.join(DATASETS)}.")]
+Timesteps = Annotated[int, _option(_TASK, "T that it was trained at.")]
+Data = Annotated[Path | None, _option(_TASK, "The folder of the data set (default: data/, but none for your own).")]
+ImageSize = Annotated[int | None, _option(_TASK, f"Pixels a side, of {_RESIZABLE} (default: by data set).")]
+Cut = Annotated[
+    str | None,
+    _option(_TASK, f"What each frame of a recording gets an equal share of: {' or '.join(CUTS)} (default: time)."),
+]
+Mean = Annotated[
+    str | None,
+    _option(
+        _TASK,
+        "What is subtracted from pixels of 0 to 1, a number a channel (0.49,0.48,0.45) or one for all. Needed for "
+        "images; events are counted as they are without it.",
+    ),
+]
+Std = Annotated[str | None, _option(_TASK, "What they are divided by then, likewise.")]
+OutputFolder = Annotated[
+    Path | None, typer.Option("--output", help="The run directory. (default: a free name in runs/)")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")]
+Dt = Annotated[float | None, _option(_NIR, "Seconds a timestep; snnTorch and SpikingJelly: 0.0001.")]
+Leak = Annotated[
+    str | None,
+    _option(_NIR, "What a timestep keeps of a membrane: euler (1 - dt/tau) or exponential (exp(-dt/tau); sinabs)."),
+]
+DecayInput = Annotated[
+    bool | None,
+    _option(
+        _NIR,
+        "Whether a timestep scales the input by dt/tau; asked where r (or w_in) is 1, which leaves it open.",
+        "--decay-input/--no-decay-input",
+    ),
+]
+Fires = Annotated[str | None, _option(_NIR, "at the threshold (SpikingJelly, sinabs), or above it (snnTorch, Norse).")]
+Reset = Annotated[str | None, _option(_NIR, "hard (to v_reset) or soft (the threshold is subtracted).")]
+ResetDelay = Annotated[
+    bool | None,
+    _option(
+        _NIR,
+        "Whether a soft reset comes one timestep late, as in snnTorch.",
+        "--reset-delay/--no-reset-delay",
+    ),
+]
+Weights = Annotated[
+    Path | None, _option(_CODE, "A state dict, .safetensors, .pt or .pth (default: those that the function gives).")
+]
+InputAxes = Annotated[
+    str | None,
+    _option(_CODE, "What its forward takes: B (one timestep, or a still image), TB or BT (all). (default: B)"),
+]
+ExampleShape = Annotated[
+    str | None, _option(_CODE, "Of one sample, where it takes another shape than the data set has: 784.")
+]
+Example = Annotated[
+    Path | None, _option(_CODE, "An .npy of what its forward takes, in place of samples of the data set.")
+]
+Result = Annotated[
+    int | None, _option(_CODE, "Which of the tensors that it returns is the output, from 0. (default: the first)")
+]
+
+
+def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Numbers with commas between them.
+
+    Raises:
+        InputError: something else.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(float(entry) for entry in text.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"{option} is {text!r}; numbers with commas between them are needed, such as 0.5,0.5."
+        ) from error
+
+
+def sizes(option: str, text: str | None) -> tuple[int, ...] | None:
+    """Whole numbers with commas between them.
+
+    Raises:
+        InputError: something else.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(entry) for entry in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option} is {text!r}; whole numbers with commas are needed, such as 1,28,28.") from error
