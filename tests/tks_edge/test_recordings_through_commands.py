@@ -22,7 +22,7 @@ FEW = ("--verify-samples", "4", "--output", "artifacts", "--json")
 def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "quick", 0.05)
     # Plots take longer than all else here, and have tests of their own.
-    monkeypatch.setattr("tks_edge_runtime.report.build.draw", lambda _: ())
+    monkeypatch.setattr("tks_edge_runtime.reporting.build.draw", lambda _: ())
 
 
 def invoke(app: typer.Typer, *arguments: str) -> Any:
