@@ -105,7 +105,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated config": (lambda run: truncate(run / CONFIG), "is not valid JSON"),
     "foreign config": (lambda run: (run / CONFIG).write_text("{}"), "was not written by `tks-edge train`"),
     "a list for config": (lambda run: (run / CONFIG).write_text("[1]"), "was not written by `tks-edge train`"),
-    "newer config": (lambda run: edit(run / CONFIG, schema_version=3), "has schema 3"),
+    "newer config": (lambda run: edit(run / CONFIG, schema_version=4), "has schema 4"),
     "odd settings": (lambda run: edit(run / CONFIG, train={"lif": None}), "is damaged"),
     "odd network": (lambda run: edit(run / CONFIG, network={"name": "tiny"}), "describes no network"),
     "no splits": (lambda run: without(run, "dataset", "splits"), "dataset.splits is missing"),

@@ -111,6 +111,7 @@ def test_another_size_of_the_evaluation_set_is_exported_again_and_an_older_file_
 
     monkeypatch.setattr(Exporter, "write", refusing)
     smaller = invoke(app, *asked, "--eval-samples", "6")
+    assert smaller.stdout, (smaller.stderr, smaller.exception)
     rows = json.loads(smaller.stdout)["rows"]
     assert [(row["timesteps"], row["status"]) for row in rows if row["status"] != "ok"] == [(2, "failed to export")]
     assert {row["evaluation"]["samples"] for row in rows if row["status"] == "ok"} == {6}
