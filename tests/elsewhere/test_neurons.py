@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.elsewhere.networks import first
+from benchmarks.elsewhere_networks import first
 from tks_edge_export.adoption import norse, sinabs, snntorch, spikingjelly
 from tks_edge_export.adoption.layer import Layer
 from tks_edge_models import Neuron

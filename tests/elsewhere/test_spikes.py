@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.elsewhere.networks import CASES, Case
+from benchmarks.elsewhere_networks import CASES, Case, reset
 from tks_edge_export import adopt
 from tks_edge_models import Network, Neuron
 from tks_edge_models.stepping import States, step_network
@@ -83,13 +82,6 @@ def test_states_go_on_from_call_to_call_until_they_are_reset(name: str) -> None:
     theirs = case.run(running, second, paths)
     assert all(torch.equal(again[path], theirs[path]) for path in paths)
     assert any(not torch.equal(again[path], after[path]) for path in paths)
-
-
-def reset(module: nn.Module) -> None:
-    for layer in module.modules():
-        method: Any = getattr(layer, "reset_mem" if hasattr(layer, "reset_mem") else "reset", None)
-        if method is not None:
-            method()
 
 
 @pytest.mark.parametrize("name", ["spikingjelly LIFNode, one step", "snntorch, subtract with delay", "sinabs"])

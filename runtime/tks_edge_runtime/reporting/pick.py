@@ -33,9 +33,9 @@ def _filled(bounds: Bounds, rows: Sequence[Row]) -> Bounds:
     if not references:
         return bounds
     best, trained = max(references)
-    floor = best - TOLERATED_LOSS
+    floor = max(0.0, best - TOLERATED_LOSS)
     origin = f"accuracy within {TOLERATED_LOSS:g} point of T={trained} (at least {floor:.2f} %)"
-    return replace(bounds, min_accuracy=max(floor, 0.0), origin=origin)
+    return replace(bounds, min_accuracy=floor, origin=origin)
 
 
 def selected(rows: Sequence[Row], *, network: str | None) -> tuple[Row, ...]:

@@ -91,6 +91,14 @@ class Case:
         timesteps, batch = frames.shape[:2]
         return {path: self._over_time(spikes, timesteps, batch) for path, spikes in found.items()}
 
+    def readout(self, output: Any, timesteps: int) -> Any:
+        """The mean over T of what a call over all timesteps gives, as an array or a tensor."""
+        if self.axes == "N":
+            output = output.reshape(-1, timesteps, output.shape[-1])
+        if self.axes in ("held",):
+            return output
+        return output.mean(1 if self.axes in ("BT", "N") else 0)
+
     def _over_time(self, spikes: list[Tensor], timesteps: int, batch: int) -> Tensor:
         if self.axes in ("B", "loop", "frames"):
             return torch.stack(spikes)
@@ -104,6 +112,34 @@ def first(output: Any) -> Tensor:
     """The spikes of what a neuron gives."""
     spikes: Tensor = output[0] if isinstance(output, tuple) else output
     return spikes.detach().clone()
+
+
+def logits(case: Case, module: nn.Module, frames: Tensor) -> Tensor:
+    """The mean over T of what a network gives, in its library's own code, from rest."""
+    state: Any = None
+    results = []
+    with torch.no_grad():
+        for x in frames if case.axes == "B" else [case.example(frames)]:
+            output = module(x, state) if takes_state(module) else module(x)
+            state = output[1] if takes_state(module) else None
+            results.append(output[0] if isinstance(output, tuple) else output)
+    if case.axes == "B":
+        return torch.stack(results).mean(0)
+    whole: Tensor = case.readout(results[0], len(frames))
+    return whole
+
+
+def reset(module: nn.Module) -> None:
+    """Let the neurons that keep their state start at rest again."""
+    for layer in module.modules():
+        for name in ("reset_mem", "reset_states"):
+            if hasattr(layer, name):
+                getattr(layer, name)()
+                break
+        else:
+            method = getattr(layer, "reset", None)
+            if callable(method):
+                method()
 
 
 def takes_state(module: nn.Module) -> bool:
