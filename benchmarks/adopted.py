@@ -81,12 +81,18 @@ def _ours(network: Network, frames: Tensor, precision: str, folder: Path, *, sti
 
     x = frames[0] if still else frames.transpose(0, 1)
     np.save(folder / f"{precision}.npy", x.numpy())
-    ends = precision == "int8"
     try:
         made = export(
-            network, x, len(frames), output=folder, precision=precision, frames=not still, name=precision, target="onnxruntime-cpu",
-            quantize_ends=ends,
-        )  # fmt: skip
+            network,
+            x,
+            len(frames),
+            output=folder,
+            name=precision,
+            precision=precision,
+            target="onnxruntime-cpu",
+            frames=not still,
+            quantize_ends=precision == "int8",
+        )
     except ExportError as error:
         return str(error)
     return made.artifact.path
