@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tks_edge_export.errors import ExportError
 from tks_edge_export.one_timestep import check_one_timestep
 from tks_edge_export.probe import TIMESTEPS, Probe, named, probing_input, raised_in, reason
-from tks_edge_export.provenance import module_path, name_after_modules
+from tks_edge_export.provenance import give_each_module_one_path, module_path, name_after_modules
 from tks_edge_export.recurrence import check_recurrence
 from tks_edge_export.statefulness import check_stateless
 from tks_edge_export.traced_neuron import TracedNeuron
@@ -183,6 +183,7 @@ def _traced(probe: Probe, example: Tensor) -> ir.Model:
         model = _program(probe.network, (example,), ["input"])
     except Exception as error:
         raise ExportError(_not_captured(probe.name(raised_in(error, probe.network)), error)) from error
+    give_each_module_one_path(model.graph, probe.network)
     name_after_modules(model.graph)
     return model
 

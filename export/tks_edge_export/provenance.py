@@ -7,8 +7,10 @@ engine's profiler knows of a node, and all of its origin that is written.
 from __future__ import annotations
 
 import ast
+import re
 
 import onnx_ir as ir
+from torch import nn
 
 from tks_edge_export.cost import multiplies
 from tks_edge_export.values import is_constant
@@ -16,13 +18,19 @@ from tks_edge_export.values import is_constant
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _FOLDED = "tks_edge.folded"
 _LAYER = "tks_edge.layer"
+_SLICE = re.compile(r"slice\((\S+), (\S+), (\S+)\)")
+"""How the tracer writes the step of a path that is a part of a list of modules."""
 
 
 def module_path(node: ir.Node) -> str | None:
     """The path of the module whose `forward` made this node, as the tracer recorded it; None where it did not."""
-    scopes = node.metadata_props.get(_SCOPES)
-    names = ast.literal_eval(scopes) if scopes else []
-    return str(names[-2]) if len(names) > 1 else None
+    names = _scopes(node)
+    return names[-2] if len(names) > 1 else None
+
+
+def _scopes(node: ir.Node) -> list[str]:
+    """The paths of the modules around a node, the network's first, and its own name."""
+    return [str(name) for name in ast.literal_eval(node.metadata_props.get(_SCOPES) or "[]")]
 
 
 def folded_into(node: ir.Node) -> tuple[str, ...]:
@@ -34,6 +42,33 @@ def inherit(node: ir.Node, origin: ir.Node, folded: ir.Node) -> None:
     """Record that `node` stands for `origin`, into which `folded` went."""
     node.metadata_props.update(origin.metadata_props)
     node.metadata_props[_FOLDED] = " ".join((*folded_into(origin), module_path(folded) or ""))
+
+
+def give_each_module_one_path(graph: ir.Graph, network: nn.Module) -> None:
+    """Let every captured node have the first path of its module in `network`, the one in `named_modules`.
+
+    As soon as a network holds some module under two names, the tracer records how each module was reached: by either
+    name, or through a part of a list, as in `layers[1:]`. Then a path no longer says whether two nodes share weights.
+    """
+    first = {module: path for path, module in network.named_modules()}
+    for node in graph:
+        names = _scopes(node)
+        module = _reached(network, names[-2]) if len(names) > 1 else None
+        if module in first:
+            names[-2] = first[module]
+            node.metadata_props[_SCOPES] = repr(names)
+
+
+def _reached(network: nn.Module, path: str) -> nn.Module | None:
+    """The module at a path that the tracer recorded."""
+    module: nn.Module | None = network
+    for step in path.split(".") if path else ():
+        part = _SLICE.fullmatch(step)
+        if part and isinstance(module, (nn.Sequential, nn.ModuleList)):
+            module = module[slice(*map(ast.literal_eval, part.groups()))]
+        else:
+            module = getattr(module, step, None)
+    return module
 
 
 def name_after_modules(graph: ir.Graph) -> None:

@@ -116,8 +116,8 @@ def reference_network(
     for layer in layers:
         if not _alike(seen.setdefault(layer.path, layer), layer):
             raise ExportError(
-                f"{layer.path} runs several times a timestep, with a batch norm of its own behind each, so its weights "
-                "become several. Use one module for each place."
+                f"{layer.path} runs several times a timestep, not each time with the same batch norm behind it, so its "
+                "weights become several. Use one module for each place."
             )
         module = reference.get_submodule(layer.path)
         module.weight = nn.Parameter(torch.from_numpy(layer.weight.copy()), requires_grad=False)

@@ -44,7 +44,7 @@ class Replayed:
         for path, layer in list(self.network.named_modules()):
             if isinstance(layer, Neuron):
                 neuron = _judged(layer, reference.rounding)
-                replayed = _ReplayedNeuron(path, neuron, path in reference.exact, sequences, self._order)
+                replayed = _ReplayedNeuron(path, layer, neuron, path in reference.exact, sequences, self._order)
                 self._layers[path] = replayed
                 substitute(self.network, path, replayed)
 
@@ -115,8 +115,11 @@ def _judged(layer: Neuron, rounding: Rounding) -> Judged:
 class _ReplayedNeuron(nn.Module):
     """Neurons that judge the spikes they are given, and pass them on; or that fire their own and keep them."""
 
-    def __init__(self, path: str, neuron: Judged, exact: bool, sequences: bool, order: list[_ReplayedNeuron]) -> None:
+    def __init__(
+        self, path: str, layer: Neuron, neuron: Judged, exact: bool, sequences: bool, order: list[_ReplayedNeuron]
+    ) -> None:
         super().__init__()
+        self._layer = layer
         self.given: Tensor | None = None
         self.fired: list[Tensor] = []
         self.differing_samples = torch.zeros(1, dtype=torch.bool)
@@ -129,6 +132,13 @@ class _ReplayedNeuron(nn.Module):
         self._timestep = 0
         self._real: int | None = None
         self._found: list[StepComparison] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """What the network reads of its neurons besides their spikes is what the layer has that these stand for."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("_layer"), name)
 
     def begin(self, real: int | None) -> None:
         """Start a run at rest: to judge the first `real` samples of what it will be given, or freely for None."""

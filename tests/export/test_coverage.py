@@ -119,18 +119,33 @@ class Again(nn.Module):
         self.other = nn.Conv2d(4, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        once = self.neuron(self.inner(self.other(x) + x if not self.alike else x))
-        again: Tensor = self.inner(once)
-        return again
+        return self.again(self.neuron(self.inner(self.other(x) + x if not self.alike else x)))
+
+    def again(self, x: Tensor) -> Tensor:
+        result: Tensor = self.inner(x)
+        return result
+
+
+class UnderTwoNames(Again):
+    """By another of its names the second time."""
+
+    def __init__(self, *, alike: bool) -> None:
+        super().__init__(alike=alike)
+        self.outer = self.inner
+
+    def again(self, x: Tensor) -> Tensor:
+        result: Tensor = self.outer(x)
+        return result
 
 
 @pytest.mark.parametrize("target", ["generic", "onnxruntime-cpu"])
 @pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("kind", [Again, UnderTwoNames])
 def test_a_module_that_runs_twice_is_rounded_where_both_round_it_alike(
-    alike: bool, target: str, tmp_path: Path
+    kind: type[Again], alike: bool, target: str, tmp_path: Path
 ) -> None:
     torch.manual_seed(1)
-    network = between(Again(alike=alike), (2, 6, 6))
+    network = between(kind(alike=alike), (2, 6, 6))
     lowered = network.lower(Options(2, precision="int8", target=target), tmp_path)
     assert lowered.compiled.kept_float == (() if alike else ("middle.inner",))
     assert lowered.compared(network.inputs).problem() is None

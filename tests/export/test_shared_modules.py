@@ -46,6 +46,14 @@ class TwoNames(Unused):
         return logits
 
 
+class Sliced(TwoNames):
+    """Runs them in two parts, besides."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body[1:](self.body[:1](self.first(x))))
+        return logits
+
+
 class ReadsConstants(Unused):
     """Computes with the constants of its neuron."""
 
@@ -55,7 +63,7 @@ class ReadsConstants(Unused):
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [*((kind, options) for kind in (Unused, TwoNames) for options in KINDS), (ReadsConstants, KINDS[0])],
+    [*((kind, options) for kind in (Unused, TwoNames, Sliced) for options in KINDS), (ReadsConstants, KINDS[0])],
     ids=lambda case: case.__name__ if isinstance(case, type) else f"{case.form}-{case.precision}-{case.target}",
 )
 def test_the_graph_is_the_network(kind: type[Unused], options: Options, tmp_path: Path) -> None:
@@ -66,6 +74,31 @@ def test_the_graph_is_the_network(kind: type[Unused], options: Options, tmp_path
     assert comparison.problem() is None
     assert [layer.path for layer in comparison.layers] == ["spikes", "more"]
     assert all(layer.total.fired > 0 for layer in comparison.layers)
+
+
+class NormedOnce(Unused):
+    """Runs a layer twice, under a name each, and with a batch norm behind it the second time alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again, self.norm, self.between = self.second, nn.BatchNorm1d(16), LIF(LIFParameters(v_threshold=0.1))
+        nn.init.uniform_(self.norm.weight, 2.0, 3.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.between(self.second(self.spikes(self.first(x))))
+        logits: Tensor = self.head(self.more(self.norm(self.again(spikes))))
+        return logits
+
+
+def test_one_module_whose_weights_become_several_is_found_under_any_name(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    module, batch = NormedOnce().eval(), 4 * torch.rand(8, 6)
+    prepared = Prepared(module, Compiler(module, batch[:2]), batch.numpy())
+    with pytest.raises(ExportError, match=r"^second runs several times a timestep, not each time with the same"):
+        prepared.compiler.compile(Options(2, precision="fp16"))
+    lowered = prepared.lower(Options(2, precision="int8", quantize_ends=True), tmp_path)
+    assert lowered.compiled.kept_float == ("second",)
+    assert lowered.compared(batch.numpy()).problem() is None
 
 
 def test_a_network_that_gives_its_input_is_refused() -> None:
