@@ -184,7 +184,8 @@ def test_from_nir_and_back(app: typer.Typer) -> None:
     assert written["spikes_compared"] == 8 * 4 * 22
     assert written["spikes_differing"] == 0
     assert written["told"] == ["--dt", "0.0001", *TOLD[2:]]
-    for extra in ([], written["told"]):
+    ways: list[list[str]] = [[], written["told"]]
+    for extra in ways:
         again = done(app, *written["import"], *extra, "--output", "runs/again", "--overwrite")
         assert again["validation_accuracy_by_timesteps"] == told["validation_accuracy_by_timesteps"]
     samples = torch.stack([run.dataset().test[index][0] for index in range(6)])
