@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import settings
+
+from tests.elsewhere.environment import install
 
 # A machine that is busy with something else is no fault.
 settings.register_profile("tks-edge", deadline=None)
@@ -32,3 +36,11 @@ def _place(item: pytest.Item) -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_place)
+
+
+@pytest.fixture(scope="session")
+def elsewhere() -> None:
+    """SpikingJelly, snnTorch, Norse and sinabs can be imported; their warnings are not ours."""
+    place = str(install())
+    if place not in sys.path:
+        sys.path.append(place)

@@ -105,7 +105,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated config": (lambda run: truncate(run / CONFIG), "is not valid JSON"),
     "foreign config": (lambda run: (run / CONFIG).write_text("{}"), "was not written by `tks-edge train`"),
     "a list for config": (lambda run: (run / CONFIG).write_text("[1]"), "was not written by `tks-edge train`"),
-    "newer config": (lambda run: edit(run / CONFIG, schema_version=4), "has schema 4"),
+    "newer config": (lambda run: edit(run / CONFIG, schema_version=99), "has schema 99"),
     "odd settings": (lambda run: edit(run / CONFIG, train={"lif": None}), "is damaged"),
     "odd network": (lambda run: edit(run / CONFIG, network={"name": "tiny"}), "describes no network"),
     "no splits": (lambda run: without(run, "dataset", "splits"), "dataset.splits is missing"),
@@ -314,10 +314,17 @@ def test_every_part_of_a_damaged_state_is_named(
         loaded(tmp_path, network, optimizer)
 
 
+def test_a_run_from_before_networks_were_imported_is_read(run: Path) -> None:
+    document = json.loads((run / CONFIG).read_text())
+    del document["origin"]
+    (run / CONFIG).write_text(json.dumps(document | {"schema_version": 2}))
+    assert load_run(run).config.origin is None
+
+
 def test_a_run_of_the_first_version_is_read(run: Path) -> None:
     """Its config.json had neither recipes nor frames, and nothing on top of the loss."""
     document = json.loads((run / CONFIG).read_text())
-    del document["teacher"], document["dataset"]["timesteps"], document["dataset"]["cut"]
+    del document["teacher"], document["origin"], document["dataset"]["timesteps"], document["dataset"]["cut"]
     for name in ("recipe", "augment", "frames", "objective", "ema", "compute"):
         del document["train"][name]
     (run / CONFIG).write_text(json.dumps(document | {"schema_version": 1}))

@@ -36,15 +36,32 @@ def load(path: Path) -> Any:
         raise NirError(f"{path} {what}, and a file of NIR is one. Give one that a library wrote with nir.write.")
     try:
         with h5py.File(path, "r") as file:
-            _Survey(h5py, path).made(file)
+            _Survey(nir, h5py, path).made(file)
         graph = nir.read(path, type_check=False)
     except NirError:
         raise
     except Exception as error:  # whatever the library meets in a foreign file
-        raise NirError(f"{path} cannot be read as NIR: {_reason(error)}. Write it again with nir.write.") from error
+        named = _culprit(path, nir, h5py)
+        place, why = named if named is not None else ("", error)
+        raise NirError(
+            f"{path} cannot be read as NIR{place}: {_reason(why)}. Write it again with nir.write."
+        ) from error
     if not isinstance(graph, nir.NIRGraph):
         raise NirError(f"{path} holds a single {type(graph).__name__}, and no graph of nodes and edges.")
     return graph
+
+
+def _culprit(path: Path, nir: Any, h5py: Any) -> tuple[str, Exception] | None:
+    """The node that the library fails on, in words, and how; it names none itself."""
+    name = ""
+    try:
+        with h5py.File(path, "r") as file:
+            for each, node in file["node/nodes"].items():
+                name = each
+                nir.dict2NIRNode(nir.serialization.hdf2dict(node))
+    except Exception as error:
+        return (f", at the node {name!r}", error) if name else None
+    return None
 
 
 def _reason(error: Exception) -> str:
@@ -54,7 +71,8 @@ def _reason(error: Exception) -> str:
 class _Survey:
     """One walk over everything in a file."""
 
-    def __init__(self, h5py: Any, path: Path) -> None:
+    def __init__(self, nir: Any, h5py: Any, path: Path) -> None:
+        self._nir = nir
         self._h5py = h5py
         self._path = path
         self._objects = 0
@@ -100,6 +118,12 @@ class _Survey:
         if group["type"][()] != b"NIRGraph":
             return
         nodes = group["nodes"]
+        for name, node in nodes.items():
+            kind = node["type"][()].decode("utf8") if "type" in node else ""
+            if kind not in self._nir.ir.__all__:
+                raise NirError(
+                    f"{self._path} has the node {name!r}{where} of the type {kind!r}, which nir does not know."
+                )
         for edge in group["edges"][()].tolist() if len(group["edges"]) else []:
             names = [end.decode("utf8") for end in edge]
             if missing := [name for name in names if name not in nodes]:
