@@ -124,7 +124,7 @@ def test_a_network_from_code_goes_through_every_command(app: typer.Typer, monkey
     assert "conv2d of input" in invoke(app, "info", "runs/a").stdout
 
     monkeypatch.setitem(measure.PRESETS, "quick", 0.02)
-    monkeypatch.setattr("tks_edge_runtime.report.build.draw", lambda _: ())
+    monkeypatch.setattr("tks_edge_runtime.reporting.build.draw", lambda _: ())
     swept = invoke(app, "sweep", "runs/a", "--timesteps", "1,2", *FEW, "--threads", "1", "--json")
     assert swept.exit_code == 0, swept.stderr
     assert {row["status"] for row in json.loads(swept.stdout)["rows"]} == {"ok"}
