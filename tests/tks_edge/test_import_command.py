@@ -128,7 +128,7 @@ def test_a_network_from_code_goes_through_every_command(app: typer.Typer, monkey
     swept = invoke(app, "sweep", "runs/a", "--timesteps", "1,2", *FEW, "--threads", "1", "--json")
     assert swept.exit_code == 0, swept.stderr
     assert {row["status"] for row in json.loads(swept.stdout)["rows"]} == {"ok"}
-    assert "It was imported" in swept.stderr
+    assert "tks-edge finetune runs/a --neuron relu" in swept.stderr.replace("\n", " ")
     resumed = invoke(app, "train", "--resume", "--output", "runs/a")
     assert resumed.exit_code == 2
     assert "was imported" in resumed.stderr
