@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from tks_edge_runtime.errors import TksEdgeError
+from tks_edge_runtime.program import print_error
 
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output, all else on standard error.")
@@ -132,5 +133,5 @@ def _fault(error: Exception) -> str:
 def _fail(message: str, exit_code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    print_error(message)
     raise typer.Exit(exit_code)

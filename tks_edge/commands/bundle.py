@@ -7,17 +7,31 @@ from typing import Annotated
 
 import typer
 
+from tks_edge.commands import completion
 from tks_edge.commands.board_options import ExtrasOption, RuntimeWheelOption
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
+from tks_edge_runtime.completion import artifact_folder
 
 
 def bundle(
-    artifacts: Annotated[Path, typer.Argument(help="The folder that `tks-edge export` wrote to.", show_default=False)],
+    artifacts: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder that `tks-edge export` wrote to.", show_default=False, autocompletion=artifact_folder
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="The archive, by its ending .tar.zst, .tar.gz or .tgz.")] = Path(
         "board.tar.zst"
     ),
-    python: Annotated[str, typer.Option(help="The board's Python: 3.10 on JetPack 6, 3.12 on JetPack 7.")] = "3.10",
-    platform: Annotated[str, typer.Option(help="The board's processor: aarch64 or x86_64.")] = "aarch64",
+    python: Annotated[
+        str,
+        typer.Option(
+            help="The board's Python: 3.10 on JetPack 6, 3.12 on JetPack 7.", autocompletion=completion.python
+        ),
+    ] = "3.10",
+    platform: Annotated[
+        str, typer.Option(help="The board's processor: aarch64 or x86_64.", autocompletion=completion.machine)
+    ] = "aarch64",
     extras: ExtrasOption = "onnxruntime",
     runtime_wheel: RuntimeWheelOption = None,
     as_json: JsonFlag = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tks_edge.commands import completion
 from tks_edge.commands.exit_tables import exit_row, exit_table
 from tks_edge.commands.options import DataOption
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
@@ -29,12 +30,21 @@ _BEST = "best"
 
 def calibrate_exit(
     artifact: ArtifactArgument,
-    run: Annotated[Path, typer.Option(help="The run directory that it was exported from.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Option(
+            help="The run directory that it was exported from.", show_default=False, autocompletion=completion.run
+        ),
+    ],
     max_loss: Annotated[
         float, typer.Option(min=0, max=100, help="Points of accuracy that stopping early may cost there.")
     ] = 0.0,
     by: Annotated[
-        str, typer.Option(help="What to stop by: confidence, entropy or margin; best compares all three.")
+        str,
+        typer.Option(
+            help="What to stop by: confidence, entropy or margin; best compares all three.",
+            autocompletion=completion.measure,
+        ),
     ] = _BEST,
     timesteps: Annotated[
         int | None,

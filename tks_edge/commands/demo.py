@@ -13,7 +13,9 @@ import typer
 from rich.markup import escape
 
 from tks_edge.data.facts import FACTS
+from tks_edge_runtime import completion as shared
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+from tks_edge_runtime.completion import one_of
 from tks_edge_runtime.errors import CheckError, InputError, TksEdgeError, unknown
 
 _TIMESTEPS = (1, 2, 4, 8)
@@ -24,7 +26,11 @@ _EPOCHS = {"digits-dvs": 30}
 
 def demo(
     dataset: Annotated[
-        str, typer.Option(help=f"{' or '.join(_DATASETS)} (the digits before a simulated event camera).")
+        str,
+        typer.Option(
+            help=f"{' or '.join(_DATASETS)} (the digits before a simulated event camera).",
+            autocompletion=one_of(_DATASETS),
+        ),
     ] = _DATASETS[0],
     output: Annotated[
         Path | None,
@@ -32,7 +38,10 @@ def demo(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training. (default: train's own)")] = None,
     seed: Annotated[int, typer.Option(help="Of both trainings.")] = 0,
-    preset: Annotated[str, typer.Option(help="How long the report measures: quick, standard, long, mlperf.")] = "quick",
+    preset: Annotated[
+        str,
+        typer.Option(help="How long the report measures: quick, standard, long, mlperf.", autocompletion=shared.preset),
+    ] = "quick",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tks_edge.commands import completion
 from tks_edge.commands.board_options import ExtrasOption, RuntimeWheelOption
+from tks_edge_runtime import completion as shared
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 from tks_edge_runtime.commands.options import DEFAULT_PRESET
 from tks_edge_runtime.errors import InputError
@@ -25,13 +27,21 @@ def deploy(
         str, typer.Argument(metavar="USER@HOST", help="As ssh takes it, or a name from your SSH configuration.")
     ],
     artifacts: Annotated[
-        Path | None, typer.Argument(help="The folder that `tks-edge export` wrote to.", show_default=False)
+        Path | None,
+        typer.Argument(
+            help="The folder that `tks-edge export` wrote to.",
+            show_default=False,
+            autocompletion=shared.artifact_folder,
+        ),
     ] = None,
     folder: Annotated[
         str, typer.Option(help="The folder on the board that everything goes to, in the home folder there.")
     ] = _FOLDER,
     python: Annotated[
-        str | None, typer.Option(help="The board's Python to use, such as 3.10. (default: its python3)")
+        str | None,
+        typer.Option(
+            help="The board's Python to use, such as 3.10. (default: its python3)", autocompletion=completion.python
+        ),
     ] = None,
     extras: ExtrasOption = "onnxruntime",
     wheels: Annotated[
@@ -41,12 +51,18 @@ def deploy(
     runtime_wheel: RuntimeWheelOption = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="What runs the artifacts. (default: tensorrt where the board can, else the first that can)"),
+        typer.Option(
+            help="What runs the artifacts. (default: tensorrt where the board can, else the first that can)",
+            autocompletion=shared.backend_name,
+        ),
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Measure on the board, and bring the report home.")] = False,
     preset: Annotated[
         str | None,
-        typer.Option(help="Measuring time per artifact: quick 3 s, standard 10 s, long 60 s, mlperf 600 s."),
+        typer.Option(
+            help="Measuring time per artifact: quick 3 s, standard 10 s, long 60 s, mlperf 600 s.",
+            autocompletion=shared.preset,
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="The folder that the report comes home to. (default: report)")

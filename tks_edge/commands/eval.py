@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from tks_edge.commands import completion
 from tks_edge.commands.options import DataOption, FramesOption, RunArgument, SkipCorruptOption, TimestepsOption
 from tks_edge.settings import RUNS
 from tks_edge.settings.frames import FIRST, REBIN
@@ -31,7 +32,7 @@ def evaluate(
         typer.Option(min=1, help="Samples a pass; it changes no result. (default: that of the training)"),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load samples.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.", autocompletion=completion.device)] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:

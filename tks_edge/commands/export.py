@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tks_edge.commands import completion
 from tks_edge.commands.export_format import Format
 from tks_edge.commands.export_graphs import Writing, write_graphs
 from tks_edge.commands.export_options import Asked
@@ -15,6 +16,7 @@ from tks_edge.commands.options import DataOption, FramesOption, RunArgument, Tim
 from tks_edge.lists import parse_names
 from tks_edge.settings import RUNS
 from tks_edge.timesteps import parse_timesteps, powers_of_two
+from tks_edge_runtime import completion as shared
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 from tks_edge_runtime.errors import InputError
 
@@ -30,18 +32,25 @@ def export(
         typer.Option(
             "--format",
             help="onnx; trt (ONNX for TensorRT, and the engine where it can be built); torch-trt (a PyTorch program).",
+            autocompletion=completion.format_,
         ),
     ] = "onnx",
-    precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or several: fp32,int8.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, int8, or several: fp32,int8.", autocompletion=shared.precisions)
+    ] = "fp32",
     form: Annotated[
         str,
-        typer.Option(help="static (all timesteps in one graph), step (one, with its states), or both: static,step."),
+        typer.Option(
+            help="static (all timesteps in one graph), step (one, with its states), or both: static,step.",
+            autocompletion=shared.forms,
+        ),
     ] = "static",
     target: Annotated[
         str | None,
         typer.Option(
             help="What engine to lower for: generic, onnxruntime-cpu, openvino, tensorrt. "
-            "(default: generic; of trt: tensorrt)"
+            "(default: generic; of trt: tensorrt)",
+            autocompletion=shared.target,
         ),
     ] = None,
     require_engine: Annotated[
@@ -49,7 +58,10 @@ def export(
     ] = False,
     low_memory: Annotated[bool, typer.Option("--low-memory", help="Of trt: build for boards of 4 and 8 GB.")] = False,
     membrane: Annotated[
-        str | None, typer.Option(help="Of fp16 graphs, the membrane: fp32 or fp16. (default: fp32)")
+        str | None,
+        typer.Option(
+            help="Of fp16 graphs, the membrane: fp32 or fp16. (default: fp32)", autocompletion=completion.membrane
+        ),
     ] = None,
     quantize_ends: Annotated[
         bool, typer.Option("--quantize-ends", help="int8 for the first layer and the classifier too; calibrated.")
@@ -62,11 +74,16 @@ def export(
         typer.Option(min=1, help="Training samples that int8 may look at, where it needs to. (default: 128)"),
     ] = None,
     skip_pass: Annotated[
-        list[str] | None, typer.Option(help="Leave a pass of the exporter out, for debugging. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="Leave a pass of the exporter out, for debugging. Repeatable.", autocompletion=completion.skipped_pass
+        ),
     ] = None,
     output: Annotated[Path, typer.Option(help="The folder that the artifacts go to.")] = Path("artifacts"),
     batch_size: Annotated[int, typer.Option(min=1, help="Images a run of the graph; it is static.")] = 1,
-    input_dtype: Annotated[str, typer.Option(help="Of the raw pixels, 0 to 255: uint8 or float32.")] = "uint8",
+    input_dtype: Annotated[
+        str, typer.Option(help="Of the raw pixels, 0 to 255: uint8 or float32.", autocompletion=completion.input_dtype)
+    ] = "uint8",
     per_step: Annotated[bool, typer.Option("--per-step", help="Also give the logits of every timestep.")] = False,
     verify_samples: Annotated[int, typer.Option(min=1, help="Test samples compared spike by spike.")] = 128,
     eval_samples: Annotated[
@@ -79,7 +96,9 @@ def export(
     name: Annotated[str | None, typer.Option(help="What to call the artifacts. (default: the run's name)")] = None,
     frames: FramesOption = None,
     data: DataOption = None,
-    device: Annotated[str, typer.Option(help="Where the accuracy is computed: auto, cpu, cuda.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Where the accuracy is computed: auto, cpu, cuda.", autocompletion=completion.device)
+    ] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:

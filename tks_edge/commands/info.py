@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from tks_edge.commands import completion
 from tks_edge.timesteps import powers_of_two
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 
@@ -24,7 +25,9 @@ _MANY = 16
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="An .onnx file of ours, or a run directory.")],
+    path: Annotated[
+        Path, typer.Argument(help="An .onnx file of ours, or a run directory.", autocompletion=completion.described)
+    ],
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:

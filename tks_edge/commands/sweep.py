@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from tks_edge.commands import completion
 from tks_edge.commands.options import DataOption, FramesOption
 from tks_edge.lists import parse_names
 from tks_edge.settings import RUNS
 from tks_edge.timesteps import parse_timesteps
+from tks_edge_runtime import completion as shared
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 from tks_edge_runtime.commands.bounds import asked_bounds
 from tks_edge_runtime.commands.options import (
@@ -31,13 +33,20 @@ def sweep(
     context: typer.Context,
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Run directories; the ReLU twin is found beside them. (default: the newest in runs/)"),
+        typer.Argument(
+            help="Run directories; the ReLU twin is found beside them. (default: the newest in runs/)",
+            autocompletion=completion.run,
+        ),
     ] = None,
     timesteps: Annotated[
         str | None, typer.Option(help="Such as 1-8. (default: the powers of two up to the T it was trained at)")
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or several: fp32,int8.")] = "fp32",
-    form: Annotated[str, typer.Option(help="static, step, or both: static,step.")] = "static",
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, int8, or several: fp32,int8.", autocompletion=shared.precisions)
+    ] = "fp32",
+    form: Annotated[
+        str, typer.Option(help="static, step, or both: static,step.", autocompletion=shared.forms)
+    ] = "static",
     backend: BackendsOption = "onnxruntime",
     output: Annotated[Path, typer.Option(help="The folder of the sweep: artifacts/, turns/ and the report.")] = Path(
         "sweep"

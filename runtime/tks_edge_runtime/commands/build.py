@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tks_edge_runtime import completion
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 from tks_edge_runtime.errors import InputError
 
@@ -20,7 +21,12 @@ _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 1
 def build(
     models: Annotated[
         list[Path],
-        typer.Argument(metavar="MODEL", help=".onnx files written by `tks-edge export`.", show_default=False),
+        typer.Argument(
+            metavar="MODEL",
+            help=".onnx files written by `tks-edge export`.",
+            show_default=False,
+            autocompletion=completion.artifact,
+        ),
     ],
     low_memory: Annotated[
         bool,

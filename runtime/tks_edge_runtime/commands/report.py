@@ -15,6 +15,7 @@ from tks_edge_runtime.commands.options import (
     BackendOption,
     CudaGraphFlag,
     DeviceOption,
+    FolderArgument,
     PresetOption,
     ThreadsOption,
 )
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
 
 def report(
     context: typer.Context,
-    folder: Annotated[
-        Path,
-        typer.Argument(metavar="FOLDER", help="The folder that `tks-edge export` wrote to.", show_default=False),
-    ],
+    folder: FolderArgument,
     output: Annotated[Path, typer.Option("--output", help="The folder that the report is written to.")] = Path(
         "report"
     ),

@@ -14,6 +14,7 @@ from tks_edge_runtime.commands.options import (
     DEFAULT_PRESET,
     BackendsOption,
     CudaGraphFlag,
+    FolderArgument,
     MaxEnergyOption,
     MaxLatencyOption,
     MinAccuracyOption,
@@ -35,10 +36,7 @@ if TYPE_CHECKING:
 
 def sweep(
     context: typer.Context,
-    folder: Annotated[
-        Path,
-        typer.Argument(metavar="FOLDER", help="The folder that `tks-edge export` wrote to.", show_default=False),
-    ],
+    folder: FolderArgument,
     backend: BackendsOption = "auto",
     output: Annotated[Path, typer.Option("--output", help="The folder of the sweep.")] = Path("sweep"),
     preset: PresetOption = DEFAULT_PRESET,
