@@ -34,7 +34,7 @@ from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge_models import ModelError, Network, create
 from tks_edge_models.lif import LIFParameters
 from tks_edge_runtime.documents import parse
-from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.errors import InputError, nearest_beside
 from tks_edge_runtime.files import read_json, sha256_of, write_json, write_text
 from tks_edge_runtime.version import __version__
 
@@ -101,7 +101,10 @@ class RunConfig:
         """
         file = path / CONFIG
         if not file.is_file():
-            raise InputError(f"{path} is no run directory: it holds no {CONFIG}. Give one that `tks-edge train` wrote.")
+            near = "" if path.exists() else _nearest_run(path)
+            raise InputError(
+                f"{path} is no run directory: it holds no {CONFIG}.{near} Give one that `tks-edge train` wrote."
+            )
         document = read_json(file)
         if not _is_ours(document):
             raise InputError(f"{file} was not written by `tks-edge train`. Give a run directory that was.")
@@ -157,7 +160,8 @@ def load_run(path: Path | str) -> Run:
     """
     path = Path(path)
     if not path.is_dir():
-        raise InputError(f"{path} is no folder. Give a run directory that `tks-edge train` wrote, such as runs/digits.")
+        near = "" if path.exists() else _nearest_run(path)
+        raise InputError(f"{path} is no folder.{near} Give a run directory that `tks-edge train` wrote.")
     config = RunConfig.read(path)
     if not (path / MODEL).is_file():
         raise InputError(f"{path} has no trained weights yet. Finish it: tks-edge train --resume --output {path}")
@@ -165,6 +169,10 @@ def load_run(path: Path | str) -> Run:
     network = network_from(config.network, path / CONFIG)
     load_weights(network, tensors, path / MODEL)
     return Run(path, config, network.eval(), _best(document, path / MODEL))
+
+
+def _nearest_run(path: Path) -> str:
+    return nearest_beside(path, lambda one: (one / CONFIG).is_file())
 
 
 def is_run(path: Path) -> bool:

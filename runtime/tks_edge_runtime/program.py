@@ -15,7 +15,7 @@ from tks_edge_runtime.errors import InputError, TksEdgeError, did_you_mean, unkn
 
 _UsageError: Any = typer.BadParameter.__base__
 """What Typer raises where a command line does not parse; where the class lives depends on Typer's version."""
-_INTERRUPTED = 130
+INTERRUPTED = 130
 VersionFlag = Annotated[
     bool, typer.Option("--version", help="Show the version, and those of what matters on this machine.")
 ]
@@ -52,7 +52,7 @@ class Program(TyperGroup):
         except _UsageError as error:
             code = _failed(_in_one_line(error), error.exit_code)
         except (KeyboardInterrupt, typer.Abort):  # before a command began; in a command, its frame has the word
-            code = _failed("interrupted; nothing was written.", _INTERRUPTED)
+            code = _failed("interrupted; nothing was written.", INTERRUPTED)
         sys.exit(code if isinstance(code, int) else 0)
 
 

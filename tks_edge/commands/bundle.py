@@ -45,8 +45,10 @@ def bundle(
         def say(text: str) -> None:
             out.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+        say(f"fetching the wheels for Python {python} on {platform}")
         board = target(python, platform)
-        made = write_bundle(artifacts, output, board, extras=extras, runtime=runtime_wheel, say=say)
+        with out.waiting("fetching and packing"):
+            made = write_bundle(artifacts, output, board, extras=extras, runtime=runtime_wheel)
         held = f"{len(made.wheels)} wheels, {len(made.artifacts)} files of artifacts"
         say(f"written: {made.path} ({made.size / 1e6:.1f} MB): {held}")
         say(f"on the board: tar -xf {made.path.name} && sh {ROOT}/{INSTALLER}")

@@ -61,18 +61,20 @@ def calibrate_exit(
 ) -> None:
     """Choose when a step artifact may stop early, on the validation split, and keep the rule beside it."""
     with running(as_json, debug) as out:
-        from tks_edge.checkpoint import load_run
-        from tks_edge_runtime.artifact import Artifact
-        from tks_edge_runtime.exit_choice import allowed_errors, best_rule
-        from tks_edge_runtime.exit_measures import MEASURES
-        from tks_edge_runtime.exit_rule import rule_path, write_exit_rule
+        with out.waiting("loading PyTorch"):
+            from tks_edge.checkpoint import load_run
+            from tks_edge_runtime.artifact import Artifact
+            from tks_edge_runtime.exit_choice import allowed_errors, best_rule
+            from tks_edge_runtime.exit_measures import MEASURES
+            from tks_edge_runtime.exit_rule import rule_path, write_exit_rule
 
         if by not in (_BEST, *MEASURES):
             raise unknown("measure", by, (_BEST, *MEASURES))
         measures = MEASURES if by == _BEST else (by,)
         trained, source = load_run(run), Artifact.open(artifact)
         _check(source, trained)
-        dataset = trained.dataset(data)
+        with out.waiting("opening the data"):
+            dataset = trained.dataset(data)
         with opened(out, artifact, backend, device=device, threads=None, cuda_graph=False, steps=timesteps) as using:
             trial = _trial(using.session, trained, dataset, samples, using.show)
         chosen = best_rule(trial, max_loss, measures)

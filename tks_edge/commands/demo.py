@@ -23,6 +23,8 @@ _DATASETS = ("digits", "digits-dvs")
 _EPOCHS = {"digits-dvs": 30}
 """Of the spiking network, where that is not the recipe's: a random T costs half, so it trains twice as long."""
 
+_KEPT = "what is finished is kept; the same command goes on from there."
+
 
 def demo(
     dataset: Annotated[
@@ -51,7 +53,7 @@ def demo(
 
     Run again, it goes on where it stopped, and does not train a finished run twice.
     """
-    with running(as_json, debug) as out:
+    with running(as_json, debug, kept=_KEPT) as out:
         if dataset not in _DATASETS:
             raise unknown("dataset of the demo:", dataset, _DATASETS)
         output = output if output is not None else Path("demo" if dataset == _DATASETS[0] else f"demo-{dataset}")

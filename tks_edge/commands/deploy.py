@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tks_edge.deploy.deploying import Deployed, Plan, Telling
 
 _FOLDER = "tks-edge"
+_KEPT = "what the board has is kept; the same command goes on from there."
 
 
 def deploy(
@@ -83,7 +84,7 @@ def deploy(
 
     Run again, it copies and installs only what is new, and goes on where it was interrupted.
     """
-    with running(as_json, debug) as out:
+    with running(as_json, debug, kept=_KEPT) as out:
         if not report and (preset is not None or output is not None):
             raise InputError("--preset and --output are of the report: give --report as well, or leave them out.")
         if remove and (artifacts is not None or report):

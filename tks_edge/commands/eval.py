@@ -39,10 +39,11 @@ def evaluate(
     """Measure the accuracy of a trained network at each T, on the test split."""
     with running(as_json, debug) as out:
         steps = parse_timesteps(timesteps) if timesteps is not None else None
-        from tks_edge.accuracy import evaluate_views, passes
-        from tks_edge.checkpoint import latest_run, load_run
-        from tks_edge.data.skipping import Skipped
-        from tks_edge.device import choose_device
+        with out.waiting("loading PyTorch"):
+            from tks_edge.accuracy import evaluate_views, passes
+            from tks_edge.checkpoint import latest_run, load_run
+            from tks_edge.data.skipping import Skipped
+            from tks_edge.device import choose_device
 
         if run is None:
             run = latest_run(RUNS)
@@ -53,7 +54,8 @@ def evaluate(
         trained_at = trained.config.train.timesteps
         steps = steps if steps is not None else powers_of_two(trained_at)
         ways = _ways(trained, steps, frames)
-        dataset = trained.dataset(data)
+        with out.waiting("opening the data"):
+            dataset = trained.dataset(data)
         rows: list[dict[str, Any]] = []
         skipped = Skipped(out.warn) if skip_corrupt else None
         with out.progress() as bar:

@@ -23,6 +23,8 @@ from tks_edge_runtime.errors import InputError
 if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
 
+_KEPT = "the artifacts named above are whole; the same command writes them all anew."
+
 
 def export(
     run: RunArgument = None,
@@ -103,14 +105,15 @@ def export(
     debug: DebugFlag = False,
 ) -> None:
     """Unroll a trained network at each T into a static ONNX file, and compare it spike by spike with the network."""
-    with running(as_json, debug) as out:
+    with running(as_json, debug, kept=_KEPT) as out:
         steps = parse_timesteps(timesteps) if timesteps is not None else None
         wanted_format = Format(format_, require_engine, low_memory)
-        from tks_edge.artifacts import Wanted, sources_of
-        from tks_edge.checkpoint import latest_run, load_run
-        from tks_edge.device import choose_device
-        from tks_edge.views import views
-        from tks_edge_export import FORMS, PRECISIONS
+        with out.waiting("loading PyTorch"):
+            from tks_edge.artifacts import Wanted, sources_of
+            from tks_edge.checkpoint import latest_run, load_run
+            from tks_edge.device import choose_device
+            from tks_edge.views import views
+            from tks_edge_export import FORMS, PRECISIONS
 
         asked = Asked(
             parse_names("precision", precision, PRECISIONS),

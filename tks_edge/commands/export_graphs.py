@@ -55,9 +55,10 @@ def write_graphs(
     """
     from tks_edge_export import Exporter, record_evaluation_set
 
-    exporter = Exporter(
-        source, batch_size=how.batch_size, input_dtype=how.input_dtype, frames=source.frames is not None
-    )
+    with out.waiting("capturing the network"):
+        exporter = Exporter(
+            source, batch_size=how.batch_size, input_dtype=how.input_dtype, frames=source.frames is not None
+        )
     evaluation = record_evaluation_set(source.samples, how.folder, write=how.evaluation_set)
     rows = []
     for options in graphs:
@@ -78,7 +79,7 @@ def write_graphs(
 
 def _written(exporter: Exporter, options: Options, evaluation: EvaluationSpec, how: Writing, out: Output) -> Exported:
     with out.progress() as bar:
-        what = f"{options.precision} {options.form} T={options.timesteps}: comparing spikes"
+        what = f"{options.precision} {options.form} T={options.timesteps}: lowering, then comparing spikes"
         task = bar.add_task(what, total=min(how.verify_samples, evaluation.samples))
         return exporter.write(
             options,

@@ -28,6 +28,8 @@ from tks_edge_runtime.commands.options import (
     ThreadsOption,
 )
 
+_KEPT = "what is exported and measured is kept; the same command goes on from there."
+
 
 def sweep(
     context: typer.Context,
@@ -70,19 +72,20 @@ def sweep(
 
     Run again, it keeps what was measured of the same file, on the same engine, in the same state of the machine.
     """
-    with running(as_json, debug) as out:
+    with running(as_json, debug, kept=_KEPT) as out:
         bounds = asked_bounds(max_latency, min_accuracy, max_energy, percentile, prefer)
         steps = parse_timesteps(timesteps) if timesteps is not None else None
-        from tks_edge.artifacts import Wanted
-        from tks_edge.checkpoint import latest_run, load_run
-        from tks_edge.commands.export_graphs import Writing
-        from tks_edge.commands.sweep_exports import Grid, export_missing, with_twin
-        from tks_edge_export import FORMS, PRECISIONS
-        from tks_edge_runtime.commands.sweep import command_line, conclude, measured
-        from tks_edge_runtime.errors import CheckError
-        from tks_edge_runtime.presets import preset_seconds
-        from tks_edge_runtime.report.build import check_output
-        from tks_edge_runtime.report.candidates import candidates_of, engines_of
+        with out.waiting("loading PyTorch"):
+            from tks_edge.artifacts import Wanted
+            from tks_edge.checkpoint import latest_run, load_run
+            from tks_edge.commands.export_graphs import Writing
+            from tks_edge.commands.sweep_exports import Grid, export_missing, with_twin
+            from tks_edge_export import FORMS, PRECISIONS
+            from tks_edge_runtime.commands.sweep import command_line, conclude, measured
+            from tks_edge_runtime.errors import CheckError
+            from tks_edge_runtime.presets import preset_seconds
+            from tks_edge_runtime.report.build import check_output
+            from tks_edge_runtime.report.candidates import candidates_of, engines_of
 
         preset_seconds(preset)
         check_output(output)

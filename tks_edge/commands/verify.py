@@ -40,26 +40,29 @@ def verify(
 ) -> None:
     """Compare an artifact with the network it was exported from, spike by spike."""
     with running(as_json, debug) as out:
-        from tks_edge.artifacts import check_origin
-        from tks_edge.checkpoint import load_run
-        from tks_edge.norms import network_for
-        from tks_edge.views import view_of
-        from tks_edge_export import compare
-        from tks_edge_export.agreement import top1_agreement
-        from tks_edge_export.recompile import recompile
-        from tks_edge_runtime.artifact import Artifact
+        with out.waiting("loading PyTorch"):
+            from tks_edge.artifacts import check_origin
+            from tks_edge.checkpoint import load_run
+            from tks_edge.norms import network_for
+            from tks_edge.views import view_of
+            from tks_edge_export import compare
+            from tks_edge_export.agreement import top1_agreement
+            from tks_edge_export.recompile import recompile
+            from tks_edge_runtime.artifact import Artifact
 
         opened, run = Artifact.open(artifact), load_run(against)
         check_origin(opened, run)
         manifest = opened.manifest
         view = view_of(run, manifest.timesteps, manifest.frames, artifact)
-        dataset = run.dataset(data)
-        test = dataset.test
-        inputs, everything = (
-            view.stacked(test.evenly_spaced(count))[0].astype(manifest.input.dtype) for count in (samples, eval_samples)
-        )
-        network = network_for(run, view, dataset)
-        made = recompile(manifest, network)
+        with out.waiting("opening the data"):
+            dataset = run.dataset(data)
+            inputs, everything = (
+                view.stacked(dataset.test.evenly_spaced(count))[0].astype(manifest.input.dtype)
+                for count in (samples, eval_samples)
+            )
+        with out.waiting("lowering the network anew"):
+            network = network_for(run, view, dataset)
+            made = recompile(manifest, network)
         rest = {state.input: float(state.zero) for state in manifest.states}
         with out.progress() as bar:
             task = bar.add_task("comparing spikes", total=len(inputs))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tks_edge_runtime.engine_build import BuiltEngine
 
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_KEPT = "the engines named above are kept; the same command goes on with the others."
 
 
 def build(
@@ -45,7 +46,7 @@ def build(
     debug: DebugFlag = False,
 ) -> None:
     """Build TensorRT engines for this machine, check them, and keep them for every later run."""
-    with running(as_json, debug) as out:
+    with running(as_json, debug, kept=_KEPT) as out:
         from tks_edge_runtime.engine_build import BuildOptions, build_engine
 
         options = BuildOptions(low_memory, None if workspace is None else _bytes(workspace))

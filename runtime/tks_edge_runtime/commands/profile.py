@@ -103,7 +103,8 @@ def profile(
         ) as using:
             found = _measured(using, seconds, kept)
         if per_layer:
-            found = dataclasses.replace(found, layers=_layers(artifact, found, threads, steps))
+            with out.waiting("timing every layer"):
+                found = dataclasses.replace(found, layers=_layers(artifact, found, threads, steps))
         document = {"artifact": str(artifact), **_document(found, preset, cuda_graph=cuda_graph)}
         if output is not None:
             write_json(output, document)

@@ -23,6 +23,8 @@ from tks_edge_runtime.commands.options import (
 if TYPE_CHECKING:
     from tks_edge_runtime.report.document import ReportDocument
 
+_KEPT = "what was measured is not kept; the same command begins anew."
+
 
 def report(
     context: typer.Context,
@@ -39,7 +41,7 @@ def report(
     debug: DebugFlag = False,
 ) -> None:
     """Measure latency and accuracy of every artifact in a folder, and write a report that opens in a browser."""
-    with running(as_json, debug) as out:
+    with running(as_json, debug, kept=_KEPT) as out:
         from tks_edge_runtime.artifact import Artifact, find_artifacts
         from tks_edge_runtime.backends import foreign_target
         from tks_edge_runtime.backends.choice import choose

@@ -28,9 +28,12 @@ def self_test(
         from tks_edge_runtime.session import load
 
         tests = []
-        for artifact in find_artifacts(folder):
-            with load(artifact.path, backend, threads=threads) as session:
-                tests.append((artifact, session.self_test()))
+        found = find_artifacts(folder)
+        with out.stages() as show:
+            for number, artifact in enumerate(found):
+                show("testing the artifacts", number / len(found))
+                with load(artifact.path, backend, threads=threads, on_build=show) as session:
+                    tests.append((artifact, session.self_test()))
         _show(tests, out)
         rows = [{"file": artifact.path.name, **dataclasses.asdict(test)} for artifact, test in tests]
         out.document({"folder": str(folder), "backend": backend, "artifacts": rows})

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from tks_edge_runtime.report.row import Row
     from tks_edge_runtime.report.sweep import Plan
 
+_KEPT = "what is measured is kept; the same command goes on from there."
+
 
 def sweep(
     context: typer.Context,
@@ -51,7 +53,7 @@ def sweep(
     debug: DebugFlag = False,
 ) -> None:
     """Measure every artifact of a folder on each engine, interleaved, and name the one to ship; resumable."""
-    with running(as_json, debug) as out:
+    with running(as_json, debug, kept=_KEPT) as out:
         bounds = asked_bounds(max_latency, min_accuracy, max_energy, percentile, prefer)
         from tks_edge_runtime.artifact import find_artifacts
         from tks_edge_runtime.report.candidates import candidates_of, engines_of

@@ -30,6 +30,8 @@ from tks_edge_runtime.version import __version__
 FILES = ("report.html", "report.json", "report.md", "plots")
 """What a report consists of, in its folder; plots is a folder of PNG and SVG files."""
 
+WRITING = "writing the report"
+
 _TWIN_METHOD = (
     "The ReLU twin is the same network with ReLU in place of LIF, in one pass. Ratios are of end-to-end medians, to "
     "the fp32 twin where there is one; a verdict is against the twin of the same precision where there is one. Where a "
@@ -72,7 +74,8 @@ def build_report(
         bounds: what the artifact to ship must keep; None: an accuracy within one point of that at T of the training.
         chosen: a sentence on why this backend and device were chosen, where nobody asked for them by name.
         on_progress: told the stage ("accuracy", "latency") and the fraction of it that is done.
-        on_build: told how far a build is, where the backend builds engines before their first run.
+        on_build: told how far what is built is: engines, where the backend builds them before their first run, and
+            the report.
 
     Raises:
         InputError: no such folder, preset, backend or device, no CUDA graphs there, `output` is a file, or the
@@ -93,8 +96,9 @@ def build_report(
         on_progress=on_progress,
         on_build=on_build,
     )
-    document = with_layers(made(collection, command=command, preset=preset, bounds=bounds, chosen=chosen), candidates)
-    write_report(document, output)
+    document = made(collection, command=command, preset=preset, bounds=bounds, chosen=chosen)
+    document = with_layers(document, candidates, on_progress)
+    write_report(document, output, on_build)
     return document
 
 
@@ -141,10 +145,13 @@ def check_output(output: Path | str) -> None:
         raise InputError(f"cannot write the report to {output}: {blocker} is a file. Give a folder with --output.")
 
 
-def write_report(document: ReportDocument, output: Path | str) -> None:
+def write_report(document: ReportDocument, output: Path | str, on_build: Progress | None = None) -> None:
     """Write report.html, report.json, report.md and plots/ into the folder `output`, each file whole or not at all."""
+    tell = on_build or (lambda _stage, _fraction: None)
     page, data, text, folder = (Path(output) / name for name in FILES)
+    tell(WRITING, 0.0)
     plots = draw(document)
+    tell(WRITING, 0.5)
     write_text(data, document.to_json())
     for plot in plots:
         write_text(folder / f"{plot.name}.svg", plot.svg)
@@ -152,3 +159,4 @@ def write_report(document: ReportDocument, output: Path | str) -> None:
             temporary.write_bytes(plot.png)
     write_text(text, markdown.render(document, plots))
     write_text(page, html.render(document, plots))
+    tell(WRITING, 1.0)

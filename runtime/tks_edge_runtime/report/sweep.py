@@ -100,8 +100,8 @@ def sweep(
         of_turn = zip(together, collection.rows, strict=True)
         failed |= {candidate.key: row for candidate, row in of_turn if row.latency is None}
     swept = _together(candidates, identities, turns, failed, unexported)
-    document = with_layers(made(swept, command=command, preset=preset, bounds=bounds), candidates)
-    write_report(document, output)
+    document = with_layers(made(swept, command=command, preset=preset, bounds=bounds), candidates, on_progress)
+    write_report(document, output, on_build)
     return document
 
 
