@@ -11,6 +11,7 @@ from tks_edge.commands import completion
 from tks_edge.commands.board_options import ExtrasOption, RuntimeWheelOption
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 from tks_edge_runtime.completion import artifact_folder
+from tks_edge_runtime.dry_run import DryRunFlag
 
 
 def bundle(
@@ -34,19 +35,28 @@ def bundle(
     ] = "aarch64",
     extras: ExtrasOption = "onnxruntime",
     runtime_wheel: RuntimeWheelOption = None,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Pack the runtime with all it needs, the artifacts, and an install script, for a board without network."""
     with running(as_json, debug) as out:
-        from tks_edge.deploy.bundle import INSTALLER, ROOT, describe, write_bundle
+        from tks_edge.deploy.bundle import INSTALLER, ROOT, describe, planned_bundle, write_bundle
         from tks_edge.deploy.target import target
+        from tks_edge_runtime.dry_run import Intent, show_intent, written
 
         def say(text: str) -> None:
             out.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-        say(f"fetching the wheels for Python {python} on {platform}")
         board = target(python, platform)
+        if dry_run:
+            packed = planned_bundle(artifacts, output, extras=extras, runtime=runtime_wheel)
+            needs = f"{packed.wheel}[{','.join(packed.extras)}]" if packed.extras else packed.wheel
+            fetch = f"fetch by pip what {needs} needs for Python {python} on {platform}"
+            pack = [f"pack {path}" for path in packed.artifacts]
+            show_intent(Intent([fetch, *pack], written([output])), out)
+            return
+        say(f"fetching the wheels for Python {python} on {platform}")
         with out.waiting("fetching and packing"):
             made = write_bundle(artifacts, output, board, extras=extras, runtime=runtime_wheel)
         held = f"{len(made.wheels)} wheels, {len(made.artifacts)} files of artifacts"

@@ -14,6 +14,7 @@ from tks_edge.commands.board_options import ExtrasOption, RuntimeWheelOption
 from tks_edge_runtime import completion as shared
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 from tks_edge_runtime.commands.options import DEFAULT_PRESET
+from tks_edge_runtime.dry_run import DryRunFlag, Intent, Sent, Written, show_intent, written
 from tks_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def deploy(
     ssh_config: Annotated[
         Path | None, typer.Option(help="An SSH configuration in place of your own, as `ssh -F` takes it.")
     ] = None,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -95,6 +97,9 @@ def deploy(
         from tks_edge.deploy.ssh import Connection
 
         connection = Connection(host, ssh_option or (), ssh_config)
+        if remove and dry_run:
+            show_intent(Intent(writes=[Written(f"{host}:{folder}", "removed")]), out)
+            return
         if remove:
             take_away(connection, folder, _telling(out))
             out.document({"host": host, "folder": folder, "removed": True})
@@ -111,12 +116,29 @@ def deploy(
             preset=_checked_preset(preset),
             report=(output or Path("report")) if report else None,
         )
+        if dry_run:
+            _show_intent(plan, host, folder, out)
+            return
         done = bring(plan, connection, folder, _telling(out))
         out.document(_document(done, host, folder))
         place = [] if folder == _FOLDER else ["--folder", folder]
         place += [part for option in ssh_option or () for part in ("--ssh-option", option)]
         place += [] if ssh_config is None else ["--ssh-config", str(ssh_config)]
         _finish(done, plan, host, place, out)
+
+
+def _show_intent(plan: Plan, host: str, folder: str, out: Output) -> None:
+    """Say what would be sent to the board, done there, and written here; the board is not asked."""
+    from tks_edge.deploy.deploying import payload_of, steps_of
+    from tks_edge_runtime.report.build import report_files
+
+    with out.waiting("building the runtime's wheel"):
+        payload = payload_of(plan)
+    at = f"{host}:{folder}"
+    check, prepare, *rest = steps_of(plan)
+    does = [f"{step} on {host}" for step in (check, prepare, "copy", *rest)]
+    home = [] if plan.report is None else written(report_files(plan.report))
+    show_intent(Intent(does, home, [Sent(at, file.path, file.size) for file in payload]), out)
 
 
 def _finish(done: Deployed, plan: Plan, host: str, place: list[str], out: Output) -> None:

@@ -18,6 +18,7 @@ from tks_edge.settings import RUNS
 from tks_edge.timesteps import parse_timesteps, powers_of_two
 from tks_edge_runtime import completion as shared
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
+from tks_edge_runtime.dry_run import DryRunFlag
 from tks_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def export(
     name: Annotated[str | None, typer.Option(help="What to call the artifacts. (default: the run's name)")] = None,
     frames: FramesOption = None,
     data: DataOption = None,
+    dry_run: DryRunFlag = False,
     device: Annotated[
         str, typer.Option(help="Where the accuracy is computed: auto, cpu, cuda.", autocompletion=completion.device)
     ] = "auto",
@@ -111,6 +113,7 @@ def export(
         with out.waiting("loading PyTorch"):
             from tks_edge.artifacts import Wanted, sources_of
             from tks_edge.checkpoint import latest_run, load_run
+            from tks_edge.commands.export_intent import show_export_intent
             from tks_edge.device import choose_device
             from tks_edge.views import views
             from tks_edge_export import FORMS, PRECISIONS
@@ -137,12 +140,15 @@ def export(
         graphs = asked.graphs(trained, shown)
         wanted_format.check_samples(trained)
         gpu = wanted_format.gpu()
+        how = Writing(output, batch_size, input_dtype, verify_samples, eval_set)
+        wanted = Wanted(eval_samples, asked.calibration, name, data, choose_device(device))
+        engines = wanted_format.engines()
+        if dry_run:
+            show_export_intent(trained, shown, graphs, how, wanted, engines, out, is_program=gpu is not None)
+            return
         with out.progress() as bar:
             task = bar.add_task("accuracy in PyTorch", total=None)
-            wanted = Wanted(eval_samples, asked.calibration, name, data, choose_device(device))
             sources = sources_of(trained, shown, wanted, lambda samples: bar.advance(task, samples))
-        how = Writing(output, batch_size, input_dtype, verify_samples, eval_set)
-        engines = wanted_format.engines()
         written = []
         for served, source in sources:
             if gpu is not None:

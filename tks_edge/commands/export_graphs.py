@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tks_edge.commands.export_rows import artifact_row, show_row
-from tks_edge_runtime.errors import TksEdgeError
+from tks_edge_runtime.errors import TksEdgeError, unknown
 
 if TYPE_CHECKING:
     from tks_edge.commands.export_engine import Engines
@@ -28,6 +28,9 @@ class Writing:
         input_dtype: of the raw pixels.
         verify_samples: how many test samples are compared.
         evaluation_set: whether the test samples are written beside them.
+
+    Raises:
+        InputError: no such dtype.
     """
 
     folder: Path
@@ -35,6 +38,12 @@ class Writing:
     input_dtype: str
     verify_samples: int
     evaluation_set: bool
+
+    def __post_init__(self) -> None:
+        from tks_edge_export.artifact import INPUT_DTYPES
+
+        if self.input_dtype not in INPUT_DTYPES:
+            raise unknown("input dtype", self.input_dtype, INPUT_DTYPES)
 
 
 def write_graphs(

@@ -27,6 +27,7 @@ from tks_edge_runtime.commands.options import (
     PresetOption,
     ThreadsOption,
 )
+from tks_edge_runtime.dry_run import DryRunFlag
 
 _KEPT = "what is exported and measured is kept; the same command goes on from there."
 
@@ -65,6 +66,7 @@ def sweep(
     eval_samples: Annotated[int, typer.Option(min=1, help="How many test samples the accuracy is taken on.")] = 10_000,
     frames: FramesOption = None,
     data: DataOption = None,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -80,6 +82,7 @@ def sweep(
             from tks_edge.checkpoint import latest_run, load_run
             from tks_edge.commands.export_graphs import Writing
             from tks_edge.commands.sweep_exports import Grid, export_missing, with_twin
+            from tks_edge.commands.sweep_intent import show_sweep_intent
             from tks_edge_export import FORMS, PRECISIONS
             from tks_edge_runtime.commands.sweep import command_line, conclude, measured
             from tks_edge_runtime.errors import CheckError
@@ -98,7 +101,11 @@ def sweep(
         )
         swept = with_twin([load_run(path) for path in runs or [latest_run(RUNS, spiking=True)]], out)
         how = Writing(output / "artifacts", 1, "uint8", verify_samples, evaluation_set=True)
-        exports = export_missing(swept, grid, how, Wanted(eval_samples, 128, data=data), out)
+        wanted = Wanted(eval_samples, 128, data=data)
+        if dry_run:
+            show_sweep_intent(swept, grid, how, wanted, preset, out)
+            return
+        exports = export_missing(swept, grid, how, wanted, out)
         if not exports.artifacts:
             raise CheckError("nothing could be exported; the warnings above say why.")
         found = candidates_of(exports.artifacts, grid.engines, threads=threads, cuda_graph=cuda_graph)

@@ -79,6 +79,27 @@ def write_bundle(
     )
 
 
+@dataclass(frozen=True)
+class Packing:
+    """What would go into an archive, as far as it is known before any wheel is fetched."""
+
+    artifacts: tuple[str, ...]
+    wheel: str
+    extras: tuple[str, ...]
+
+
+def planned_bundle(
+    artifacts: Path, output: Path, *, extras: str = "onnxruntime", runtime: Path | None = None
+) -> Packing:
+    """What `write_bundle` would pack; arguments and errors are its own, but for those of the network."""
+    checked_ending(output)
+    carried = artifact_files(artifacts)
+    _check_room(output, carried)
+    with tempfile.TemporaryDirectory() as temporary:
+        wheel = runtime_wheel(Path(temporary), runtime)
+        return Packing(tuple(str(file.source) for file in carried), wheel.name, chosen_extras(extras, wheel))
+
+
 def _check_room(output: Path, files: list[PayloadFile]) -> None:
     """Refuse a disk that the archive cannot fit on; wheels and weights hardly become smaller in it."""
     folder = next(parent for parent in output.resolve().parents if parent.is_dir())

@@ -91,9 +91,9 @@ def _read(path: Path, name: str) -> Recipe:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         return parse(Recipe, {"name": name, "sources": {}, "published": [], **document}, "recipe")
     except OSError as error:
+        near = nearest_beside(path, lambda one: one.suffix == ".toml")
         raise InputError(
-            f"{path} cannot be read: {error.strerror}.{nearest_beside(path, lambda one: one.suffix == '.toml')} Recipes "
-            f"that come along: {', '.join(RECIPES)}."
+            f"{path} cannot be read: {error.strerror}.{near} Recipes that come along: {', '.join(RECIPES)}."
         ) from error
     except (ValueError, TypeError) as error:  # what is no TOML or no UTF-8 is a ValueError
         raise InputError(f"{path} is no recipe: {error}. It needs a title, a dataset and [settings].") from error

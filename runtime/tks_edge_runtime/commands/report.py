@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tks_edge_runtime.command import DebugFlag, JsonFlag, running
+from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 from tks_edge_runtime.commands.options import (
     DEFAULT_BACKEND,
     DEFAULT_PRESET,
@@ -19,6 +19,7 @@ from tks_edge_runtime.commands.options import (
     PresetOption,
     ThreadsOption,
 )
+from tks_edge_runtime.dry_run import DryRunFlag
 
 if TYPE_CHECKING:
     from tks_edge_runtime.report.document import ReportDocument
@@ -37,6 +38,7 @@ def report(
     device: DeviceOption = None,
     cuda_graph: CudaGraphFlag = False,
     threads: ThreadsOption = None,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -67,6 +69,10 @@ def report(
         chosen = choose(backend, find_artifacts(folder), device=device, cuda_graph=cuda_graph)
         if chosen.reason is not None:
             out.say(str(chosen))
+        if dry_run:
+            how = {"backend": chosen.backend, "device": chosen.device, "threads": threads, "cuda_graph": cuda_graph}
+            _show_intent(folder, output, preset, how, out)
+            return
         with out.stages() as show:
             document = build_report(
                 folder,
@@ -95,6 +101,17 @@ def report(
         shipped = folder / _shipped(document)
         takes_images = Artifact.open(shipped).manifest.preprocessing is not None
         out.next(*(("run", str(shipped), "IMAGE") if takes_images else ("profile", str(shipped))))
+
+
+def _show_intent(folder: Path, output: Path, preset: str, how: dict[str, Any], out: Output) -> None:
+    """Say what would be measured and written."""
+    from tks_edge_runtime.dry_run import Intent, show_intent, written
+    from tks_edge_runtime.presets import preset_seconds
+    from tks_edge_runtime.report.build import report_candidates, report_files
+
+    seconds = preset_seconds(preset)
+    measured = [f"measure {one.label} for {seconds:g} s" for one in report_candidates(folder, output, **how)]
+    show_intent(Intent(measured, written(report_files(output))), out)
 
 
 def _shipped(document: ReportDocument) -> str:

@@ -14,7 +14,7 @@ from tks_edge_runtime.files import replacing, write_text
 from tks_edge_runtime.measure import preset_seconds
 from tks_edge_runtime.report import html, markdown
 from tks_edge_runtime.report.bounds import Bounds
-from tks_edge_runtime.report.candidates import candidates_of
+from tks_edge_runtime.report.candidates import Candidate, candidates_of
 from tks_edge_runtime.report.collect import Collection, Progress, collect
 from tks_edge_runtime.report.conclusion import conclude
 from tks_edge_runtime.report.document import SCHEMA_VERSION, ReportDocument
@@ -84,10 +84,9 @@ def build_report(
         MissingError: the backend's library, its driver or the device is missing, or the disk is full.
     """
     seconds = preset_seconds(preset)
-    check_output(output)
-    engines = [(backend, find_device(backend, device))]
-    candidates = candidates_of(find_artifacts(folder), engines, threads=threads, cuda_graph=cuda_graph)
-    check_together([candidate.row() for candidate in candidates], bounds)
+    candidates = report_candidates(
+        folder, output, backend=backend, device=device, threads=threads, cuda_graph=cuda_graph, bounds=bounds
+    )
     collection = collect(
         candidates,
         seconds=seconds,
@@ -100,6 +99,29 @@ def build_report(
     document = with_layers(document, candidates, on_progress)
     write_report(document, output, on_build)
     return document
+
+
+def report_candidates(
+    folder: Path | str,
+    output: Path | str,
+    *,
+    backend: str,
+    device: str | None,
+    threads: int | None,
+    cuda_graph: bool,
+    bounds: Bounds | None = None,
+) -> list[Candidate]:
+    """What `build_report` would measure, checked as far as it can be before; arguments and errors are its own."""
+    check_output(output)
+    engines = [(backend, find_device(backend, device))]
+    candidates = candidates_of(find_artifacts(folder), engines, threads=threads, cuda_graph=cuda_graph)
+    check_together([candidate.row() for candidate in candidates], bounds)
+    return candidates
+
+
+def report_files(output: Path) -> list[Path]:
+    """The files and the folder that `write_report` writes into `output`."""
+    return [output / name for name in FILES]
 
 
 def made(

@@ -37,8 +37,8 @@ def with_layers(
         if row.key in wanted:
             tell(LAYERS, wanted.index(row.key) / len(wanted))
             row = _profiled(row, by_key[row.key])
+            tell(LAYERS, (wanted.index(row.key) + 1) / len(wanted))
         rows.append(row)
-    tell(LAYERS, 1.0)
     return replace(document, rows=tuple(rows))
 
 
