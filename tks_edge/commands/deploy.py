@@ -136,7 +136,7 @@ def _show_intent(plan: Plan, host: str, folder: str, out: Output) -> None:
         payload = payload_of(plan)
     at = f"{host}:{folder}"
     check, prepare, *rest = steps_of(plan)
-    does = [f"{step} on {host}" for step in (check, prepare, "copy", *rest)]
+    does = [f"take the step {step} on {host}" for step in (check, prepare, "copy", *rest)]
     home = [] if plan.report is None else written(report_files(plan.report))
     show_intent(Intent(does, home, [Sent(at, file.path, file.size) for file in payload]), out)
 

@@ -50,7 +50,8 @@ def show_export_intent(
             view = by_timesteps[options.timesteps]
             graph = how.folder / f"{stem_of(called(name, view), view.frames, options)}.onnx"
             paths += [graph, graph.with_suffix(".golden.npz"), *(engines.files(graph) if engines is not None else ())]
-    computes = [accuracy_of(run, shown, dataset, wanted), f"lower and verify {len(graphs)} graphs spike by spike"]
+    verified = [path.name for path in paths if path.suffix in (".onnx", ".pt2")]
+    computes = [accuracy_of(run, shown, dataset, wanted), f"lower and verify {', '.join(verified)}"]
     show_intent(Intent(computes, [*written(paths), *evaluation_sets(dataset, how)]), out)
 
 

@@ -75,6 +75,7 @@ def train(
     device: options.Device = "auto",
     workers: options.Workers = 0,
     tensorboard: options.TensorBoard = None,
+    dry_run: options.DryRun = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -134,6 +135,12 @@ def train(
             from tks_edge.run_directory import DirectoryInUseError
             from tks_edge.tensorboard import is_installed
             from tks_edge.trainer import train as fit
+
+        if dry_run:
+            from tks_edge.commands.train_intent import show_train_intent
+
+            show_train_intent(settings, path, data, device, out, download=download, resume=resume, overwrite=overwrite)
+            return
 
         def begin(path: Path) -> Run:
             with _bar(out, launch) as bar, _naming_the_next(path, out):

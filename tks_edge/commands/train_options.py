@@ -222,6 +222,7 @@ Device = Annotated[str, _option(_WHERE, "auto, cpu, cuda.", values=completion.de
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that load samples; they change no result.", rich_help_panel=_WHERE)
 ]
+DryRun = Annotated[bool, _option(_WHERE, "Say what would be trained and written, and do none of it.", "--dry-run")]
 TensorBoard = Annotated[
     bool | None,
     _option(
