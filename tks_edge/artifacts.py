@@ -53,9 +53,7 @@ def sources_of(
         InputError: a name that cannot be a file's, or data that cannot be read.
         MissingError: the data set is not there.
     """
-    name = wanted.name if wanted.name is not None else run.name
-    if not name or Path(name).name != name:
-        raise InputError(f"artifacts cannot be called {name!r}; give a plain name without slashes.")
+    name = artifact_name(run, wanted.name)
     dataset = run.dataset(wanted.data)
     split = dataset.test.evenly_spaced(wanted.samples)
     run.network.to(wanted.device)
@@ -69,6 +67,18 @@ def sources_of(
         ((view.timesteps,), _source(run, view, called(name, view), dataset, split, wanted.calibration, accuracies))
         for view in shown
     ]
+
+
+def artifact_name(run: Run, asked: str | None) -> str:
+    """What the artifacts of a run are called after: what was asked for, or its own name.
+
+    Raises:
+        InputError: it cannot be a file's name.
+    """
+    name = asked if asked is not None else run.name
+    if not name or Path(name).name != name:
+        raise InputError(f"artifacts cannot be called {name!r}; give a plain name without slashes.")
+    return name
 
 
 def _of_view(accuracies: tuple[Accuracy, ...], view: View, trained_at: int) -> tuple[Accuracy, ...]:

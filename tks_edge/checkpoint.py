@@ -35,7 +35,7 @@ from tks_edge.settings import RUNS, TrainSettings
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge_models import ModelError, Network, from_spec
 from tks_edge_runtime.documents import parse
-from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.errors import InputError, nearest_beside
 from tks_edge_runtime.files import read_json, sha256_of, write_json, write_text
 from tks_edge_runtime.version import __version__
 
@@ -114,8 +114,9 @@ class RunConfig:
         """
         file = path / CONFIG
         if not file.is_file():
+            near = "" if path.exists() else _nearest_run(path)
             raise InputError(
-                f"{path} is no run directory: it holds no {CONFIG}. Give one of `tks-edge train` or `import`."
+                f"{path} is no run directory: it holds no {CONFIG}.{near} Give one of `tks-edge train` or `import`."
             )
         document = read_json(file)
         if not _is_ours(document):
@@ -185,7 +186,8 @@ def load_run(path: Path | str) -> Run:
     """
     path = Path(path)
     if not path.is_dir():
-        raise InputError(f"{path} is no folder. Give a run directory that `tks-edge train` wrote, such as runs/digits.")
+        near = "" if path.exists() else _nearest_run(path)
+        raise InputError(f"{path} is no folder.{near} Give a run directory that `tks-edge train` wrote.")
     config = RunConfig.read(path)
     if not (path / MODEL).is_file():
         again = "tks-edge import ... --overwrite" if config.origin is not None else "tks-edge train --resume"
@@ -195,6 +197,10 @@ def load_run(path: Path | str) -> Run:
     network = network_from(config.network, path / CONFIG)
     load_weights(network, tensors, path / MODEL)
     return Run(path, config, network.eval(), _best(document, path / MODEL))
+
+
+def _nearest_run(path: Path) -> str:
+    return nearest_beside(path, lambda one: (one / CONFIG).is_file())
 
 
 def is_run(path: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
 
 import typer
 
@@ -21,24 +20,17 @@ from tks_edge.commands.train import train
 from tks_edge.commands.verify import verify
 from tks_edge_runtime.cli import register
 from tks_edge_runtime.command_help import ListsPlugins
-from tks_edge_runtime.version import __version__
+from tks_edge_runtime.program import Program, VersionFlag, VersionJsonFlag, begin
+from tks_edge_runtime.versions import LIBRARIES
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"tks-edge {__version__}")
-        raise typer.Exit
+app = typer.Typer(cls=Program, pretty_exceptions_enable=False, rich_markup_mode="rich")
+_TRAINING = ("torch", "torchvision", "triton", "lightning-fabric", "onnx", "onnx-ir", "onnxscript", "torch-tensorrt")
 
 
-@app.callback()
-def tks_edge(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
+@app.callback(invoke_without_command=True)
+def tks_edge(context: typer.Context, version: VersionFlag = False, as_json: VersionJsonFlag = False) -> None:
     """Train a spiking network at many timesteps, ship it at one or two, and see what each costs."""
+    begin(context, "tks-edge", (*_TRAINING, *LIBRARIES), version=version, as_json=as_json)
 
 
 app.command()(recipes)

@@ -143,6 +143,9 @@ class Writing:
         input_dtype: of the raw pixels.
         verify_samples: how many test samples are compared.
         evaluation_set: whether the test samples are written beside them.
+
+    Raises:
+        InputError: no such dtype.
     """
 
     folder: Path
@@ -150,6 +153,12 @@ class Writing:
     input_dtype: str = "uint8"
     verify_samples: int = 128
     evaluation_set: bool = True
+
+    def __post_init__(self) -> None:
+        from tks_edge_export.artifact import INPUT_DTYPES
+
+        if self.input_dtype not in INPUT_DTYPES:
+            raise unknown("input dtype", self.input_dtype, INPUT_DTYPES)
 
 
 class Writer:

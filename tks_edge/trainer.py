@@ -82,7 +82,9 @@ def train(
     if (before := processes.once(launch.begun)) is not None:
         path, overwrite = before, False
         resume = processes.once(lambda: is_run(path))
-    recorded = processes.once(lambda: _recorded(path, settings, resume=resume, overwrite=overwrite))
+    recorded = processes.once(lambda: recorded_run(path, settings, resume=resume, overwrite=overwrite))
+    if recorded is not None:
+        processes.once(lambda: remove_half_written(path))
     if recorded is None:
         check_shared(settings.compute, processes.world)
     check_compute(settings.compute, processes)
@@ -178,8 +180,13 @@ def build_network(settings: TrainSettings, dataset: Dataset) -> Network:
         raise InputError(str(error)) from error
 
 
-def _recorded(path: Path, settings: TrainSettings, *, resume: bool, overwrite: bool) -> RunConfig | None:
-    """The configuration of the run to resume; None for a training that begins anew."""
+def recorded_run(path: Path, settings: TrainSettings, *, resume: bool, overwrite: bool) -> RunConfig | None:
+    """The configuration of the run to resume; None for a training that begins anew. Nothing is written.
+
+    Raises:
+        DirectoryInUseError: something stands at `path`, and it is neither to be resumed nor to be replaced.
+        InputError: `path` holds no run to resume, or one of other settings.
+    """
     if resume and overwrite:
         raise InputError("--resume continues a run and --overwrite replaces it. Give one of them.")
     if not resume:
@@ -189,7 +196,6 @@ def _recorded(path: Path, settings: TrainSettings, *, resume: bool, overwrite: b
     if recorded.origin is not None:
         raise InputError(f"{path} was imported, and no training of it can be resumed. Choose another --output.")
     recorded.check_plugins(path, "model", "loss", "dataset")
-    remove_half_written(path)
     if differences := recorded.train.differences(settings):
         raise InputError(
             f"{path} was trained with other settings: {'; '.join(differences)}. Resume without them, or train anew "

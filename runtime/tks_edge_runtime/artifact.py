@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tks_edge_runtime.archives import read_arrays
-from tks_edge_runtime.errors import ArtifactError, InputError
+from tks_edge_runtime.errors import ArtifactError, InputError, nearest_beside
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.manifest import (
     ANALOGUE,
@@ -131,7 +131,8 @@ class Artifact:
         """
         path = Path(path)
         if path.suffix != ".onnx":
-            raise ArtifactError(f"{path} is not an .onnx file. Give an artifact written by `tks-edge export`.")
+            near = "" if path.exists() else nearest_beside(path, lambda one: one.suffix == ".onnx")
+            raise ArtifactError(f"{path} is not an .onnx file.{near} Give an artifact written by `tks-edge export`.")
         metadata = read_metadata(path)
         if METADATA_KEY not in metadata:
             raise ArtifactError(
@@ -182,7 +183,8 @@ def find_artifacts(folder: Path | str) -> list[Artifact]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder. Give the folder that `tks-edge export --output` wrote to.")
+        near = "" if folder.exists() else nearest_beside(folder, Path.is_dir)
+        raise InputError(f"{folder} is not a folder.{near} Give the folder that `tks-edge export --output` wrote to.")
     # A name that begins with a dot is an unfinished file, which an export that was killed left behind.
     artifacts = [Artifact.open(path) for path in sorted(folder.glob("*.onnx")) if not path.name.startswith(".")]
     if not artifacts:

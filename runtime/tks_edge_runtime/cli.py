@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from tks_edge_runtime.command_help import ListsPlugins
@@ -17,9 +15,10 @@ from tks_edge_runtime.commands.report import report
 from tks_edge_runtime.commands.run import run
 from tks_edge_runtime.commands.self_test import self_test
 from tks_edge_runtime.commands.sweep import sweep
-from tks_edge_runtime.version import __version__
+from tks_edge_runtime.program import Program, VersionFlag, VersionJsonFlag, begin
+from tks_edge_runtime.versions import LIBRARIES
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(cls=Program, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
 def register(other: typer.Typer) -> None:
@@ -28,19 +27,10 @@ def register(other: typer.Typer) -> None:
         other.command(cls=ListsPlugins)(command)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"tks-edge-runtime {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def tks_edge_runtime(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
+@app.callback(invoke_without_command=True)
+def tks_edge_runtime(context: typer.Context, version: VersionFlag = False, as_json: VersionJsonFlag = False) -> None:
     """Run, measure and report spiking networks exported by tks-edge."""
+    begin(context, "tks-edge-runtime", LIBRARIES, version=version, as_json=as_json)
 
 
 register(app)

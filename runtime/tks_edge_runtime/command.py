@@ -15,15 +15,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
 from tks_edge_runtime.errors import TksEdgeError
+from tks_edge_runtime.program import INTERRUPTED, print_error
+from tks_edge_runtime.progress import counting_bars, waiting_bars
 
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output, all else on standard error.")
 ]
 DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]
-_INTERRUPTED = 130
+NOTHING_WRITTEN = "nothing was written."
 _PROGRAMS = ("tks-edge", "tks-edge-runtime")
 
 
@@ -59,16 +61,14 @@ class Output:
 
     def progress(self) -> Progress:
         """A progress bar on standard error that leaves nothing behind, and is silent where that is no terminal."""
-        console = Console(stderr=True)
-        return Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        return counting_bars()
+
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """A bar without an end, while the block does what does not say how far it is."""
+        with waiting_bars() as progress:
+            progress.add_task(what, total=None)
+            yield
 
     @contextlib.contextmanager
     def stages(self) -> Iterator[Callable[[str, float], None]]:
@@ -95,17 +95,22 @@ def _program_name(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def running(as_json: bool, debug: bool) -> Iterator[Output]:
+def running(as_json: bool, debug: bool, kept: str = NOTHING_WRITTEN) -> Iterator[Output]:
     """The frame around a command's work: an error becomes one clear message and an exit code.
 
     The exit code is the error's own (1 failed, 2 wrong use, 3 something missing on this machine); 130 after Ctrl-C.
+
+    Args:
+        as_json: whether there is to be a JSON document.
+        debug: whether errors show their traceback.
+        kept: what there is after Ctrl-C, and how to go on, as a sentence.
     """
     try:
         yield Output(Console(stderr=as_json), as_json)
     except TksEdgeError as error:
         _fail(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
-        _fail("interrupted; what was written before is whole.", _INTERRUPTED, debug)
+        _fail(f"interrupted; {kept}", INTERRUPTED, debug)
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
     except ModuleNotFoundError as error:
@@ -132,5 +137,5 @@ def _fault(error: Exception) -> str:
 def _fail(message: str, exit_code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    print_error(message)
     raise typer.Exit(exit_code)

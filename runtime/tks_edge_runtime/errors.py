@@ -12,8 +12,9 @@ A message says what was got, what is allowed, and what to do next, in one or two
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class TksEdgeError(Exception):
@@ -55,6 +56,20 @@ def unknown(kind: str, got: str, allowed: Iterable[str]) -> InputError:
         allowed: every name that would have been accepted.
     """
     names = sorted(allowed)
-    close = get_close_matches(got, names, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return InputError(f"unknown {kind} {got!r}.{hint} Allowed: {', '.join(names)}.")
+    return InputError(f"unknown {kind} {got!r}.{did_you_mean(got, names)} Allowed: {', '.join(names)}.")
+
+
+def did_you_mean(got: str, names: Iterable[str]) -> str:
+    """The question for the name closest to what was given, a space before it; empty where none is close."""
+    close = get_close_matches(got, list(names), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def nearest_beside(path: Path, is_wanted: Callable[[Path], bool]) -> str:
+    """The same for a path that is not there, among what is wanted in its folder."""
+    try:
+        beside = [one.name for one in path.parent.iterdir() if not one.name.startswith(".") and is_wanted(one)]
+    except OSError:
+        return ""
+    close = get_close_matches(path.name, beside, n=1, cutoff=0.5)
+    return f" Did you mean {str(path.with_name(close[0]))!r}?" if close else ""

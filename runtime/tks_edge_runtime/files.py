@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tks_edge_runtime.errors import InputError, MissingError, TksEdgeError
+from tks_edge_runtime.errors import InputError, MissingError, TksEdgeError, nearest_beside
 
 _CHUNK = 1 << 20
 
@@ -90,7 +90,8 @@ def read_json(path: Path | str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+        near = "" if path.exists() else nearest_beside(path, lambda one: one.suffix == path.suffix or one.is_dir())
+        raise InputError(f"cannot read {path}: {error.strerror}.{near}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}). It may be damaged; write it again.") from error
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tks_edge_runtime.artifact import Preprocessing, TensorSpec
-from tks_edge_runtime.errors import ArtifactError, InputError
+from tks_edge_runtime.errors import ArtifactError, InputError, nearest_beside
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -71,7 +71,8 @@ def open_image(path: Path, mode: str) -> Image:
             with Image.open(path) as image:
                 return ImageOps.exif_transpose(image).convert(mode)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise InputError(f"cannot read {path}: {error.strerror}. Give an image file.") from error
+        near = "" if path.exists() else nearest_beside(path, Path.is_file)
+        raise InputError(f"cannot read {path}: {error.strerror}.{near} Give an image file.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path} is too large to be read as an image. Give a smaller one.") from error
     except Exception as error:  # a damaged file can raise anything in any of the decoders

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from tks_edge_runtime.errors import ArtifactError
+from tks_edge_runtime.errors import ArtifactError, nearest_beside
 from tks_edge_runtime.protobuf import content, fields, file_fields
 
 _METADATA_PROPS = 14
@@ -55,7 +55,8 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         with path.open("rb") as file:
             yield file, path.stat().st_size
     except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror}.") from error
+        near = nearest_beside(path, lambda one: one.suffix == ".onnx")
+        raise ArtifactError(f"cannot read {path}: {error.strerror}.{near}") from error
     except ValueError as error:
         raise ArtifactError(f"{path} is not an ONNX file, or is damaged: {error}. Copy or export it again.") from error
 

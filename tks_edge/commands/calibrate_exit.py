@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tks_edge.commands import completion
 from tks_edge.commands.exit_tables import exit_row, exit_table
 from tks_edge.commands.options import DataOption
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 from tks_edge_runtime.commands.opening import opened
 from tks_edge_runtime.commands.options import DEFAULT_BACKEND, ArtifactArgument, BackendOption, DeviceOption
+from tks_edge_runtime.dry_run import DryRunFlag
 from tks_edge_runtime.errors import CheckError, InputError, unknown
 
 if TYPE_CHECKING:
@@ -29,12 +31,21 @@ _BEST = "best"
 
 def calibrate_exit(
     artifact: ArtifactArgument,
-    run: Annotated[Path, typer.Option(help="The run directory that it was exported from.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Option(
+            help="The run directory that it was exported from.", show_default=False, autocompletion=completion.run
+        ),
+    ],
     max_loss: Annotated[
         float, typer.Option(min=0, max=100, help="Points of accuracy that stopping early may cost there.")
     ] = 0.0,
     by: Annotated[
-        str, typer.Option(help="What to stop by: confidence, entropy or margin; best compares all three.")
+        str,
+        typer.Option(
+            help="What to stop by: confidence, entropy or margin; best compares all three.",
+            autocompletion=completion.measure,
+        ),
     ] = _BEST,
     timesteps: Annotated[
         int | None,
@@ -46,23 +57,37 @@ def calibrate_exit(
     backend: BackendOption = DEFAULT_BACKEND,
     device: DeviceOption = None,
     data: DataOption = None,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Choose when a step artifact may stop early, on the validation split, and keep the rule beside it."""
     with running(as_json, debug) as out:
-        from tks_edge.checkpoint import load_run
-        from tks_edge_runtime.artifact import Artifact
-        from tks_edge_runtime.exit_choice import allowed_errors, best_rule
-        from tks_edge_runtime.exit_measures import MEASURES
-        from tks_edge_runtime.exit_rule import rule_path, write_exit_rule
+        with out.waiting("loading PyTorch"):
+            from tks_edge.checkpoint import load_run
+            from tks_edge_runtime.artifact import Artifact
+            from tks_edge_runtime.backends.choice import choose
+            from tks_edge_runtime.contract import timesteps_of
+            from tks_edge_runtime.dry_run import Intent, show_intent, written
+            from tks_edge_runtime.exit_choice import allowed_errors, best_rule
+            from tks_edge_runtime.exit_measures import MEASURES
+            from tks_edge_runtime.exit_rule import rule_path, write_exit_rule
 
         if by not in (_BEST, *MEASURES):
             raise unknown("measure", by, (_BEST, *MEASURES))
         measures = MEASURES if by == _BEST else (by,)
         trained, source = load_run(run), Artifact.open(artifact)
         _check(source, trained)
-        dataset = trained.dataset(data)
+        with out.waiting("opening the data"):
+            dataset = trained.dataset(data)
+        if dry_run:
+            steps = timesteps_of(source, timesteps)
+            _check_steps(source, steps)
+            chosen_on = min(samples, len(dataset.validation))
+            engine = choose(backend, [source], device=device)
+            what = f"run {artifact} for {steps} steps on {chosen_on:,} validation samples of {dataset.name}"
+            show_intent(Intent([f"{what}, on {engine.backend} {engine.device}"], written([rule_path(artifact)])), out)
+            return
         with opened(out, artifact, backend, device=device, threads=None, cuda_graph=False, steps=timesteps) as using:
             trial = _trial(using.session, trained, dataset, samples, using.show)
         chosen = best_rule(trial, max_loss, measures)
@@ -82,13 +107,13 @@ def calibrate_exit(
             "others the rule may cost more or less."
         )
         replaced = rule_path(artifact).exists()
-        written = write_exit_rule(artifact, _record(artifact, trial, chosen, dataset.name, max_loss))
-        out.say(f"{'replaced' if replaced else 'written'}: {written} ({chosen})")
+        kept = write_exit_rule(artifact, _record(artifact, trial, chosen, dataset.name, max_loss))
+        out.say(f"{'replaced' if replaced else 'written'}: {kept} ({chosen})")
         out.document(
             {
                 "artifact": str(artifact),
                 "run": str(run),
-                "rule": str(written),
+                "rule": str(kept),
                 "dataset": dataset.name,
                 "split": "validation",
                 "timesteps": trial.timesteps,
@@ -118,6 +143,11 @@ def _check(artifact: Artifact, run: Run) -> None:
     check_origin(artifact, run)
 
 
+def _check_steps(artifact: Artifact, timesteps: int) -> None:
+    if timesteps == 1:
+        raise InputError(f"{artifact.path} runs for one timestep, and nothing is left to stop. Take two or more.")
+
+
 def _trial(session: Session, run: Run, dataset: Dataset, samples: int, show: Callable[[str, float], None]) -> Trial:
     """The artifact itself at every step of validation samples, which are shown to it as it was exported for."""
     from tks_edge.views import view_of
@@ -125,8 +155,7 @@ def _trial(session: Session, run: Run, dataset: Dataset, samples: int, show: Cal
     from tks_edge_runtime.step_logits import step_logits
 
     manifest, path = session.manifest, session.artifact.path
-    if session.timesteps == 1:
-        raise InputError(f"{path} runs for one timestep, and nothing is left to stop. Take two or more.")
+    _check_steps(session.artifact, session.timesteps)
     view = view_of(run, manifest.timesteps, manifest.frames, path)
     inputs, labels = view.stacked(dataset.validation.evenly_spaced(samples))
     inputs = inputs.astype(manifest.input.dtype, copy=False)

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tks_edge.commands import completion
 from tks_edge.commands.board_options import ExtrasOption, RuntimeWheelOption
+from tks_edge_runtime import completion as shared
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 from tks_edge_runtime.commands.options import DEFAULT_PRESET
+from tks_edge_runtime.dry_run import DryRunFlag, Intent, Sent, Written, show_intent, written
 from tks_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from tks_edge.deploy.deploying import Deployed, Plan, Telling
 
 _FOLDER = "tks-edge"
+_KEPT = "what the board has is kept; the same command goes on from there."
 
 
 def deploy(
@@ -25,13 +29,21 @@ def deploy(
         str, typer.Argument(metavar="USER@HOST", help="As ssh takes it, or a name from your SSH configuration.")
     ],
     artifacts: Annotated[
-        Path | None, typer.Argument(help="The folder that `tks-edge export` wrote to.", show_default=False)
+        Path | None,
+        typer.Argument(
+            help="The folder that `tks-edge export` wrote to.",
+            show_default=False,
+            autocompletion=shared.artifact_folder,
+        ),
     ] = None,
     folder: Annotated[
         str, typer.Option(help="The folder on the board that everything goes to, in the home folder there.")
     ] = _FOLDER,
     python: Annotated[
-        str | None, typer.Option(help="The board's Python to use, such as 3.10. (default: its python3)")
+        str | None,
+        typer.Option(
+            help="The board's Python to use, such as 3.10. (default: its python3)", autocompletion=completion.python
+        ),
     ] = None,
     extras: ExtrasOption = "onnxruntime",
     wheels: Annotated[
@@ -41,12 +53,18 @@ def deploy(
     runtime_wheel: RuntimeWheelOption = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="What runs the artifacts. (default: tensorrt where the board can, else the first that can)"),
+        typer.Option(
+            help="What runs the artifacts. (default: tensorrt where the board can, else the first that can)",
+            autocompletion=shared.backend_name,
+        ),
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Measure on the board, and bring the report home.")] = False,
     preset: Annotated[
         str | None,
-        typer.Option(help="Measuring time per artifact: quick 3 s, standard 10 s, long 60 s, mlperf 600 s."),
+        typer.Option(
+            help="Measuring time per artifact: quick 3 s, standard 10 s, long 60 s, mlperf 600 s.",
+            autocompletion=shared.preset,
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="The folder that the report comes home to. (default: report)")
@@ -60,6 +78,7 @@ def deploy(
     ssh_config: Annotated[
         Path | None, typer.Option(help="An SSH configuration in place of your own, as `ssh -F` takes it.")
     ] = None,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -67,7 +86,7 @@ def deploy(
 
     Run again, it copies and installs only what is new, and goes on where it was interrupted.
     """
-    with running(as_json, debug) as out:
+    with running(as_json, debug, kept=_KEPT) as out:
         if not report and (preset is not None or output is not None):
             raise InputError("--preset and --output are of the report: give --report as well, or leave them out.")
         if remove and (artifacts is not None or report):
@@ -78,6 +97,9 @@ def deploy(
         from tks_edge.deploy.ssh import Connection
 
         connection = Connection(host, ssh_option or (), ssh_config)
+        if remove and dry_run:
+            show_intent(Intent(writes=[Written(f"{host}:{folder}", "removed")]), out)
+            return
         if remove:
             take_away(connection, folder, _telling(out))
             out.document({"host": host, "folder": folder, "removed": True})
@@ -94,12 +116,29 @@ def deploy(
             preset=_checked_preset(preset),
             report=(output or Path("report")) if report else None,
         )
+        if dry_run:
+            _show_intent(plan, host, folder, out)
+            return
         done = bring(plan, connection, folder, _telling(out))
         out.document(_document(done, host, folder))
         place = [] if folder == _FOLDER else ["--folder", folder]
         place += [part for option in ssh_option or () for part in ("--ssh-option", option)]
         place += [] if ssh_config is None else ["--ssh-config", str(ssh_config)]
         _finish(done, plan, host, place, out)
+
+
+def _show_intent(plan: Plan, host: str, folder: str, out: Output) -> None:
+    """Say what would be sent to the board, done there, and written here; the board is not asked."""
+    from tks_edge.deploy.deploying import payload_of, steps_of
+    from tks_edge_runtime.reporting.build import report_files
+
+    with out.waiting("building the runtime's wheel"):
+        payload = payload_of(plan)
+    at = f"{host}:{folder}"
+    check, prepare, *rest = steps_of(plan)
+    does = [f"take the step {step} on {host}" for step in (check, prepare, "copy", *rest)]
+    home = [] if plan.report is None else written(report_files(plan.report))
+    show_intent(Intent(does, home, [Sent(at, file.path, file.size) for file in payload]), out)
 
 
 def _finish(done: Deployed, plan: Plan, host: str, place: list[str], out: Output) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from tks_edge.commands import completion
 from tks_edge.commands.options import DataOption, FramesOption, RunArgument, SkipCorruptOption, TimestepsOption
 from tks_edge.settings import RUNS
 from tks_edge.settings.frames import FIRST, REBIN
@@ -31,17 +32,18 @@ def evaluate(
         typer.Option(min=1, help="Samples a pass; it changes no result. (default: that of the training)"),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load samples.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.", autocompletion=completion.device)] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Measure the accuracy of a trained network at each T, on the test split."""
     with running(as_json, debug) as out:
         steps = parse_timesteps(timesteps) if timesteps is not None else None
-        from tks_edge.accuracy import evaluate_views, passes
-        from tks_edge.checkpoint import latest_run, load_run
-        from tks_edge.data.skipping import Skipped
-        from tks_edge.device import choose_device
+        with out.waiting("loading PyTorch"):
+            from tks_edge.accuracy import evaluate_views, passes
+            from tks_edge.checkpoint import latest_run, load_run
+            from tks_edge.data.skipping import Skipped
+            from tks_edge.device import choose_device
 
         if run is None:
             run = latest_run(RUNS)
@@ -52,7 +54,8 @@ def evaluate(
         trained_at = trained.config.train.timesteps
         steps = steps if steps is not None else powers_of_two(trained_at)
         ways = _ways(trained, steps, frames)
-        dataset = trained.dataset(data)
+        with out.waiting("opening the data"):
+            dataset = trained.dataset(data)
         rows: list[dict[str, Any]] = []
         skipped = Skipped(out.warn) if skip_corrupt else None
         with out.progress() as bar:

@@ -40,6 +40,10 @@ class Engines:
         except MissingError as error:
             self._missing = str(error)
 
+    def files(self, graph: Path) -> list[Path]:
+        """What would be laid beside a graph: its engine and what is known of it, where one can be built here."""
+        return [] if self._missing is not None else [_engine_path(graph), graph.with_suffix(".json")]
+
     def build(self, artifact: Artifact, out: Output) -> dict[str, Any]:
         """Build, check and keep the engine of an artifact, and lay a copy beside it.
 

@@ -33,7 +33,8 @@ def write_graphs(
         ExportError: the network cannot be exported so.
         VerificationError: a graph is not the network.
     """
-    writer = Writer(source, how)
+    with out.waiting("capturing the network"):
+        writer = Writer(source, how)
     rows = []
     for options in graphs:
         _say_what_is_replaced(how.folder, options, source, out)
@@ -53,7 +54,7 @@ def write_graphs(
 
 def _written(writer: Writer, options: Options, out: Output) -> Exported:
     with out.progress() as bar:
-        what = f"{options.precision} {options.form} T={options.timesteps}: comparing spikes"
+        what = f"{options.precision} {options.form} T={options.timesteps}: lowering, then comparing spikes"
         task = bar.add_task(what, total=writer.compared)
         return writer.write(options, lambda done: bar.update(task, completed=done))
 

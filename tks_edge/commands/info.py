@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from tks_edge.commands import completion
 from tks_edge.timesteps import powers_of_two
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 
@@ -24,16 +25,19 @@ _MANY = 16
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="An .onnx file of ours, or a run directory.")],
+    path: Annotated[
+        Path, typer.Argument(help="An .onnx file of ours, or a run directory.", autocompletion=completion.described)
+    ],
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Show what an artifact or a run directory says about itself, and what its graph costs at each T."""
     with running(as_json, debug) as out:
         if path.is_dir():
-            from tks_edge.checkpoint import load_run
+            with out.waiting("loading PyTorch"):
+                from tks_edge.checkpoint import load_run
 
-            run = load_run(path)
+                run = load_run(path)
             document = _document(run)
             _show(run, document, out)
             costs = _costs(run, out)
@@ -47,7 +51,8 @@ def info(
 
             artifact = Artifact.open(path)
             show_artifact(artifact, out.console)
-            cost = _cost(path)
+            with out.waiting("counting"):
+                cost = _cost(path)
             batch = artifact.manifest.input.shape[0]
             _show_costs([(f"T={artifact.manifest.timesteps}", cost)], f"one run of the graph, batch {batch}", out)
             operators = ", ".join(f"{name} {count}" for name, count in cost.operators.items())

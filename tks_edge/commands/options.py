@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-RunArgument = Annotated[Path | None, typer.Argument(help="A run directory. (default: the newest in runs/)")]
+from tks_edge.commands import completion
+
+RunArgument = Annotated[
+    Path | None, typer.Argument(help="A run directory. (default: the newest in runs/)", autocompletion=completion.run)
+]
 TimestepsOption = Annotated[
     str | None,
     typer.Option(help="Such as 1,2,4,8 or 1-8. (default: the powers of two up to the T it was trained at)"),
@@ -16,7 +20,8 @@ FramesOption = Annotated[
     str | None,
     typer.Option(
         help="Of recordings, what fewer frames than the training's are: first or rebin (all of it in fewer). "
-        "(default: the training's)"
+        "(default: the training's)",
+        autocompletion=completion.frames,
     ),
 ]
 SkipCorruptOption = Annotated[

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from tks_edge.commands import completion
 from tks_edge.data.expected import EXPECTED
 from tks_edge.data.facts import facts_of
 from tks_edge.recipes import RECIPES, Published, Recipe, read_recipe
@@ -24,7 +25,10 @@ _DEFAULT = "default"
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="A recipe to show in full, or a TOML file of your own.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A recipe to show in full, or a TOML file of your own.", autocompletion=completion.recipe),
+    ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:

@@ -140,14 +140,14 @@ def export_missing(runs: Sequence[Run], grid: Grid, how: Writing, wanted: Wanted
     for run in runs:
         shown = grid.views(run)
         asked = {view.timesteps: list(grid.graphs(run, view)) for view in shown}
-        there = {t: [one for one in graphs if _is_there(run, view, one, how.folder, wanted.samples)]
+        there = {t: [one for one in graphs if is_there(run, view, one, how.folder, wanted.samples)]
                  for view, (t, graphs) in zip(shown, asked.items(), strict=True)}  # fmt: skip
         lacking = [view for view in shown if len(there[view.timesteps]) < len(asked[view.timesteps])]
         if lacking:
             _export(run, lacking, asked, there, how, wanted, out, found)
         # Of what failed an older file may lie there: it is not what was asked for.
         failed = {row.file for row in found.failed}
-        paths = [_path(run, view, options, how.folder) for view in shown for options in asked[view.timesteps]]
+        paths = [graph_path(run, view, options, how.folder) for view in shown for options in asked[view.timesteps]]
         found.artifacts.extend(Artifact.open(path) for path in paths if path.name not in failed)
     return found
 
@@ -181,17 +181,18 @@ def _export(
                 fail(options, error)
 
 
-def _path(run: Run, view: View, options: Options, folder: Path) -> Path:
+def graph_path(run: Run, view: View, options: Options, folder: Path) -> Path:
+    """Where the graph of a run, shown so, belongs."""
     return folder / f"{stem_of(called(run.name, view), view.frames, options)}.onnx"
 
 
-def _is_there(run: Run, view: View, options: Options, folder: Path, samples: int) -> bool:
+def is_there(run: Run, view: View, options: Options, folder: Path, samples: int) -> bool:
     """Whether the artifact is in the folder, made by this version, its accuracy to be taken on so many samples at most.
 
     Raises:
         InputError: what is there under its name comes from another training.
     """
-    path = _path(run, view, options, folder)
+    path = graph_path(run, view, options, folder)
     if not path.is_file():
         return False
     manifest = Artifact.open(path).manifest
@@ -209,7 +210,7 @@ def _failed(run: Run, view: View, options: Options, error: TksEdgeError) -> Row:
     """The row of an artifact that could not be exported."""
     settings = run.config.train
     return Row(
-        file=_path(run, view, options, Path()).name,
+        file=graph_path(run, view, options, Path()).name,
         sha256=None,
         name=called(run.name, view),
         model=settings.model,

@@ -23,6 +23,8 @@ from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
 
+_KEPT = "a run that has begun keeps its state after the last step; --resume goes on from there."
+
 
 def train(
     recipe: options.Recipe = None,
@@ -73,6 +75,7 @@ def train(
     device: options.Device = "auto",
     workers: options.Workers = 0,
     tensorboard: options.TensorBoard = None,
+    dry_run: options.DryRun = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -124,13 +127,20 @@ def train(
         "threads": threads,
         "compute": _given(compute),
     }
-    with running(as_json, debug) as shown, _one_for_all(shown) as out:
+    with running(as_json, debug, kept=_KEPT) as shown, _one_for_all(shown) as out:
         launch = Launch.here()
         output = launch.begun() or output
         path, settings = _to_resume(output, given, out) if resume else _anew(output, given, out)
-        from tks_edge.run_directory import DirectoryInUseError
-        from tks_edge.tensorboard import is_installed
-        from tks_edge.trainer import train as fit
+        with out.waiting("loading PyTorch"):
+            from tks_edge.run_directory import DirectoryInUseError
+            from tks_edge.tensorboard import is_installed
+            from tks_edge.trainer import train as fit
+
+        if dry_run:
+            from tks_edge.commands.train_intent import show_train_intent
+
+            show_train_intent(settings, path, data, device, out, download=download, resume=resume, overwrite=overwrite)
+            return
 
         def begin(path: Path) -> Run:
             with _bar(out, launch) as bar, _naming_the_next(path, out):
@@ -146,7 +156,7 @@ def train(
                     resume=resume,
                     overwrite=overwrite,
                     tensorboard=is_installed() if tensorboard is None else tensorboard,
-                    watcher=Display(out, bar, settings),
+                    watcher=Display(out, bar, settings, waits=not download),
                 )
 
         while True:

@@ -18,13 +18,20 @@ _MUCH_WAITING = 0.25
 
 
 class Display:
-    """Shows a training: a bar over its steps, and a line for each epoch."""
+    """Shows a training: a bar over its steps, and a line for each epoch.
 
-    def __init__(self, out: Output, bar: Progress, settings: TrainSettings) -> None:
+    Args:
+        out: where text goes.
+        bar: where the bar is.
+        settings: of the training.
+        waits: whether the bar is there before the first step; a download has one of its own.
+    """
+
+    def __init__(self, out: Output, bar: Progress, settings: TrainSettings, *, waits: bool = True) -> None:
         self._out = out
         self._bar = bar
         self._settings = settings
-        self._task: TaskID | None = None
+        self._task: TaskID | None = bar.add_task("preparing", total=None) if waits else None
 
     def began(self, network: Network, dataset: Dataset, total: int, done: int) -> None:
         """Say what is trained on what."""
@@ -45,7 +52,9 @@ class Display:
             self._out.console.print(
                 "no test/ there: val/ is the test split, and validation is held out of train/", highlight=False
             )
-        self._task = self._bar.add_task("training", total=total, completed=done)
+        if self._task is None:
+            self._task = self._bar.add_task("training")
+        self._bar.reset(self._task, description="training", total=total, completed=done)
 
     def stepped(self, epoch: int, loss: float, accuracy: float) -> None:
         """Move the bar."""

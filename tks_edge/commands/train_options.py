@@ -7,15 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
+from tks_edge.commands import completion
+from tks_edge.commands.completion import AUGMENTATIONS, LOSSES, MODELS, SURROGATES
 from tks_edge.data.facts import DATASETS, FACTS
 from tks_edge.recipes import RECIPES
 from tks_edge.settings import RESETS
 from tks_edge.settings.compute import LIF_KERNELS, PRECISIONS, STRATEGIES
 from tks_edge.settings.frames import CUTS, FEWER
+from tks_edge_runtime.completion import Completer
 
 
-def _option(panel: str, text: str, *names: str) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel)
+def _option(panel: str, text: str, *names: str, values: Completer | None = None) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, autocompletion=values)
 
 
 _TASK = "What is trained"
@@ -27,9 +30,13 @@ Recipe = Annotated[
         _TASK,
         f"What everything that is not given here is taken from: {', '.join(RECIPES)}, or a TOML file of your own "
         "(default: that of the data set; see tks-edge recipes).",
+        values=completion.recipe,
     ),
 ]
-Dataset = Annotated[str | None, _option(_TASK, f"{', '.join(DATASETS)} (default: the recipe's; digits without one).")]
+Dataset = Annotated[
+    str | None,
+    _option(_TASK, f"{', '.join(DATASETS)} (default: the recipe's; digits without one).", values=completion.dataset),
+]
 Data = Annotated[Path | None, _option(_TASK, "The folder of the data set (default: data/, but none for your own).")]
 Download = Annotated[bool, _option(_TASK, f"Fetch what is not there, of {_FETCHED}.", "--download")]
 ImageSize = Annotated[int | None, _option(_TASK, f"Pixels a side, of {_RESIZABLE} (default: by data set).")]
@@ -37,12 +44,17 @@ Augment = Annotated[
     str | None,
     _option(
         _TASK,
-        "none, jitter, small-images, large-images, events, events-upright (default: by recipe).",
+        f"{', '.join(AUGMENTATIONS)} (default: by recipe).",
+        values=completion.augmentation,
     ),
 ]
 Cut = Annotated[
     str | None,
-    _option(_TASK, f"What each frame of a recording gets an equal share of: {' or '.join(CUTS)} (default: time)."),
+    _option(
+        _TASK,
+        f"What each frame of a recording gets an equal share of: {' or '.join(CUTS)} (default: time).",
+        values=completion.cut,
+    ),
 ]
 Frames = Annotated[
     str | None,
@@ -50,23 +62,26 @@ Frames = Annotated[
         _TASK,
         f"What fewer than T frames are of a recording: {FEWER[0]}, the first ones, or {FEWER[1]}, all of it in fewer "
         "(default: first).",
+        values=completion.frames,
     ),
 ]
 Model = Annotated[
     str | None,
     _option(
         _TASK,
-        "tiny, sew_resnet18, sew_resnet34, sew_resnet50, ms_resnet18, ms_resnet34, resnet19, vggsnn, spikformer, "
-        "qkformer (default: by recipe; tiny for digits).",
+        f"{', '.join(MODELS)} (default: by recipe; tiny for digits).",
+        values=completion.model,
     ),
 ]
 Neuron = Annotated[
     str | None,
-    _option(_TASK, "lif or relu (default: lif); relu is the twin: the same network, one pass."),
+    _option(
+        _TASK, "lif or relu (default: lif); relu is the twin: the same network, one pass.", values=completion.neuron
+    ),
 ]
 Timesteps = Annotated[int | None, _option(_TASK, "T (default: 8).")]
 LossName = Annotated[
-    str | None, _option(_TASK, "mean, tet, etc, s2w, w2s, tks, tks-published (default: by recipe; mean with relu).")
+    str | None, _option(_TASK, f"{', '.join(LOSSES)} (default: by recipe; mean with relu).", values=completion.loss)
 ]
 LossOption = Annotated[
     list[str] | None,
@@ -76,6 +91,7 @@ LossOption = Annotated[
         "none_correct=uniform or skip, student_temperature=1 or tau; tks-published: tau, alpha; "
         "tet: lam=0.001, target=1; etc: tau=4, weight=1, detach=yes; s2w, w2s: tau=2, weight=1, detach=no, "
         "select=batch or sample.",
+        values=completion.loss_option,
     ),
 ]
 
@@ -93,7 +109,8 @@ SampleTimesteps = Annotated[
     ),
 ]
 Teacher = Annotated[
-    Path | None, _option(_TRICKS, "The run of a ReLU twin that teaches every timestep (default: none).")
+    Path | None,
+    _option(_TRICKS, "The run of a ReLU twin that teaches every timestep (default: none).", values=completion.run),
 ]
 TeacherWeight = Annotated[float | None, _option(_TRICKS, "Of the teacher's term (default: 0.2).")]
 TeacherTemperature = Annotated[float | None, _option(_TRICKS, "Of the teacher's term (default: 3).")]
@@ -104,8 +121,13 @@ Ema = Annotated[
 _NEURON = "The LIF neuron"
 Tau = Annotated[float | None, _option(_NEURON, "Membrane time constant, in timesteps (default: 2).")]
 Threshold = Annotated[float | None, _option(_NEURON, "The potential at which it fires (default: 0.5).")]
-Reset = Annotated[str | None, _option(_NEURON, f"{' (to 0) or '.join(RESETS)} (by subtraction; default: hard).")]
-Surrogate = Annotated[str | None, _option(_NEURON, "quadratic, atan, sigmoid, triangle (default: quadratic).")]
+Reset = Annotated[
+    str | None,
+    _option(_NEURON, f"{' (to 0) or '.join(RESETS)} (by subtraction; default: hard).", values=completion.reset),
+]
+Surrogate = Annotated[
+    str | None, _option(_NEURON, f"{', '.join(SURROGATES)} (default: quadratic).", values=completion.surrogate)
+]
 
 _HOW = "How it is trained"
 Epochs = Annotated[int | None, _option(_HOW, "Passes (default: by recipe; 15 for digits).")]
@@ -131,7 +153,11 @@ Threads = Annotated[
 _COMPUTE = "Speed and size"
 Precision = Annotated[
     str | None,
-    _option(_COMPUTE, f"{' or '.join(PRECISIONS)}, with weights and membranes in float32 either way (default: 32)."),
+    _option(
+        _COMPUTE,
+        f"{' or '.join(PRECISIONS)}, with weights and membranes in float32 either way (default: 32).",
+        values=completion.training_precision,
+    ),
 ]
 ChannelsLast = Annotated[
     bool | None,
@@ -149,9 +175,13 @@ Checkpoint = Annotated[
         _COMPUTE,
         "What the backward pass computes again rather than to have it kept: none; compact, the neurons' currents, with "
         "spikes kept as bytes; blocks, all within a block (default: none).",
+        values=completion.checkpoint,
     ),
 ]
-LifKernel = Annotated[str | None, _option(_COMPUTE, f"{', '.join(LIF_KERNELS)} (default: auto, the fastest here).")]
+LifKernel = Annotated[
+    str | None,
+    _option(_COMPUTE, f"{', '.join(LIF_KERNELS)} (default: auto, the fastest here).", values=completion.lif_kernel),
+]
 SyncBatchNorm = Annotated[
     bool | None,
     _option(
@@ -166,12 +196,16 @@ Strategy = Annotated[
         _COMPUTE,
         f"Of several processes (torchrun): {STRATEGIES[0]}, or {STRATEGIES[1]} to share the weights too "
         f"(default: {STRATEGIES[0]}).",
+        values=completion.strategy,
     ),
 ]
 
 _WHERE = "Where and with what"
 OutputPath = Annotated[
-    Path | None, _option(_WHERE, "The run directory (default: runs/DATASET, or the next free name).", "--output")
+    Path | None,
+    _option(
+        _WHERE, "The run directory (default: runs/DATASET, or the next free name).", "--output", values=completion.run
+    ),
 ]
 Resume = Annotated[
     bool,
@@ -184,10 +218,11 @@ SaveEvery = Annotated[
     typer.Option(min=1, help="Also save the state every so many steps (default: every epoch).", rich_help_panel=_WHERE),
 ]
 Overwrite = Annotated[bool, _option(_WHERE, "Replace the run in --output.", "--overwrite")]
-Device = Annotated[str, _option(_WHERE, "auto, cpu, cuda.")]
+Device = Annotated[str, _option(_WHERE, "auto, cpu, cuda.", values=completion.device)]
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that load samples; they change no result.", rich_help_panel=_WHERE)
 ]
+DryRun = Annotated[bool, _option(_WHERE, "Say what would be trained and written, and do none of it.", "--dry-run")]
 TensorBoard = Annotated[
     bool | None,
     _option(

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tks_edge.commands import completion
 from tks_edge.commands.options import DataOption
 from tks_edge.commands.verify_tables import comparison_document, show_comparison
+from tks_edge_runtime import completion as shared
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 
 if TYPE_CHECKING:
@@ -17,8 +19,12 @@ if TYPE_CHECKING:
 
 
 def verify(
-    artifact: Annotated[Path, typer.Argument(help="An .onnx file written by `tks-edge export`.")],
-    against: Annotated[Path, typer.Option(help="The run directory that it was exported from.")],
+    artifact: Annotated[
+        Path, typer.Argument(help="An .onnx file written by `tks-edge export`.", autocompletion=shared.artifact)
+    ],
+    against: Annotated[
+        Path, typer.Option(help="The run directory that it was exported from.", autocompletion=completion.run)
+    ],
     samples: Annotated[int, typer.Option(min=1, help="Test samples to compare on, spike by spike.")] = 128,
     eval_samples: Annotated[
         int, typer.Option(min=1, help="Test samples to compare the predicted classes on, at most.")
@@ -32,8 +38,9 @@ def verify(
 ) -> None:
     """Compare an artifact with the network it was exported from, spike by spike."""
     with running(as_json, debug) as out:
-        from tks_edge.checkpoint import load_run
-        from tks_edge.verification import verified
+        with out.waiting("loading PyTorch"):
+            from tks_edge.checkpoint import load_run
+            from tks_edge.verification import verified
 
         with out.stages() as show:
             found = verified(

@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from tks_edge.data.expected import EXPECTED, Published
 from tks_edge.data.room import free_for
 from tks_edge_runtime.errors import InputError, MissingError
+from tks_edge_runtime.progress import bars
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60.0
@@ -134,10 +134,8 @@ def _fetch(file: Published, partial: Path, target: IO[bytes]) -> None:
 
 
 def _bar() -> Progress:
-    """A progress bar on standard error that leaves nothing behind, and is silent where that is no terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+    """A bar of bytes, with their speed."""
+    return bars(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
 
 
 def _check(file: Published, partial: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,6 @@ def write_bundle(
     *,
     extras: str = "onnxruntime",
     runtime: Path | None = None,
-    say: Callable[[str], None] = lambda _: None,
 ) -> Bundle:
     """Write the archive for a board, whole or not at all.
 
@@ -50,7 +48,6 @@ def write_bundle(
         target: the board's Python and processor.
         extras: of the runtime, separated by commas; "none" for none.
         runtime: a wheel of the runtime; None for that of this tks-edge.
-        say: gets sentences for the user.
 
     Raises:
         InputError: an unknown ending or extra, no such folder, or `output` cannot be written to.
@@ -66,7 +63,6 @@ def write_bundle(
         fetched.mkdir()
         wheel = runtime_wheel(built, runtime)
         chosen = chosen_extras(extras, wheel)
-        say(f"fetching the wheels for Python {target.python} on {target.machine}")
         wheels = [PayloadFile.of(path, WHEELS) for path in (wheel, *download(wheel, chosen, target, fetched))]
         launcher = PayloadFile.of(FOLDER / LAUNCHER, executable=True)
         files = [launcher, *wheels, *carried]
@@ -81,6 +77,27 @@ def write_bundle(
         tuple(sorted(file.source.name for file in wheels)),
         tuple(sorted(file.source.name for file in carried)),
     )
+
+
+@dataclass(frozen=True)
+class Packing:
+    """What would go into an archive, as far as it is known before any wheel is fetched."""
+
+    artifacts: tuple[str, ...]
+    wheel: str
+    extras: tuple[str, ...]
+
+
+def planned_bundle(
+    artifacts: Path, output: Path, *, extras: str = "onnxruntime", runtime: Path | None = None
+) -> Packing:
+    """What `write_bundle` would pack; arguments and errors are its own, but for those of the network."""
+    checked_ending(output)
+    carried = artifact_files(artifacts)
+    _check_room(output, carried)
+    with tempfile.TemporaryDirectory() as temporary:
+        wheel = runtime_wheel(Path(temporary), runtime)
+        return Packing(tuple(str(file.source) for file in carried), wheel.name, chosen_extras(extras, wheel))
 
 
 def _check_room(output: Path, files: list[PayloadFile]) -> None:

@@ -126,6 +126,19 @@ def remove(connection: Connection, folder: str, telling: Telling) -> None:
         board.run(Settings(steps=("remove",)))
 
 
+def steps_of(plan: Plan) -> tuple[str, ...]:
+    """The steps of the script on the board, the files are copied after the second."""
+    return ("check", "prepare", *INSTALL, *(("report",) if plan.report is not None else ()))
+
+
+def payload_of(plan: Plan) -> list[PayloadFile]:
+    """The files that would go to the board, whatever is there already; errors as of `deploy`, here on this machine."""
+    if plan.report is not None:
+        _check_output(plan.report)
+    with tempfile.TemporaryDirectory() as temporary:
+        return _prepared(plan, Path(temporary))[0]
+
+
 def _prepared(plan: Plan, temporary: Path) -> tuple[list[PayloadFile], Settings]:
     """The files that go to the board, and the settings of the script there."""
     artifacts = artifact_files(plan.artifacts)

@@ -16,7 +16,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 import tks_edge_runtime
-from tks_edge_runtime.errors import InputError, MissingError
+from tks_edge_runtime.errors import InputError, MissingError, did_you_mean
 
 _PACKAGE = "tks_edge_runtime"
 _PROJECT_FILES = ("pyproject.toml", "README.md")
@@ -101,5 +101,6 @@ def chosen_extras(text: str, wheel: Path) -> tuple[str, ...]:
     offered = offered_extras(wheel)
     for name in names:
         if name not in offered:
-            raise InputError(f"the runtime has no extra {name!r}. Allowed: {', '.join(offered)}, or none.")
+            near = did_you_mean(name, (*offered, "none"))
+            raise InputError(f"the runtime has no extra {name!r}.{near} Allowed: {', '.join(offered)}, or none.")
     return names

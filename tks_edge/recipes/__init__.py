@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tks_edge_runtime.documents import parse
-from tks_edge_runtime.errors import InputError, unknown
+from tks_edge_runtime.errors import InputError, nearest_beside, unknown
 
 _FOLDER = Path(__file__).parent
 RECIPES = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
@@ -91,8 +91,9 @@ def _read(path: Path, name: str) -> Recipe:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         return parse(Recipe, {"name": name, "sources": {}, "published": [], **document}, "recipe")
     except OSError as error:
+        near = nearest_beside(path, lambda one: one.suffix == ".toml")
         raise InputError(
-            f"{path} cannot be read: {error.strerror}. Recipes that come along: {', '.join(RECIPES)}."
+            f"{path} cannot be read: {error.strerror}.{near} Recipes that come along: {', '.join(RECIPES)}."
         ) from error
     except (ValueError, TypeError) as error:  # what is no TOML or no UTF-8 is a ValueError
         raise InputError(f"{path} is no recipe: {error}. It needs a title, a dataset and [settings].") from error

@@ -8,19 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tks_edge_runtime import completion
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+from tks_edge_runtime.dry_run import DryRunFlag
 from tks_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from tks_edge_runtime.engine_build import BuiltEngine
+    from tks_edge_runtime.engine_build import BuildOptions, BuiltEngine
 
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_KEPT = "the engines named above are kept; the same command goes on with the others."
 
 
 def build(
     models: Annotated[
         list[Path],
-        typer.Argument(metavar="MODEL", help=".onnx files written by `tks-edge export`.", show_default=False),
+        typer.Argument(
+            metavar="MODEL",
+            help=".onnx files written by `tks-edge export`.",
+            show_default=False,
+            autocompletion=completion.artifact,
+        ),
     ],
     low_memory: Annotated[
         bool,
@@ -35,14 +43,18 @@ def build(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Build anew what was built before.")] = False,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Build TensorRT engines for this machine, check them, and keep them for every later run."""
-    with running(as_json, debug) as out:
+    with running(as_json, debug, kept=_KEPT) as out:
         from tks_edge_runtime.engine_build import BuildOptions, build_engine
 
         options = BuildOptions(low_memory, None if workspace is None else _bytes(workspace))
+        if dry_run:
+            _show_intent(models, options, out, force=force)
+            return
         documents = []
         for model in models:
             with out.progress() as progress:
@@ -59,6 +71,20 @@ def build(
             documents.append(_document(model, engine))
         out.document({"engines": documents})
         out.next("profile", str(models[0]), "--backend", "tensorrt")
+
+
+def _show_intent(models: list[Path], options: BuildOptions, out: Output, *, force: bool) -> None:
+    """Say which engines would be built and where they would go."""
+    from tks_edge_runtime.dry_run import Intent, Written, show_intent, written
+    from tks_edge_runtime.engine_build import planned_engine
+
+    builds: list[str] = []
+    writes: list[Written] = []
+    for model in models:
+        engine, is_built = planned_engine(model, options, force=force)
+        builds += [f"build and check the engine of {model}"] if is_built else []
+        writes += written([engine, engine.with_suffix(".json")], kept=not is_built)
+    show_intent(Intent(builds, writes), out)
 
 
 def _bytes(text: str) -> int:

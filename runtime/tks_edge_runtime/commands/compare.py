@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tks_edge_runtime import completion
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 
 if TYPE_CHECKING:
@@ -15,9 +16,23 @@ if TYPE_CHECKING:
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A.json", help="The report.json of one report.", show_default=False)],
+    a: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A.json",
+            help="The report.json of one report.",
+            show_default=False,
+            autocompletion=completion.report_file,
+        ),
+    ],
     others: Annotated[
-        list[Path], typer.Argument(metavar="B.json...", help="Those that are held against it.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="B.json...",
+            help="Those that are held against it.",
+            show_default=False,
+            autocompletion=completion.report_file,
+        ),
     ],
     allow: Annotated[
         str,
@@ -25,6 +40,7 @@ def compare(
             "--allow",
             help="What may differ, by commas: power-mode, method, backend, evaluation-set, batch-size.",
             show_default="nothing",
+            autocompletion=completion.aspects,
         ),
     ] = "",
     anyway: Annotated[bool, typer.Option("--anyway", help="Compare whatever differs.")] = False,

@@ -32,7 +32,8 @@ def doctor(
 
         if not root.is_dir():
             raise InputError(f"{root} is no folder. Give one that holds a machine's /proc, /sys and /etc with --root.")
-        examination = examine(root)
+        with out.waiting("examining this machine"):
+            examination = examine(root)
         _show(examination.findings, out)
         out.document(dataclasses.asdict(examination))
         if not examination.next:

@@ -7,16 +7,35 @@ from typing import Annotated
 
 import typer
 
+from tks_edge_runtime import completion
+
 DEFAULT_BACKEND = "onnxruntime"
 DEFAULT_PRESET = "quick"
 
 ArtifactArgument = Annotated[
-    Path, typer.Argument(metavar="ARTIFACT", help="An .onnx file written by `tks-edge export`.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="ARTIFACT",
+        help="An .onnx file written by `tks-edge export`.",
+        show_default=False,
+        autocompletion=completion.artifact,
+    ),
+]
+FolderArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FOLDER",
+        help="The folder that `tks-edge export` wrote to.",
+        show_default=False,
+        autocompletion=completion.artifact_folder,
+    ),
 ]
 BackendOption = Annotated[
     str,
     typer.Option(
-        "--backend", help="What runs the graph: onnxruntime, openvino or tensorrt; auto chooses, and says why."
+        "--backend",
+        help="What runs the graph: onnxruntime, openvino or tensorrt; auto chooses, and says why.",
+        autocompletion=completion.backend,
     ),
 ]
 BackendsOption = Annotated[
@@ -25,6 +44,7 @@ BackendsOption = Annotated[
         "--backend",
         help="What runs the graphs, by commas, each with its device where it has several: "
         "onnxruntime,openvino,onnxruntime:cuda; auto chooses.",
+        autocompletion=completion.backends,
     ),
 ]
 DeviceOption = Annotated[
@@ -33,6 +53,7 @@ DeviceOption = Annotated[
         "--device",
         help="Where it computes: cpu; with onnxruntime also cuda and tensorrt, with openvino gpu; with tensorrt cuda.",
         show_default="the backend's first",
+        autocompletion=completion.backend_device,
     ),
 ]
 CudaGraphFlag = Annotated[
@@ -49,7 +70,11 @@ StepsOption = Annotated[
 ]
 PresetOption = Annotated[
     str,
-    typer.Option("--preset", help="Measuring time per artifact: quick 3 s, standard 10 s, long 60 s, mlperf 600 s."),
+    typer.Option(
+        "--preset",
+        help="Measuring time per artifact: quick 3 s, standard 10 s, long 60 s, mlperf 600 s.",
+        autocompletion=completion.preset,
+    ),
 ]
 MaxLatencyOption = Annotated[
     str | None,
@@ -69,6 +94,7 @@ PercentileOption = Annotated[
         "--percentile",
         help="Of the latency that is bounded and compared: p50, p90, p95, p99, p999.",
         show_default="the median; of early exit the expected latency",
+        autocompletion=completion.percentile,
     ),
 ]
 PreferOption = Annotated[
@@ -77,5 +103,6 @@ PreferOption = Annotated[
         "--prefer",
         help="What is best among those that keep the bounds: latency, accuracy or energy.",
         show_default="latency; accuracy where only latency or energy is bounded",
+        autocompletion=completion.preference,
     ),
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tks_edge_runtime import completion
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 from tks_edge_runtime.commands.bounds import asked_bounds
 from tks_edge_runtime.commands.options import (
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 def pick(
     report: Annotated[
         Path,
-        typer.Argument(metavar="REPORT", help="The folder of a sweep or a report, or its report.json."),
+        typer.Argument(
+            metavar="REPORT",
+            help="The folder of a sweep or a report, or its report.json.",
+            autocompletion=completion.report,
+        ),
     ] = Path("sweep"),
     max_latency: MaxLatencyOption = None,
     min_accuracy: MinAccuracyOption = None,

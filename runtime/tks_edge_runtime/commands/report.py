@@ -7,27 +7,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tks_edge_runtime.command import DebugFlag, JsonFlag, running
+from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 from tks_edge_runtime.commands.options import (
     DEFAULT_BACKEND,
     DEFAULT_PRESET,
     BackendOption,
     CudaGraphFlag,
     DeviceOption,
+    FolderArgument,
     PresetOption,
     ThreadsOption,
 )
+from tks_edge_runtime.dry_run import DryRunFlag
 
 if TYPE_CHECKING:
     from tks_edge_runtime.reporting.document import ReportDocument
 
+_KEPT = "what was measured is not kept; the same command begins anew."
+
 
 def report(
     context: typer.Context,
-    folder: Annotated[
-        Path,
-        typer.Argument(metavar="FOLDER", help="The folder that `tks-edge export` wrote to.", show_default=False),
-    ],
+    folder: FolderArgument,
     output: Annotated[Path, typer.Option("--output", help="The folder that the report is written to.")] = Path(
         "report"
     ),
@@ -36,11 +37,12 @@ def report(
     device: DeviceOption = None,
     cuda_graph: CudaGraphFlag = False,
     threads: ThreadsOption = None,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Measure latency and accuracy of every artifact in a folder, and write a report that opens in a browser."""
-    with running(as_json, debug) as out:
+    with running(as_json, debug, kept=_KEPT) as out:
         from tks_edge_runtime.artifact import Artifact
         from tks_edge_runtime.backends import foreign_target
         from tks_edge_runtime.errors import CheckError
@@ -48,6 +50,9 @@ def report(
         from tks_edge_runtime.reporting.build import report as measured
         from tks_edge_runtime.reporting.table import print_report
 
+        if dry_run:
+            _show_intent(folder, output, preset, backend, device, threads, cuda_graph, out)
+            return
         with out.stages() as show:
             document = measured(
                 folder,
@@ -76,6 +81,34 @@ def report(
         shipped = folder / _shipped(document)
         takes_images = Artifact.open(shipped).manifest.preprocessing is not None
         out.next(*(("run", str(shipped), "IMAGE") if takes_images else ("profile", str(shipped))))
+
+
+def _show_intent(
+    folder: Path,
+    output: Path,
+    preset: str,
+    backend: str,
+    device: str | None,
+    threads: int | None,
+    cuda_graph: bool,
+    out: Output,
+) -> None:
+    """Say what would be measured and written."""
+    from tks_edge_runtime.artifact import find_artifacts
+    from tks_edge_runtime.backends.choice import choose
+    from tks_edge_runtime.dry_run import Intent, show_intent, written
+    from tks_edge_runtime.presets import preset_seconds
+    from tks_edge_runtime.reporting.build import report_candidates, report_files
+
+    seconds = preset_seconds(preset)
+    chosen = choose(backend, find_artifacts(folder), device=device, cuda_graph=cuda_graph)
+    if chosen.reason is not None:
+        out.say(str(chosen))
+    candidates = report_candidates(
+        folder, output, backend=chosen.backend, device=chosen.device, threads=threads, cuda_graph=cuda_graph
+    )
+    measured = [f"measure {one.label} for {seconds:g} s" for one in candidates]
+    show_intent(Intent(measured, written(report_files(output))), out)
 
 
 def _shipped(document: ReportDocument) -> str:

@@ -48,7 +48,12 @@ def run(
         ) as using:
             session, chosen = using.session, using.chosen
             manifest, timesteps = session.manifest, session.timesteps
-            samples = np.stack([read_image(path, manifest.preprocessing, manifest.input) for path in images])
+            read = []
+            for number, path in enumerate(images):
+                using.show("reading the images", number / len(images))
+                read.append(read_image(path, manifest.preprocessing, manifest.input))
+            using.show("reading the images", 1.0)
+            samples = np.stack(read)
             predictions = session.predict(samples, min(top_k, len(manifest.classes)))
         _show(images, predictions, out)
         out.document(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
-from tks_edge_runtime.commands.options import DEFAULT_BACKEND, BackendOption, ThreadsOption
+from tks_edge_runtime.commands.options import DEFAULT_BACKEND, BackendOption, FolderArgument, ThreadsOption
 
 if TYPE_CHECKING:
     from tks_edge_runtime.artifact import Artifact
@@ -16,10 +13,7 @@ if TYPE_CHECKING:
 
 
 def self_test(
-    folder: Annotated[
-        Path,
-        typer.Argument(metavar="FOLDER", help="The folder that `tks-edge export` wrote to.", show_default=False),
-    ],
+    folder: FolderArgument,
     backend: BackendOption = DEFAULT_BACKEND,
     threads: ThreadsOption = None,
     as_json: JsonFlag = False,
@@ -34,9 +28,12 @@ def self_test(
         from tks_edge_runtime.session import load
 
         tests = []
-        for artifact in find_artifacts(folder):
-            with load(artifact.path, backend, threads=threads) as session:
-                tests.append((artifact, session.self_test()))
+        found = find_artifacts(folder)
+        with out.stages() as show:
+            for number, artifact in enumerate(found):
+                show("testing the artifacts", number / len(found))
+                with load(artifact.path, backend, threads=threads, on_build=show) as session:
+                    tests.append((artifact, session.self_test()))
         _show(tests, out)
         rows = [{"file": artifact.path.name, **dataclasses.asdict(test)} for artifact, test in tests]
         out.document({"folder": str(folder), "backend": backend, "artifacts": rows})

@@ -14,6 +14,7 @@ from tks_edge_runtime.commands.options import (
     DEFAULT_PRESET,
     BackendsOption,
     CudaGraphFlag,
+    FolderArgument,
     MaxEnergyOption,
     MaxLatencyOption,
     MinAccuracyOption,
@@ -22,6 +23,7 @@ from tks_edge_runtime.commands.options import (
     PresetOption,
     ThreadsOption,
 )
+from tks_edge_runtime.dry_run import DryRunFlag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,13 +34,12 @@ if TYPE_CHECKING:
     from tks_edge_runtime.reporting.row import Row
     from tks_edge_runtime.reporting.sweep import Plan
 
+_KEPT = "what is measured is kept; the same command goes on from there."
+
 
 def sweep(
     context: typer.Context,
-    folder: Annotated[
-        Path,
-        typer.Argument(metavar="FOLDER", help="The folder that `tks-edge export` wrote to.", show_default=False),
-    ],
+    folder: FolderArgument,
     backend: BackendsOption = "auto",
     output: Annotated[Path, typer.Option("--output", help="The folder of the sweep.")] = Path("sweep"),
     preset: PresetOption = DEFAULT_PRESET,
@@ -49,11 +50,12 @@ def sweep(
     prefer: PreferOption = None,
     cuda_graph: CudaGraphFlag = False,
     threads: ThreadsOption = None,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Measure every artifact of a folder on each engine, interleaved, and name the one to ship; resumable."""
-    with running(as_json, debug) as out:
+    with running(as_json, debug, kept=_KEPT) as out:
         bounds = asked_bounds(max_latency, min_accuracy, max_energy, percentile, prefer)
         from tks_edge_runtime.artifact import find_artifacts
         from tks_edge_runtime.reporting.candidates import candidates_of, engines_of
@@ -61,8 +63,30 @@ def sweep(
         artifacts = find_artifacts(folder)
         engines = engines_of(backend, artifacts, cuda_graph=cuda_graph)
         found = candidates_of(artifacts, engines, threads=threads, cuda_graph=cuda_graph)
+        if dry_run:
+            _show_intent(found, output, preset, bounds, out)
+            return
         document = measured(found, (), output, command_line(context), preset, bounds, out)
         conclude(document, output, out)
+
+
+def _show_intent(candidates: Sequence[Candidate], output: Path, preset: str, bounds: Bounds, out: Output) -> None:
+    """Say what would be measured, what is kept, and what would be written."""
+    from tks_edge_runtime.dry_run import Intent, show_intent, written
+    from tks_edge_runtime.presets import preset_seconds
+    from tks_edge_runtime.reporting.build import report_files
+    from tks_edge_runtime.reporting.sweep import planned
+
+    turns, _, plan = planned(candidates, output, preset=preset, bounds=bounds)
+    seconds = preset_seconds(preset)
+    measures = [
+        f"measure {one.label} for {seconds:g} s in turn {number} of {len(plan.turns)}"
+        for number, turn in enumerate(plan.turns, start=1)
+        for one in turn
+    ]
+    there = written([turn.path for turn in turns.found], kept=True)
+    added = written(turns.next_paths(len(plan.turns)))
+    show_intent(Intent(measures, [*there, *added, *written(report_files(output))]), out)
 
 
 def command_line(context: typer.Context) -> str:

@@ -10,7 +10,7 @@ from tks_edge_runtime.device import EnergyMeter, rapl
 from tks_edge_runtime.device.nvml import cards
 from tks_edge_runtime.device.tree import Tree
 from tks_edge_runtime.doctor.finding import Finding
-from tks_edge_runtime.doctor.software import installed
+from tks_edge_runtime.versions import installed
 
 _LITTLE_ROOM = 1e9
 _LITTLE_MEMORY = 0.5e9

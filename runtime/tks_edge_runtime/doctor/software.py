@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from importlib import metadata
 from typing import Any
 
 from tks_edge_runtime.backends import BACKENDS, PLUGINS, Backend, find_backend
@@ -12,6 +11,7 @@ from tks_edge_runtime.doctor.finding import Finding, Status
 from tks_edge_runtime.errors import MissingError, TksEdgeError
 from tks_edge_runtime.session import DEFAULT_BACKEND
 from tks_edge_runtime.version import __version__
+from tks_edge_runtime.versions import installed
 
 _HOST, _BOARD = "tks-edge", "tks-edge-runtime"
 _LIBRARIES = ("numpy", "pillow", "matplotlib", "jinja2")
@@ -28,14 +28,6 @@ _TRAINING = (
     "onnxruntime",
 )
 """What the extra `train` brings, by the names they are imported under."""
-
-
-def installed(distribution: str) -> str | None:
-    """Return the version of a distribution that is installed here; None for one that is not."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def findings(machine: dict[str, Any]) -> list[Finding]:

@@ -9,6 +9,7 @@ from tks_edge_runtime.engine_build.build import (
     build_command,
     build_engine,
     find_engine,
+    planned_engine,
     read_engine,
 )
 from tks_edge_runtime.engine_build.origin import BuildOptions
@@ -20,6 +21,7 @@ __all__ = [
     "build_command",
     "build_engine",
     "find_engine",
+    "planned_engine",
     "read_engine",
     "require",
 ]

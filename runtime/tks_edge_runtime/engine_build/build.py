@@ -84,13 +84,7 @@ def build_engine(
         MissingError: TensorRT, the GPU, or memory is missing.
     """
     path = Path(path)
-    artifact = _opened(path)
-    if artifact is not None:
-        check_graph(path)
-    if options.workspace_bytes is not None and options.workspace_bytes < LEAST_WORKSPACE:
-        raise InputError(f"the workspace is {options.workspace_bytes} bytes; allowed are {LEAST_WORKSPACE} and more.")
-    require()
-    origin = origin_of(path, options)
+    artifact, origin = _examined(path, options)
     tell = on_progress or (lambda *_: None)
     target = cache.engine_path(path.stem, origin)
     with cache.locked(target, on_wait=lambda: tell(f"waiting for another build of {path.name}", 0.0)):
@@ -102,6 +96,29 @@ def build_engine(
         for note in why:
             tell(note, 0.0)
         return _built(_build(path, artifact, origin, tell), reused=False, why=why)
+
+
+def planned_engine(
+    path: Path,
+    options: BuildOptions = BuildOptions(),  # noqa: B008
+    *,
+    force: bool = False,
+) -> tuple[Path, bool]:
+    """Where `build_engine` would leave the engine, and whether it would build it; arguments and errors are its own."""
+    path = Path(path)
+    _, origin = _examined(path, options)
+    return cache.engine_path(path.stem, origin), force or not isinstance(cache.look_up(path.stem, origin), Entry)
+
+
+def _examined(path: Path, options: BuildOptions) -> tuple[Artifact | None, Origin]:
+    """The artifact and what its engine belongs to, checked as far as it can be before it is built."""
+    artifact = _opened(path)
+    if artifact is not None:
+        check_graph(path)
+    if options.workspace_bytes is not None and options.workspace_bytes < LEAST_WORKSPACE:
+        raise InputError(f"the workspace is {options.workspace_bytes} bytes; allowed are {LEAST_WORKSPACE} and more.")
+    require()
+    return artifact, origin_of(path, options)
 
 
 def find_engine(path: Path) -> BuiltEngine | None:

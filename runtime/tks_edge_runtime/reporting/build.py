@@ -16,7 +16,7 @@ from tks_edge_runtime.files import replacing, write_text
 from tks_edge_runtime.measure import preset_seconds
 from tks_edge_runtime.reporting import html, markdown
 from tks_edge_runtime.reporting.bounds import Bounds
-from tks_edge_runtime.reporting.candidates import candidates_of
+from tks_edge_runtime.reporting.candidates import Candidate, candidates_of
 from tks_edge_runtime.reporting.collect import Collection, Progress, collect
 from tks_edge_runtime.reporting.conclusion import conclude
 from tks_edge_runtime.reporting.document import SCHEMA_VERSION, ReportDocument
@@ -31,6 +31,8 @@ from tks_edge_runtime.version import __version__
 
 FILES = ("report.html", "report.json", "report.md", "plots")
 """What a report consists of, in its folder; plots is a folder of PNG and SVG files."""
+
+WRITING = "writing the report"
 
 _TWIN_METHOD = (
     "The ReLU twin is the same network with ReLU in place of LIF, in one pass. Ratios are of end-to-end medians, to "
@@ -133,7 +135,8 @@ def build_report(
         bounds: what the artifact to ship must keep; None: an accuracy within one point of that at T of the training.
         chosen: a sentence on why this backend and device were chosen, where nobody asked for them by name.
         on_progress: told the stage ("accuracy", "latency") and the fraction of it that is done.
-        on_build: told how far a build is, where the backend builds engines before their first run.
+        on_build: told how far what is built is: engines, where the backend builds them before their first run, and
+            the report.
 
     Raises:
         InputError: no such folder, preset, backend or device, no CUDA graphs there, `output` is a file, or the
@@ -142,10 +145,9 @@ def build_report(
         MissingError: the backend's library, its driver or the device is missing, or the disk is full.
     """
     seconds = preset_seconds(preset)
-    check_output(output)
-    engines = [(backend, find_device(backend, device))]
-    candidates = candidates_of(find_artifacts(folder), engines, threads=threads, cuda_graph=cuda_graph)
-    check_together([candidate.row() for candidate in candidates], bounds)
+    candidates = report_candidates(
+        folder, output, backend=backend, device=device, threads=threads, cuda_graph=cuda_graph, bounds=bounds
+    )
     collection = collect(
         candidates,
         seconds=seconds,
@@ -154,9 +156,33 @@ def build_report(
         on_progress=on_progress,
         on_build=on_build,
     )
-    document = with_layers(made(collection, command=command, preset=preset, bounds=bounds, chosen=chosen), candidates)
-    write_report(document, output)
+    document = made(collection, command=command, preset=preset, bounds=bounds, chosen=chosen)
+    document = with_layers(document, candidates, on_progress)
+    write_report(document, output, on_build)
     return document
+
+
+def report_candidates(
+    folder: Path | str,
+    output: Path | str,
+    *,
+    backend: str,
+    device: str | None,
+    threads: int | None,
+    cuda_graph: bool,
+    bounds: Bounds | None = None,
+) -> list[Candidate]:
+    """What `build_report` would measure, checked as far as it can be before; arguments and errors are its own."""
+    check_output(output)
+    engines = [(backend, find_device(backend, device))]
+    candidates = candidates_of(find_artifacts(folder), engines, threads=threads, cuda_graph=cuda_graph)
+    check_together([candidate.row() for candidate in candidates], bounds)
+    return candidates
+
+
+def report_files(output: Path) -> list[Path]:
+    """The files and the folder that `write_report` writes into `output`."""
+    return [output / name for name in FILES]
 
 
 def made(
@@ -202,10 +228,13 @@ def check_output(output: Path | str) -> None:
         raise InputError(f"cannot write the report to {output}: {blocker} is a file. Give a folder with --output.")
 
 
-def write_report(document: ReportDocument, output: Path | str) -> None:
+def write_report(document: ReportDocument, output: Path | str, on_build: Progress | None = None) -> None:
     """Write report.html, report.json, report.md and plots/ into the folder `output`, each file whole or not at all."""
+    tell = on_build or (lambda _stage, _fraction: None)
     page, data, text, folder = (Path(output) / name for name in FILES)
+    tell(WRITING, 0.0)
     plots = draw(document)
+    tell(WRITING, 0.5)
     write_text(data, document.to_json())
     for plot in plots:
         write_text(folder / f"{plot.name}.svg", plot.svg)
@@ -213,3 +242,4 @@ def write_report(document: ReportDocument, output: Path | str) -> None:
             temporary.write_bytes(plot.png)
     write_text(text, markdown.render(document, plots))
     write_text(page, html.render(document, plots))
+    tell(WRITING, 1.0)

@@ -43,6 +43,13 @@ class Candidate:
         graph = self.cuda_graph if has_graphs else None
         return self.artifact.path.name, self.backend, self.device, graph, self.early_exit is not None
 
+    @property
+    def label(self) -> str:
+        """The file and what runs it, in words."""
+        graph = ", with a CUDA graph" if self.cuda_graph else ""
+        stopping = "" if self.early_exit is None else ", stopping early"
+        return f"{self.artifact.path.name} on {self.backend} {self.device}{graph}{stopping}"
+
     def load(self, *, spinning: bool, on_build: BuildProgress | None) -> Session:
         """Open it; errors are those of `tks_edge_runtime.session.load`."""
         return load(

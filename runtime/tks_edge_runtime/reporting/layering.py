@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tks_edge_runtime.errors import TksEdgeError
@@ -12,8 +12,13 @@ from tks_edge_runtime.reporting.document import ReportDocument
 from tks_edge_runtime.reporting.ranking import rival_of
 from tks_edge_runtime.reporting.row import Row
 
+LAYERS = "layers"
+"""The stage, as those who follow are told it."""
 
-def with_layers(document: ReportDocument, candidates: Sequence[Candidate]) -> ReportDocument:
+
+def with_layers(
+    document: ReportDocument, candidates: Sequence[Candidate], on_progress: Callable[[str, float], None] | None = None
+) -> ReportDocument:
     """The document, with the per-layer latency of a few of its rows, each profiled in a session of its own.
 
     A row whose artifact does not say which layers it has is left as it is; one that cannot be profiled gets a warning.
@@ -22,15 +27,19 @@ def with_layers(document: ReportDocument, candidates: Sequence[Candidate]) -> Re
     Args:
         document: everything is measured.
         candidates: what its rows were measured of; each finds its row by the key.
+        on_progress: told `LAYERS` and the fraction of it that is done.
     """
-    wanted = {row.key for row in _asked_about(document)}
+    tell = on_progress or (lambda _stage, _fraction: None)
     by_key = {candidate.key: candidate for candidate in candidates}
-    return replace(
-        document,
-        rows=tuple(
-            _profiled(row, by_key[row.key]) if row.key in wanted and row.key in by_key else row for row in document.rows
-        ),
-    )
+    wanted = [key for key in dict.fromkeys(row.key for row in _asked_about(document)) if key in by_key]
+    rows = []
+    for row in document.rows:
+        if row.key in wanted:
+            tell(LAYERS, wanted.index(row.key) / len(wanted))
+            row = _profiled(row, by_key[row.key])
+            tell(LAYERS, (wanted.index(row.key) + 1) / len(wanted))
+        rows.append(row)
+    return replace(document, rows=tuple(rows))
 
 
 def _asked_about(document: ReportDocument) -> list[Row]:

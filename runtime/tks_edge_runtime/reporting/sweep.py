@@ -74,18 +74,8 @@ def sweep(
         MissingError: a backend's library, its driver or the device is missing, or the disk is full.
     """
     output = Path(output)
-    check_output(output)
-    described = [candidate.row() for candidate in candidates]
-    check_together(described, bounds)
-    seconds, machine = preset_seconds(preset), facts()
-    turns = Turns(output / FOLDER)
-    identities = [identity_of(one, row, seconds, machine) for one, row in zip(candidates, described, strict=True)]
-    found = [turns.finished(identity) for identity in identities]
-    # What was never measured comes first: on a machine that is always UNSTABLE a sweep would not end otherwise.
-    missing = [one for one, kept in zip(candidates, found, strict=True) if kept is None]
-    missing += [one for one, kept in zip(candidates, found, strict=True) if kept is not None and kept[1].unstable]
-    anchor = _anchor(candidates, identities, _used(turns, found))
-    plan = Plan(len(candidates) - len(missing), tuple(_turns(missing, anchor)), tuple(turns.unreadable))
+    turns, identities, plan = planned(candidates, output, preset=preset, bounds=bounds)
+    seconds = preset_seconds(preset)
     if on_plan is not None:
         on_plan(plan)
     failed: dict[tuple[object, ...], Row] = {}
@@ -100,9 +90,35 @@ def sweep(
         of_turn = zip(together, collection.rows, strict=True)
         failed |= {candidate.key: row for candidate, row in of_turn if row.latency is None}
     swept = _together(candidates, identities, turns, failed, unexported)
-    document = with_layers(made(swept, command=command, preset=preset, bounds=bounds), candidates)
-    write_report(document, output)
+    document = with_layers(made(swept, command=command, preset=preset, bounds=bounds), candidates, on_progress)
+    write_report(document, output, on_build)
     return document
+
+
+def planned(
+    candidates: Sequence[Candidate], output: Path, *, preset: str, bounds: Bounds | None
+) -> tuple[Turns, list[Identity], Plan]:
+    """What a sweep has to do, before it does any of it; arguments and errors as of `sweep`.
+
+    Returns:
+        the turns that are there, what each candidate's numbers depend on, and the plan.
+    """
+    check_output(output)
+    described = [candidate.row() for candidate in candidates]
+    check_together(described, bounds)
+    seconds, machine = preset_seconds(preset), facts()
+    turns = Turns(output / FOLDER)
+    identities = [identity_of(one, row, seconds, machine) for one, row in zip(candidates, described, strict=True)]
+    found = [turns.finished(identity) for identity in identities]
+    # What was never measured comes first: on a machine that is always UNSTABLE a sweep would not end otherwise.
+    missing = [one for one, kept in zip(candidates, found, strict=True) if kept is None]
+    missing += [one for one, kept in zip(candidates, found, strict=True) if kept is not None and kept[1].unstable]
+    anchor = _anchor(candidates, identities, _used(turns, found))
+    return (
+        turns,
+        identities,
+        Plan(len(candidates) - len(missing), tuple(_turns(missing, anchor)), tuple(turns.unreadable)),
+    )
 
 
 def _numbered(on_progress: Progress | None, number: int, of: int) -> Progress:

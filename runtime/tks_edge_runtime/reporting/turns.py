@@ -118,10 +118,15 @@ class Turns:
         found = [(turn, row) for turn in reversed(self.found) for one, row in turn.rows if one == identity]
         return min(found, key=lambda one: one[1].unstable, default=None)
 
+    def next_paths(self, count: int) -> list[Path]:
+        """The names of the turns that are added next."""
+        taken = [_number(path)[0] for path in self._folder.glob("*.json")] if self._folder.is_dir() else []
+        last = max(taken, default=0)
+        return [self._folder / f"turn-{last + place:03d}.json" for place in range(1, count + 1)]
+
     def add(self, document: ReportDocument) -> Turn:
         """Write a turn under a name of its own: nothing that is there is written over."""
-        taken = [_number(path)[0] for path in self._folder.glob("*.json")] if self._folder.is_dir() else []
-        turn = Turn(self._folder / f"turn-{max(taken, default=0) + 1:03d}.json", document)
+        turn = Turn(self.next_paths(1)[0], document)
         write_text(turn.path, document.to_json())
         self.found.append(turn)
         return turn
