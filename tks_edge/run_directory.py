@@ -29,8 +29,8 @@ def refuse_to_overwrite(path: Path, *, overwrite: bool) -> None:
         raise DirectoryInUseError(f"{path} holds something that is no run. Choose another --output.")
     if not overwrite:
         raise DirectoryInUseError(
-            f"{path} holds a run. Replace it with --overwrite, choose another --output, or continue a training with "
-            "--resume."
+            f"{path} holds a run. Continue a training with --resume, replace it with --overwrite, or choose another "
+            "--output."
         )
 
 

@@ -154,7 +154,7 @@ def test_an_engine_of_an_earlier_graph_is_pointed_out(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--format trtt", "unknown format 'trtt'. Did you mean 'trt'? Allowed: onnx, torch-trt, trt."),
+        ("--format trtt", "unknown format 'trtt'. Did you mean 'trt'? Allowed: nir, onnx, torch-trt, trt."),
         ("--require-engine", "--require-engine changes nothing: it is of engines that are built here"),
         ("--format torch-trt --low-memory", "--low-memory changes nothing: it is of engines that are built here"),
         ("--format trt --target openvino", "--format trt lowers for tensorrt, which builds the engine"),

@@ -292,3 +292,16 @@ def test_options_that_say_nothing_of_a_file_of_nir(app: typer.Typer, option: tup
     result = invoke(app, "export", "--format", "nir", *option)
     assert result.exit_code == 2
     assert f"{option[0]} changes nothing" in result.stderr
+
+
+def test_membranes_that_a_run_left_among_the_weights_are_no_weights(tmp_path: Path) -> None:
+    from sinabs.layers import LIFSqueeze
+
+    from tks_edge.imports.weight_files import load_into
+
+    ran, fresh = (nn.Sequential(nn.Linear(4, 3), LIFSqueeze(tau_mem=5.0, batch_size=1)) for _ in range(2))
+    ran(torch.rand(2, 4))
+    torch.save(ran.state_dict(), tmp_path / "weights.pt")
+    load_into(fresh, tmp_path / "weights.pt")
+    assert torch.equal(fresh.state_dict()["0.weight"], ran.state_dict()["0.weight"])
+    assert not fresh.state_dict()["1.v_mem"].numel()

@@ -65,8 +65,9 @@ def import_(
         refuse_to_overwrite(path, overwrite=overwrite)
         chosen = choose_device(device)
         told = {name: value for name, value in (of_nir if kind == NIR else of_python).items() if value is not None}
+        read = _from_nir(source, told) if kind == NIR else None
         opened = target.open()
-        network, origin = _from_nir(source, told) if kind == NIR else _from_python(source, told, target, opened)
+        network, origin = read if read is not None else _from_python(source, told, target, opened)
         with out.progress() as bar:
             task = bar.add_task("accuracy", total=len(opened.validation))
             run = import_network(

@@ -23,8 +23,10 @@ def load_into(network: nn.Module, file: Path) -> None:
     Raises:
         InputError: it is no such file, would have to run code, or holds other weights; names the first.
     """
-    tensors = _tensors(file)
-    expected = set(network.state_dict())
+    # What has no elements yet is a state that a run makes, such as sinabs' membranes; networks start at rest.
+    unmade = {name for name, tensor in network.state_dict().items() if not tensor.numel()}
+    tensors = {name: tensor for name, tensor in _tensors(file).items() if name not in unmade}
+    expected = network.state_dict().keys() - unmade
     for kind, names in (("lacks", expected - tensors.keys()), ("has", tensors.keys() - expected)):
         if names:
             whose = "which the network has" if kind == "lacks" else "which the network has not"
@@ -33,7 +35,7 @@ def load_into(network: nn.Module, file: Path) -> None:
                 "weights of this network."
             )
     try:
-        network.load_state_dict(dict(tensors))
+        network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         line = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
         raise InputError(f"{file} does not fit the network: {line} Give the weights of this network.") from error

@@ -6,6 +6,9 @@ HDF5 can declare arrays of any size in a few bytes, and point to other files. So
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,9 @@ _LARGEST = 8 << 30
 _SMALL = 64 << 20
 _DEFLATED = 1100
 """What deflate makes smaller at the most, about 1030 times, and room for the rest."""
+_PROGRAM = Path(__file__).with_name("probe.py")
+_PATIENCE = 600
+"""Seconds until a file is given up that is still being read."""
 _OBJECTS = 100_000
 _DEPTH = 24
 
@@ -34,6 +40,7 @@ def load(path: Path) -> Any:
     if not h5py.is_hdf5(path):
         what = "is empty" if not path.stat().st_size else "is no HDF5 file"
         raise NirError(f"{path} {what}, and a file of NIR is one. Give one that a library wrote with nir.write.")
+    _check_readable(path)
     try:
         with h5py.File(path, "r") as file:
             _Survey(nir, h5py, path).made(file)
@@ -49,6 +56,22 @@ def load(path: Path) -> Any:
     if not isinstance(graph, nir.NIRGraph):
         raise NirError(f"{path} holds a single {type(graph).__name__}, and no graph of nodes and edges.")
     return graph
+
+
+def _check_readable(path: Path) -> None:
+    """Refuse a file that the library crashes on: it must not take this process with it."""
+    command = [sys.executable, "-I", str(_PROGRAM), str(path.resolve()), str(_room(path))]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_PATIENCE)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise NirError(f"{path} could not be read in {_PATIENCE} seconds. Write it again with nir.write.") from error
+    if done.returncode < 0:
+        raise NirError(f"{path} is damaged: the library that reads HDF5 crashes on it. Write it again with nir.write.")
+
+
+def _room(path: Path) -> int:
+    """The most bytes that the arrays of a file may have."""
+    return min(_LARGEST, _memory() // 2, max(_SMALL, _DEFLATED * path.stat().st_size))
 
 
 def _culprit(path: Path, nir: Any, h5py: Any) -> tuple[str, Exception] | None:
@@ -68,6 +91,11 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason is given'}"
 
 
+def _memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 class _Survey:
     """One walk over everything in a file."""
 
@@ -77,7 +105,7 @@ class _Survey:
         self._path = path
         self._objects = 0
         self._bytes = 0
-        self._room = min(_LARGEST, max(_SMALL, _DEFLATED * path.stat().st_size))
+        self._room = _room(path)
 
     def made(self, file: Any) -> None:
         self._group(file, "", 0)

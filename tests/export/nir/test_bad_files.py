@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.export.nir.files import HARD, chain, lif, linear
-from tks_edge_export.nir_graphs import NirError, read_nir
+from tks_edge_export.nir_graphs import NirError, document, read_nir
 
 
 def _replaced(file: h5py.File, name: str, value: Any) -> None:
@@ -87,3 +87,14 @@ def test_a_file_that_is_cut_off_or_not_there(tmp_path: Path) -> None:
         read_nir(path, HARD)
     with pytest.raises(NirError, match="there is no file"):
         read_nir(tmp_path / "other.nir", HARD)
+
+
+def test_a_file_that_the_library_crashes_on_does_not_take_the_process_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = chain(tmp_path / "model.nir", linear(6, 3), lif(3))
+    crashing = tmp_path / "probe.py"
+    crashing.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setattr(document, "_PROGRAM", crashing)
+    with pytest.raises(NirError, match="crashes on it"):
+        read_nir(path, HARD)

@@ -237,3 +237,24 @@ def test_notes_that_are_damaged(tmp_path: Path, noted: str) -> None:
         file["node/nodes/fires/metadata/tks_edge"] = noted
     with pytest.raises(NirError, match=r"'fires'.*damaged"):
         read_nir(path)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.filterwarnings("ignore")
+def test_another_library_reads_the_same_network_from_the_file(tmp_path: Path) -> None:
+    from spikingjelly.activation_based import nir_exchange
+
+    tiny = create("tiny", num_classes=10, in_channels=1, image_size=8).eval()
+    for module in tiny.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.constant_(module.bias, 0.4)
+    x = frames(size=8)
+    write_nir(tiny, tmp_path / "tiny.nir", x)
+    theirs = nir_exchange.import_from_nir(tmp_path / "tiny.nir", dt=1e-4)
+    state, logits = None, []
+    with torch.no_grad():
+        for frame in tiny.normalize(x):
+            given, state = theirs(frame, state)
+            logits.append(given)
+        assert torch.allclose(torch.stack(logits), tiny(x), atol=1e-5)
+        assert float(tiny(x).std()) > 1e-2
