@@ -12,6 +12,7 @@ from tks_edge.commands.demo import demo
 from tks_edge.commands.deploy import deploy
 from tks_edge.commands.eval import evaluate
 from tks_edge.commands.export import export
+from tks_edge.commands.finetune import finetune
 from tks_edge.commands.import_ import import_
 from tks_edge.commands.info import info
 from tks_edge.commands.recipes import recipes
@@ -35,6 +36,7 @@ def tks_edge(context: typer.Context, version: VersionFlag = False, as_json: Vers
 
 app.command()(recipes)
 app.command(cls=ListsPlugins)(train)
+app.command(cls=ListsPlugins)(finetune)
 app.command("import")(import_)
 app.command("eval")(evaluate)
 app.command(cls=ListsPlugins)(export)

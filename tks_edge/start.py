@@ -71,6 +71,8 @@ def started(settings: TrainSettings, dataset: Dataset) -> tuple[Network, str]:
     ):
         if got != wanted:
             raise InputError(f"the network in {run.path} has {got} {what}, and {dataset.name} {wanted}.")
+    if "graph" in spec and settings.compute.checkpoint == "blocks":
+        raise InputError(f"the network in {run.path} is a graph without blocks. Use --checkpoint compact, or none.")
     network = network_from({**spec, "neuron": settings.neuron}, run.path / CONFIG)
     load_weights(network, run.network.state_dict(), run.path / MODEL)
     return network, run.weights_sha256()

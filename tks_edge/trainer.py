@@ -95,7 +95,7 @@ def train(
     dataset = processes.one_a_machine_first(lambda: _opened(settings, recorded, data, download=download))
     processes.check_batch(settings.batch_size, len(dataset.train), settings.compute.accumulate)
     torch.manual_seed(settings.seed)
-    network, start = _network(settings, dataset, recorded, path)
+    network, start = network_to_train(settings, dataset, recorded, path)
     teacher = processes.once(lambda: _teacher(settings, dataset, recorded))
     with contextlib.ExitStack() as stack:
         if recorded is None:
@@ -140,10 +140,23 @@ def _teacher(settings: TrainSettings, dataset: Dataset, recorded: RunConfig | No
     return teacher
 
 
-def _network(
+def network_to_train(
     settings: TrainSettings, dataset: Dataset, recorded: RunConfig | None, path: Path
 ) -> tuple[Network, str | None]:
-    """The network as it is before the first step, or before a resumed run's state is read; and what it began with."""
+    """The network as it is before the first step, or before a resumed run's state is read.
+
+    Args:
+        settings: of the training.
+        dataset: what it is trained on.
+        recorded: the configuration of the run that is resumed.
+        path: the run directory.
+
+    Returns:
+        The network, and the SHA-256 of the weights that it begins with; None for fresh ones.
+
+    Raises:
+        InputError: a name or a number is not allowed, or the run that it begins with does not fit the data.
+    """
     if settings.start is None:
         return build_network(settings, dataset), None
     if recorded is not None:  # The run that it began with need not be there any more.

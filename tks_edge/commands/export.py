@@ -181,7 +181,7 @@ def _newest(out: Output, *, spiking: bool) -> Path:
     from tks_edge.checkpoint import latest_run
 
     run = latest_run(RUNS, spiking=True if spiking else None)
-    out.say(f"exporting {run}, the newest run that {'spikes' if spiking else 'can be'}")
+    out.console.print(f"exporting {run}, the newest run that can be", highlight=False)
     return run
 
 

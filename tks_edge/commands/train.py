@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from tks_edge.commands import train_options as options
 from tks_edge.commands.options import SkipCorruptOption
 from tks_edge.commands.train_display import Display
+from tks_edge.commands.training_run import KEPT, bar, conclude, naming_the_next, one_for_all
 from tks_edge.distributed.launch import Launch
-from tks_edge.interrupt import leave_time_for_last_words
 from tks_edge.settings import RUNS, TrainSettings, changed, resolve
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 
 if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
-
-_KEPT = "a run that has begun keeps its state after the last step; --resume goes on from there."
 
 
 def train(
@@ -127,7 +118,7 @@ def train(
         "threads": threads,
         "compute": _given(compute),
     }
-    with running(as_json, debug, kept=_KEPT) as shown, _one_for_all(shown) as out:
+    with running(as_json, debug, kept=KEPT) as shown, one_for_all(shown) as out:
         launch = Launch.here()
         output = launch.begun() or output
         path, settings = _to_resume(output, given, out) if resume else _anew(output, given, out)
@@ -143,7 +134,7 @@ def train(
             return
 
         def begin(path: Path) -> Run:
-            with _bar(out, launch) as bar, _naming_the_next(path, out):
+            with bar(out, launch) as shown_bar, naming_the_next(path, out):
                 return fit(
                     settings,
                     path,
@@ -156,7 +147,7 @@ def train(
                     resume=resume,
                     overwrite=overwrite,
                     tensorboard=is_installed() if tensorboard is None else tensorboard,
-                    watcher=Display(out, bar, settings, waits=not download),
+                    watcher=Display(out, shown_bar, settings, waits=not download),
                 )
 
         while True:
@@ -167,45 +158,12 @@ def train(
                 if output is not None:
                     raise
                 path = _default_path(settings, out)
-        _conclude(out, run)
+        conclude(out, run)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any] | None:
     """Those of a group of options that were given; None where none was."""
     return {name: value for name, value in options.items() if value is not None} or None
-
-
-@contextlib.contextmanager
-def _one_for_all(out: Output) -> Iterator[Output]:
-    """Where several processes train, show the output of the first of them, and of the errors they end with one."""
-    launch = Launch.here()
-    if launch.world > 1:
-        leave_time_for_last_words()
-    try:
-        yield out if launch.is_first else dataclasses.replace(out, console=Console(quiet=True), as_json=False)
-    except (typer.Exit, typer.Abort):
-        raise
-    except (Exception, KeyboardInterrupt) as error:
-        if launch.may_report():
-            raise
-        raise typer.Exit(getattr(error, "exit_code", 1)) from error
-
-
-def _bar(out: Output, launch: Launch) -> contextlib.AbstractContextManager[Progress]:
-    return out.progress() if launch.is_first else Progress(disable=True)
-
-
-@contextlib.contextmanager
-def _naming_the_next(path: Path, out: Output) -> Iterator[None]:
-    """After Ctrl-C, name the command that goes on."""
-    from tks_edge.checkpoint import is_run
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        if is_run(path):
-            out.next("train", "--resume", "--output", str(path))
-        raise
 
 
 def _anew(output: Path | None, given: dict[str, Any], out: Output) -> tuple[Path, TrainSettings]:
@@ -233,25 +191,3 @@ def _to_resume(output: Path | None, given: dict[str, Any], out: Output) -> tuple
         output = latest_unfinished(RUNS)
         out.console.print(f"resuming {output}", highlight=False)
     return output, changed(RunConfig.read(output).train, given)
-
-
-def _conclude(out: Output, run: Run) -> None:
-    """Say what was reached on the validation split (the test split is for `eval`) and what comes next."""
-    best, steps = run.best, run.config.train.timesteps
-    out.console.print(
-        f"{run.path}: best epoch {best.epoch}, validation accuracy {best.validation_accuracy:.2%} at T={steps}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    out.document(
-        {
-            "run": str(run.path),
-            "best_epoch": best.epoch,
-            "epochs": run.config.train.epochs,
-            "timesteps": steps,
-            "validation_accuracy": best.validation_accuracy,
-            "validation_accuracy_by_timesteps": list(best.validation_accuracy_by_timesteps),
-            "weights_sha256": run.weights_sha256(),
-        }
-    )
-    out.next("eval", str(run.path))

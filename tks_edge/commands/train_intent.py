@@ -15,7 +15,7 @@ from tks_edge.device import choose_device
 from tks_edge.resume import needs_no_state
 from tks_edge.settings import TrainSettings
 from tks_edge.teacher import load_teacher
-from tks_edge.trainer import build_network, recorded_run
+from tks_edge.trainer import network_to_train, recorded_run
 from tks_edge_runtime.dry_run import Intent, Written, show_intent, written
 from tks_edge_runtime.errors import MissingError
 
@@ -55,7 +55,7 @@ def show_train_intent(
         writes.append(Written(str(data if data is not None else Path("data")), "new"))
     else:
         with torch.random.fork_rng(devices=()):
-            network = build_network(settings, dataset)
+            network, _ = network_to_train(settings, dataset, recorded, path)
             if settings.objective.teacher is not None:
                 load_teacher(settings.objective.teacher, dataset, settings.timesteps)
         parameters = sum(parameter.numel() for parameter in network.parameters())

@@ -41,7 +41,9 @@ def verify(
         with out.waiting("loading PyTorch"):
             from tks_edge.checkpoint import load_run
             from tks_edge.verification import verified
+            from tks_edge_runtime.artifact import Artifact
 
+        Artifact.open(artifact)  # What is wrong with the file is said before what is wrong with the run.
         with out.stages() as show:
             found = verified(
                 artifact,
