@@ -159,6 +159,13 @@ def test_a_network_of_ones_own_is_exported_verified_and_run(tmp_path: Path) -> N
     }
 
 
+def test_a_neuron_of_ones_own_is_exported_verified_and_run(tmp_path: Path) -> None:
+    lines = ran(ROOT / "examples/own_neuron.py", tmp_path)
+    for form, (written, result) in (("t2", lines[:2]), ("step", lines[2:])):
+        assert re.fullmatch(rf"artifacts/tired-{form}-fp32\.onnx: [\d,]+ spikes compared, 0 differ", written)
+        assert float(result.partition("%")[0]) >= 85, result
+
+
 def test_event_frames_are_streamed(tmp_path: Path) -> None:
     lines = ran(ROOT / "examples/stream_events.py", tmp_path)
     assert lines[0].startswith("artifacts/events-step-fp32.onnx: 30,720 spikes compared")
