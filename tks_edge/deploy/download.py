@@ -6,13 +6,13 @@ apply. So what came is checked against the needs as the board's Python reads the
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
 from email.message import Message
 from email.parser import HeaderParser
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,8 @@ def download(wheel: Path, extras: tuple[str, ...], target: Target, folder: Path)
     Raises:
         MissingError: pip is not here, or there is no network, no room or no wheel for the target.
     """
-    if importlib.util.find_spec("pip") is None:
+    # Asked of the path alone: setuptools' finder takes the question for a build by pip, and changes what distutils is.
+    if PathFinder.find_spec("pip") is None:
         raise MissingError("wheels are fetched by pip, which is missing here: python -m ensurepip")
     wanted = [f"{wheel}[{','.join(extras)}]" if extras else str(wheel)]
     for _ in range(_ROUNDS):

@@ -222,7 +222,7 @@ def test_with_cuda_graphs_each_artifact_is_measured_without_and_with_one(
         tmp_path / "artifacts", backend="fake", cuda_graph=True, on_build=lambda stage, _: stages.append(stage)
     )
     assert [(row.timesteps, row.cuda_graph) for row in document.rows] == [(1, False), (1, True), (2, False), (2, True)]
-    assert stages == ["building"] * 8
+    assert [stage for stage in stages if stage != "writing the report"] == ["building"] * 8
     for row in document.rows:
         assert (row.device, row.status) == ("cuda", "ok")
         assert row.compute is not None

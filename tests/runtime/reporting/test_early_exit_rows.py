@@ -34,8 +34,6 @@ SPECS = (
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(measure.PRESETS, "quick", 0.05)
-    # Plots take longer than all else here, and have tests of their own.
-    monkeypatch.setattr("tks_edge_runtime.reporting.build.draw", lambda _: ())
 
 
 def keep_rule(built: SpikingArtifact, threshold: float) -> None:
