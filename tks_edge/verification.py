@@ -79,16 +79,20 @@ def verified(
     opened = Artifact.open(artifact)
     check_origin(opened, run)
     manifest = opened.manifest
+    show = on_progress or (lambda _stage, _done: None)
     view = view_of(run, manifest.timesteps, manifest.frames, artifact)
+    show("opening the data", 0.0)
     dataset = run.dataset(data)
     inputs, everything = (
         view.stacked(dataset.test.evenly_spaced(count))[0].astype(manifest.input.dtype)
         for count in (samples, eval_samples)
     )
+    show("opening the data", 1.0)
+    show("lowering the network anew", 0.0)
     network = network_for(run, view, dataset)
     made = recompile(manifest, network)
+    show("lowering the network anew", 1.0)
     rest = {state.input: float(state.zero) for state in manifest.states}
-    show = on_progress or (lambda _stage, _done: None)
     comparison = compare(
         artifact,
         made.reference,

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from tks_edge_runtime import plugins
 from tks_edge_runtime.manifest import FORMS, TARGETS
 
 Completer = Callable[[str], list[str]]
@@ -22,7 +23,7 @@ PRESETS = ("quick", "standard", "long", "mlperf")
 PERCENTILES = ("p50", "p90", "p95", "p99", "p999")
 PREFERENCES = ("latency", "accuracy", "energy")
 ASPECTS = ("power-mode", "method", "backend", "evaluation-set", "batch-size")
-"""These are the names of `backends`, `presets`, `report.bounds` and `report.compare`, which import NumPy: a test
+"""These are the names of `backends`, `presets`, `reporting.bounds` and `reporting.compare`, which import NumPy: a test
 compares them."""
 
 _DEPTH = 3
@@ -32,22 +33,28 @@ _MOST_FOLDERS = 400
 _NOT_OURS = {"node_modules", "__pycache__", "site-packages"}
 
 
-def one_of(names: Iterable[str]) -> Completer:
-    """Complete to one of the names."""
+def one_of(names: Iterable[str], group: str | None = None) -> Completer:
+    """Complete to one of the names, or to one that an installed plugin adds to this group of entry points."""
     known = tuple(names)
-    return lambda incomplete: [name for name in known if name.startswith(incomplete)]
+    return lambda incomplete: [name for name in _with_plugins(known, group) if name.startswith(incomplete)]
 
 
-def some_of(names: Iterable[str]) -> Completer:
-    """Complete the last of several names with commas between them, to one that is not there yet."""
+def some_of(names: Iterable[str], group: str | None = None) -> Completer:
+    """Complete the last of several such names with commas between them, to one that is not there yet."""
     known = tuple(names)
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
         given = before.split(",")
-        return [f"{before}{comma}{name}" for name in known if name.startswith(last) and name not in given]
+        fitting = (name for name in _with_plugins(known, group) if name.startswith(last))
+        return [f"{before}{comma}{name}" for name in fitting if name not in given]
 
     return complete
+
+
+def _with_plugins(known: tuple[str, ...], group: str | None) -> tuple[str, ...]:
+    """The names that come along, then those of plugins, of which none is imported."""
+    return known if group is None else tuple(dict.fromkeys((*known, *plugins.names(group))))
 
 
 def files_with(*endings: str) -> Completer:
@@ -94,9 +101,9 @@ artifact = files_with(".onnx")
 artifact_folder = folders_with(".onnx")
 report = folders_with("report.json")
 report_file = files_with("report.json")
-backend = one_of((*BACKENDS, AUTO))
-backend_name = one_of(BACKENDS)
-backends = some_of((*BACKENDS, AUTO))
+backend = one_of((*BACKENDS, AUTO), plugins.BACKENDS)
+backend_name = one_of(BACKENDS, plugins.BACKENDS)
+backends = some_of((*BACKENDS, AUTO), plugins.BACKENDS)
 backend_device = one_of(BACKEND_DEVICES)
 precisions = some_of(PRECISIONS)
 forms = some_of(FORMS)

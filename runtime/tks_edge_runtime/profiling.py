@@ -107,7 +107,11 @@ def profile(
         on_build=show,
     ) as session:
         found = _measured(session, chosen, seconds, kept, show)
-    return dataclasses.replace(found, layers=_layers(artifact, found, threads, steps)) if per_layer else found
+    if per_layer:
+        show("timing every layer", 0.0)
+        found = dataclasses.replace(found, layers=_layers(artifact, found, threads, steps))
+        show("timing every layer", 1.0)
+    return found
 
 
 def _measured(

@@ -14,7 +14,6 @@ import pytest
 from tests.e2e.conftest import ROOT, Finished, environment
 from tests.e2e.conftest import tks_edge as here
 
-pytestmark = pytest.mark.xdist_group("plugins")
 REWRITE = "multiply_by_reciprocal"
 
 
@@ -98,6 +97,16 @@ def test_a_plugins_backend_stands_beside_the_others(trained: Path, example: Path
     )
     assert wrong.code == 2
     assert "Did you mean 'reference'?" in wrong.err
+
+
+def test_a_dry_run_knows_the_networks_and_data_sets_of_plugins(example: Path, tmp_path: Path) -> None:
+    asked = ("train", "--dataset", "stripes", "--model", "fork", "--dry-run")
+    done = tks_edge(*asked, cwd=tmp_path, plugins=example)
+    assert done.code == 0, done.err
+    assert "would train fork" in done.out
+    refused = tks_edge(*asked, "--download", cwd=tmp_path, plugins=example)
+    assert (refused.code, "stripes is not fetched" in refused.err) == (2, True), refused.err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.runtime.command_line import document, fails, invoke
 from tests.runtime.conftest import Build
@@ -89,18 +92,27 @@ def program(**variables: str) -> dict[str, str]:
 def on_terminal(*arguments: str, **variables: str) -> str:
     """What the program writes where both its outputs are a terminal."""
     ours, its = pty.openpty()
-    command = [sys.executable, "-m", "tks_edge_runtime", *arguments]
-    process = subprocess.Popen(command, stdout=its, stderr=its, env=program(**variables))
-    os.close(its)
-    text = b""
-    try:
-        while chunk := os.read(ours, 1 << 16):
-            text += chunk
-    except OSError:  # how Linux says that the other end is closed
-        pass
+    chunks: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+            while chunk := os.read(ours, 1 << 16):
+                chunks.append(chunk)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with pytest.MonkeyPatch.context() as patch, open(its, "w", encoding="utf-8") as terminal:
+        for name in ("NO_COLOR", "FORCE_COLOR"):
+            patch.delenv(name, raising=False)
+        for name, value in {"TERM": "xterm", "COLUMNS": "100", **variables}.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "stdout", terminal)
+        patch.setattr(sys, "stderr", terminal)
+        with pytest.raises(SystemExit):
+            cli.app(arguments, prog_name="tks-edge-runtime")
+    reader.join()
     os.close(ours)
-    process.wait()
-    return text.decode()
+    return b"".join(chunks).decode()
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("nonsense",)])
@@ -116,12 +128,13 @@ def test_a_bar_appears_on_a_terminal_and_nowhere_else(build: Build) -> None:
     assert "testing the artifacts" in seen
     assert "\x1b[?25h" in seen  # the cursor is shown again
     assert "testing the artifacts" not in on_terminal("self-test", folder, TERM="dumb")
+    assert "\x1b" not in invoke("self-test", folder).output
+    # FORCE_COLOR is read when the libraries are imported: a process of its own.
     command = [sys.executable, "-m", "tks_edge_runtime", "self-test", folder, "--json"]
     piped = subprocess.run(command, capture_output=True, text=True, env=program(FORCE_COLOR="1"), check=True)
     assert json.loads(piped.stdout)["folder"] == folder
     assert "testing the artifacts" not in piped.stderr
     assert "\x1b[?25" not in piped.stderr
-    assert "\x1b" not in subprocess.run(command[:-1], capture_output=True, text=True, env=program(), check=True).stdout
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -134,9 +147,17 @@ def test_a_shell_gets_the_values_of_an_option(shell: str) -> None:
         "_TYPER_COMPLETE_ARGS": line,
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
     }
-    call = "import sys; from tks_edge_runtime.cli import app; app(prog_name='tks-edge-runtime');"
-    done = subprocess.run(
-        [sys.executable, "-c", call], capture_output=True, text=True, env=program(**asked), check=False
-    )
+    done = CliRunner().invoke(cli.app, [], env=asked, prog_name="tks-edge-runtime")
     assert "standard" in done.stdout
     assert "quick" not in done.stdout
+
+
+def test_the_names_of_installed_plugins_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "example-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: example\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[tks_edge.backends]\nopenish = is_not_there:AT_ALL\n")
+    assert completion.backend("open") == ["openvino"]
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert completion.backend("open") == ["openvino", "openish"]
+    assert completion.backends("openvino,o") == ["openvino,onnxruntime", "openvino,openish"]

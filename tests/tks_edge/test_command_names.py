@@ -13,8 +13,10 @@ from tks_edge.commands.export_format import FORMATS
 from tks_edge.data.augment import AUGMENTATIONS
 from tks_edge.deploy.target import MACHINES
 from tks_edge.device import DEVICES
+from tks_edge.imports.example import AXES
 from tks_edge.losses import LOSSES
 from tks_edge_export.artifact import INPUT_DTYPES
+from tks_edge_export.nir_graphs.discretization import FIRES, LEAKS
 from tks_edge_export.options import MEMBRANES
 from tks_edge_export.passes import PASSES
 from tks_edge_models import MODELS, NEURONS
@@ -86,6 +88,7 @@ def test_the_names_of_the_completion_are_those_that_there_are() -> None:
         completion.FORMATS,
         completion.MACHINES,
     )
+    assert (LEAKS, FIRES, AXES) == (completion.LEAKS, completion.FIRES, completion.AXES)
     assert (set(MEMBRANES), INPUT_DTYPES, PASSES, MEASURES) == (
         set(completion.MEMBRANES),
         completion.INPUT_DTYPES,

@@ -103,7 +103,7 @@ def test_every_file_that_would_be_sent_is_named_with_its_size(app: typer.Typer, 
     [
         "train --output runs/digits",
         "train --epochs 0",
-        "train --download",
+        "train --download --lif-kernel torch",
         "export runs/digits --name a/b",
         "export runs/digits --input-dtype unit8",
         "calibrate-exit artifacts/digits-t2-fp32.onnx --run runs/digits",

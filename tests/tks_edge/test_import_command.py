@@ -173,14 +173,20 @@ def test_recordings_are_shown_as_counts_and_in_fewer_frames(app: typer.Typer, fe
 
 def test_from_nir_and_back(app: typer.Typer) -> None:
     chain(Path("model.nir"), linear(256, 12), lif(12), linear(12, 10), lif(10), shape=(256,), outputs=(10,))
+    intent = done(app, "import", "model.nir", *TASK, *TOLD, "--dry-run")
+    assert not Path("runs").exists()
     told = done(app, "import", "model.nir", *TASK, *TOLD)
     assert told["run"] == "runs/model"
+    assert {one["path"] for one in intent["writes"]} == {str(path) for path in Path("runs/model").iterdir()}
     run = load_run("runs/model")
     assert run.config.origin is not None
     assert run.config.origin.options == {
         "dt": 1e-4, "leak": "euler", "decay_input": True, "fires": "at", "reset": "hard"
     }  # fmt: skip
-    written = done(app, "export", "runs/model", "--format", "nir", "--output", "out", "--verify-samples", "8")
+    export = ("export", "runs/model", "--format", "nir", "--output", "out", "--verify-samples", "8")
+    assert done(app, *export, "--dry-run")["writes"] == [{"path": "out/model.nir", "fate": "new"}]
+    assert not Path("out").exists()
+    written = done(app, *export)
     assert written["spikes_compared"] == 8 * 4 * 22
     assert written["spikes_differing"] == 0
     assert written["told"] == ["--dt", "0.0001", *TOLD[2:]]
@@ -262,6 +268,7 @@ def test_a_mistake_is_one_message_and_nothing_is_written(app: typer.Typer, mista
     assert message in result.stderr
     assert "fault in tks-edge" not in result.stderr
     assert not Path("runs").exists()
+    assert invoke(app, "import", *arguments, "--dry-run").stderr == result.stderr
 
 
 def test_a_run_is_replaced_only_when_asked(app: typer.Typer) -> None:

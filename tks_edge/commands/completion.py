@@ -11,6 +11,7 @@ from tks_edge.recipes import RECIPES
 from tks_edge.settings import RESETS
 from tks_edge.settings.compute import CHECKPOINTS, LIF_KERNELS, PRECISIONS, STRATEGIES
 from tks_edge.settings.frames import CUTS, FEWER
+from tks_edge_runtime import plugins
 from tks_edge_runtime.completion import artifact, files_with, folders_with, one_of, some_of
 
 MODELS = (
@@ -33,6 +34,9 @@ LOSS_OPTIONS = (
 BACKEND_EXTRAS = ("onnxruntime", "openvino", "none")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 MACHINES = ("aarch64", "x86_64")
+LEAKS = ("euler", "exponential")
+FIRES = ("at", "above")
+AXES = ("B", "TB", "BT")
 MEASURES = ("confidence", "entropy", "margin")
 PASSES = (
     *("fold_constants", "lift_constants", "fold_batch_norm", "sink_reshapes", "remove_reshapes", "normalize_neurons"),
@@ -42,13 +46,20 @@ PASSES = (
 
 run = folders_with("config.json")
 recipe_file = files_with(".toml")
-model = one_of(MODELS)
-loss = one_of(LOSSES)
-dataset = one_of(DATASETS)
+nir_file = files_with(".nir")
+weights = files_with(".safetensors", ".pt", ".pth")
+example = files_with(".npy")
+model = one_of(MODELS, plugins.NETWORKS)
+loss = one_of(LOSSES, plugins.LOSSES)
+dataset = one_of(DATASETS, plugins.DATASETS)
+imported_dataset = one_of(DATASETS)
 augmentation = one_of(AUGMENTATIONS)
 neuron = one_of(NEURONS)
 surrogate = one_of(SURROGATES)
 reset = one_of(RESETS)
+leak = one_of(LEAKS)
+fires = one_of(FIRES)
+input_axes = one_of(AXES)
 cut = one_of(CUTS)
 frames = one_of(FEWER)
 device = one_of(DEVICES)
@@ -56,6 +67,7 @@ membrane = one_of(MEMBRANES)
 input_dtype = one_of(INPUT_DTYPES)
 measure = one_of(("best", *MEASURES))
 skipped_pass = one_of(PASSES)
+added_pass = one_of((), plugins.PASSES)
 format_ = one_of(FORMATS)
 backend_extra = some_of(BACKEND_EXTRAS)
 python = one_of(PYTHONS)

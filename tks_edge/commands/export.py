@@ -80,7 +80,10 @@ def export(
         typer.Option(min=1, help="Training samples that int8 may look at, where it needs to. (default: 128)"),
     ] = None,
     passes: Annotated[
-        list[str] | None, typer.Option("--pass", help="Also apply a pass of an installed plugin. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--pass", help="Also apply a pass of an installed plugin. Repeatable.", autocompletion=completion.added_pass
+        ),
     ] = None,
     skip_pass: Annotated[
         list[str] | None,
@@ -144,7 +147,7 @@ def export(
         run = run if run is not None else _newest(out, spiking=spikes)
         trained = load_run(run)
         if wanted_format.name == NIR:
-            export_nir(trained, NirExport(output, name, data, verify_samples, dt), out)
+            export_nir(trained, NirExport(output, name, data, verify_samples, dt), out, dry_run=dry_run)
             return
         steps = steps_of(trained, steps)
         shown = views(trained, steps, frames)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tks_edge_runtime.dry_run import Intent, show_intent
+from tks_edge_runtime.dry_run import written as written_paths
 from tks_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from tks_edge_export.nir_graphs import Written
     from tks_edge_runtime.command import Output
 
-_OF_NIR = frozenset({"run", "format_", "output", "name", "dt", "verify_samples", "data", "as_json", "debug"})
+_OF_NIR = frozenset({"run", "format_", "output", "name", "dt", "verify_samples", "data", "dry_run", "as_json", "debug"})
 """The options of `export` that say something about such a file."""
 
 
@@ -47,8 +49,8 @@ def check_given(options: Iterable[str]) -> None:
         )
 
 
-def export_nir(run: Run, wanted: NirExport, out: Output) -> None:
-    """Write the file, and say how it is read again.
+def export_nir(run: Run, wanted: NirExport, out: Output, *, dry_run: bool = False) -> None:
+    """Write the file, and say how it is read again; or with `dry_run`, what would be written.
 
     Raises:
         InputError: NIR cannot say something of the network, or the data cannot be read.
@@ -64,11 +66,18 @@ def export_nir(run: Run, wanted: NirExport, out: Output) -> None:
     if not name or Path(name).name != name:
         raise InputError(f"a file cannot be called {name!r}; give a plain name without slashes.")
     path = wanted.output / f"{name}.nir"
-    samples, _ = run.dataset(wanted.data).test.evenly_spaced(wanted.samples).stacked()
+    with out.waiting("opening the data"):
+        test = run.dataset(wanted.data).test
+    if dry_run:
+        compared = f"describe {run.path} in NIR and compare its spikes on {min(wanted.samples, len(test)):,} samples"
+        show_intent(Intent([compared], written_paths([path])), out)
+        return
+    samples, _ = test.evenly_spaced(wanted.samples).stacked()
     shown = torch.from_numpy(samples)
     timesteps = run.config.train.timesteps
     frames = shown.transpose(0, 1) if shown.ndim == 5 else shown.expand(timesteps, *shown.shape)
-    written = write_nir(run.network, path, frames, dt=DT if wanted.dt is None else wanted.dt)
+    with out.waiting("describing the network, then comparing spikes"):
+        written = write_nir(run.network, path, frames, dt=DT if wanted.dt is None else wanted.dt)
     _show(run, path, len(samples), written, out)
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tks_edge.commands import completion
 from tks_edge.commands import import_options as options
 from tks_edge.commands.import_options import numbers, sizes
 from tks_edge.origin import NIR, PYTHON, Origin
 from tks_edge.settings import RUNS
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+from tks_edge_runtime.dry_run import DryRunFlag, Intent, show_intent, written
 from tks_edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +25,12 @@ if TYPE_CHECKING:
 
 
 def import_(
-    source: Annotated[str, typer.Argument(help="A file MODEL.nir, or package.module:factory, which is called.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A file MODEL.nir, or package.module:factory, which is called.", autocompletion=completion.nir_file
+        ),
+    ],
     dataset: options.Dataset,
     timesteps: options.Timesteps,
     data: options.Data = None,
@@ -44,7 +51,10 @@ def import_(
     example_shape: options.ExampleShape = None,
     example: options.Example = None,
     result: options.Result = None,
-    device: Annotated[str, typer.Option(help="Where the accuracy is measured: auto, cpu, cuda.")] = "auto",
+    dry_run: DryRunFlag = False,
+    device: Annotated[
+        str, typer.Option(help="Where the accuracy is measured: auto, cpu, cuda.", autocompletion=completion.device)
+    ] = "auto",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -56,9 +66,10 @@ def import_(
     with running(as_json, debug) as out:
         kind = _kind(source)
         _refuse_others(kind, of_python if kind == NIR else of_nir)
-        from tks_edge.device import choose_device
-        from tks_edge.imports.importing import Target, import_network
-        from tks_edge.run_directory import refuse_to_overwrite
+        with out.waiting("loading PyTorch"):
+            from tks_edge.device import choose_device
+            from tks_edge.imports.importing import Target, fitted, import_network
+            from tks_edge.run_directory import refuse_to_overwrite
 
         target = Target(dataset, timesteps, data, image_size, cut, numbers("--mean", mean), numbers("--std", std))
         path = output if output is not None else _default_path(source)
@@ -66,8 +77,14 @@ def import_(
         chosen = choose_device(device)
         told = {name: value for name, value in (of_nir if kind == NIR else of_python).items() if value is not None}
         read = _from_nir(source, told) if kind == NIR else None
-        opened = target.open()
-        network, origin = read if read is not None else _from_python(source, told, target, opened)
+        with out.waiting("opening the data"):
+            opened = target.open()
+        with out.waiting("reading the network"):
+            network, origin = read if read is not None else _from_python(source, told, target, opened)
+        if dry_run:
+            fitted(network, opened, target, origin)
+            _show_intent(source, path, target, opened, chosen, out)
+            return
         with out.progress() as bar:
             task = bar.add_task("accuracy", total=len(opened.validation))
             run = import_network(
@@ -139,6 +156,17 @@ def _from_python(source: str, told: dict[str, Any], target: Target, dataset: Dat
     network = adopt(module, tensor, output=told.get("result", 0))
     noted = {name: str(value) if isinstance(value, Path) else value for name, value in told.items()}
     return network, Origin(PYTHON, source, library_of(module), None if weights is None else sha256_of(weights), noted)
+
+
+def _show_intent(source: str, path: Path, target: Target, dataset: Dataset, device: str, out: Output) -> None:
+    """Say what would be measured and written; the network was read, and fits the data."""
+    from tks_edge.checkpoint import CONFIG, HISTORY, MODEL, SUMMARY
+
+    measured = (
+        f"take the accuracy of {source} at T=1 to {target.timesteps} on {len(dataset.validation):,} validation samples "
+        f"of {dataset.name} on {device}"
+    )
+    show_intent(Intent([measured], written([path / name for name in (CONFIG, MODEL, HISTORY, SUMMARY)])), out)
 
 
 def _conclude(run: Run, out: Output) -> None:

@@ -7,24 +7,30 @@ from typing import Annotated, Any
 
 import typer
 
+from tks_edge.commands import completion
 from tks_edge.data.facts import DATASETS, FACTS
 from tks_edge.settings.frames import CUTS
+from tks_edge_runtime.completion import Completer
 from tks_edge_runtime.errors import InputError
 
 
-def _option(panel: str, text: str, *names: str) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel)
+def _option(panel: str, text: str, *names: str, values: Completer | None = None) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, autocompletion=values)
 
 
 _TASK, _NIR, _CODE = "What it was trained for", "Of a file of NIR: what it does not say", "Of code"
 _RESIZABLE = ", ".join(name for name, facts in FACTS.items() if facts.resizable)
-Dataset = Annotated[str, _option(_TASK, f"The data set: {', '.join(DATASETS)}.")]
+Dataset = Annotated[str, _option(_TASK, f"The data set: {', '.join(DATASETS)}.", values=completion.imported_dataset)]
 Timesteps = Annotated[int, _option(_TASK, "T that it was trained at.")]
 Data = Annotated[Path | None, _option(_TASK, "The folder of the data set (default: data/, but none for your own).")]
 ImageSize = Annotated[int | None, _option(_TASK, f"Pixels a side, of {_RESIZABLE} (default: by data set).")]
 Cut = Annotated[
     str | None,
-    _option(_TASK, f"What each frame of a recording gets an equal share of: {' or '.join(CUTS)} (default: time)."),
+    _option(
+        _TASK,
+        f"What each frame of a recording gets an equal share of: {' or '.join(CUTS)} (default: time).",
+        values=completion.cut,
+    ),
 ]
 Mean = Annotated[
     str | None,
@@ -42,7 +48,11 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run th
 Dt = Annotated[float | None, _option(_NIR, "Seconds a timestep; snnTorch and SpikingJelly: 0.0001.")]
 Leak = Annotated[
     str | None,
-    _option(_NIR, "What a timestep keeps of a membrane: euler (1 - dt/tau) or exponential (exp(-dt/tau); sinabs)."),
+    _option(
+        _NIR,
+        "What a timestep keeps of a membrane: euler (1 - dt/tau) or exponential (exp(-dt/tau); sinabs).",
+        values=completion.leak,
+    ),
 ]
 DecayInput = Annotated[
     bool | None,
@@ -52,8 +62,13 @@ DecayInput = Annotated[
         "--decay-input/--no-decay-input",
     ),
 ]
-Fires = Annotated[str | None, _option(_NIR, "at the threshold (SpikingJelly, sinabs), or above it (snnTorch, Norse).")]
-Reset = Annotated[str | None, _option(_NIR, "hard (to v_reset) or soft (the threshold is subtracted).")]
+Fires = Annotated[
+    str | None,
+    _option(_NIR, "at the threshold (SpikingJelly, sinabs), or above it (snnTorch, Norse).", values=completion.fires),
+]
+Reset = Annotated[
+    str | None, _option(_NIR, "hard (to v_reset) or soft (the threshold is subtracted).", values=completion.reset)
+]
 ResetDelay = Annotated[
     bool | None,
     _option(
@@ -63,17 +78,29 @@ ResetDelay = Annotated[
     ),
 ]
 Weights = Annotated[
-    Path | None, _option(_CODE, "A state dict, .safetensors, .pt or .pth (default: those that the function gives).")
+    Path | None,
+    _option(
+        _CODE,
+        "A state dict, .safetensors, .pt or .pth (default: those that the function gives).",
+        values=completion.weights,
+    ),
 ]
 InputAxes = Annotated[
     str | None,
-    _option(_CODE, "What its forward takes: B (one timestep, or a still image), TB or BT (all). (default: B)"),
+    _option(
+        _CODE,
+        "What its forward takes: B (one timestep, or a still image), TB or BT (all). (default: B)",
+        values=completion.input_axes,
+    ),
 ]
 ExampleShape = Annotated[
     str | None, _option(_CODE, "Of one sample, where it takes another shape than the data set has: 784.")
 ]
 Example = Annotated[
-    Path | None, _option(_CODE, "An .npy of what its forward takes, in place of samples of the data set.")
+    Path | None,
+    _option(
+        _CODE, "An .npy of what its forward takes, in place of samples of the data set.", values=completion.example
+    ),
 ]
 Result = Annotated[
     int | None, _option(_CODE, "Which of the tensors that it returns is the output, from 0. (default: the first)")

@@ -9,7 +9,7 @@ import torch
 
 from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, SUMMARY, read_done
 from tks_edge.data.expected import EXPECTED
-from tks_edge.data.facts import FACTS
+from tks_edge.data.facts import facts_of
 from tks_edge.data.registry import open_dataset, reopen
 from tks_edge.device import choose_device
 from tks_edge.resume import needs_no_state
@@ -72,6 +72,7 @@ def _opened(
     settings: TrainSettings, data: Path | None, recorded: RunConfig | None, *, is_fetched: bool
 ) -> Dataset | None:
     """The data set, or None where it is not there and would be downloaded."""
+    downloads = facts_of(settings.dataset).downloads
     try:
         if recorded is not None:
             return reopen(recorded.dataset, data)
@@ -81,9 +82,9 @@ def _opened(
             image_size=settings.image_size,
             timesteps=settings.timesteps,
             frames=settings.frames,
-            download=is_fetched and not FACTS[settings.dataset].downloads,  # which is refused
+            download=is_fetched and not downloads,  # which is refused
         )
     except MissingError:
-        if is_fetched and FACTS[settings.dataset].downloads and settings.dataset in EXPECTED:
+        if is_fetched and downloads and settings.dataset in EXPECTED:
             return None
         raise

@@ -130,23 +130,7 @@ def import_network(
     Raises:
         InputError: the network does not fit the data, or `output` cannot be written to.
     """
-    if not network.is_spiking:
-        raise InputError(f"{origin.name} has no neurons: nothing of it is over time, and there is no T to choose.")
-    mean, std = target.normalization(dataset.in_channels)
-    shape = (dataset.in_channels, dataset.image_size, dataset.image_size)
-    try:
-        network = for_samples(network, shape, mean=mean, std=std)
-    except ModelError as error:
-        raise InputError(
-            f"{origin.name} does not fit the data set {dataset.name}: {error} Name the set it was trained on, and its "
-            "--image-size where that can be chosen."
-        ) from error
-    classes = network.spec["num_classes"]
-    if classes != len(dataset.classes):
-        raise InputError(
-            f"{origin.name} gives {classes} values for each sample, and {dataset.name} has {len(dataset.classes)} "
-            "classes. Name the set it was trained on."
-        )
+    network = fitted(network, dataset, target, origin)
     timesteps = target.timesteps
     steps = range(1, timesteps + 1)
     network.to(device)
@@ -164,6 +148,32 @@ def import_network(
         write_best(output, network, best)
         write_metrics(output, [], best, epochs=0)
     return load_run(output)
+
+
+def fitted(network: Network, dataset: Dataset, target: Target, origin: Origin) -> Network:
+    """The imported network as one that takes the samples of the data set; the arguments are those of `import_network`.
+
+    Raises:
+        InputError: it does not fit them.
+    """
+    if not network.is_spiking:
+        raise InputError(f"{origin.name} has no neurons: nothing of it is over time, and there is no T to choose.")
+    mean, std = target.normalization(dataset.in_channels)
+    shape = (dataset.in_channels, dataset.image_size, dataset.image_size)
+    try:
+        network = for_samples(network, shape, mean=mean, std=std)
+    except ModelError as error:
+        raise InputError(
+            f"{origin.name} does not fit the data set {dataset.name}: {error} Name the set it was trained on, and its "
+            "--image-size where that can be chosen."
+        ) from error
+    classes = network.spec["num_classes"]
+    if classes != len(dataset.classes):
+        raise InputError(
+            f"{origin.name} gives {classes} values for each sample, and {dataset.name} has {len(dataset.classes)} "
+            "classes. Name the set it was trained on."
+        )
+    return network
 
 
 def _settings(target: Target) -> TrainSettings:
