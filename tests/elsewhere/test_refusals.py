@@ -78,6 +78,13 @@ def two_steps(self: Any, x: Tensor, use: Callable[[list[Tensor], list[Tensor]], 
     return use(spikes, membranes)
 
 
+def written(spikes: list[Tensor]) -> Tensor:
+    every = torch.zeros(len(spikes), *spikes[0].shape)
+    for t, each in enumerate(spikes):
+        every[t] = each
+    return every
+
+
 def recurrent(self: Any, x: Tensor) -> Tensor:
     mem, spk, outputs = self.lif.init_leaky(), torch.zeros(3, 6), []
     for _ in range(3):
@@ -157,6 +164,16 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "the last timestep": (
         lambda: explicit(lambda self, x: two_steps(self, x, lambda spikes, _m: spikes[-1])),
         "runs 3 timesteps and gives what those of numbers 2 gave",
+    ),
+    "a part that is written": (
+        lambda: explicit(lambda self, x: two_steps(self, x, lambda spikes, _m: written(spikes))),
+        "writes into a part of a tensor (x[...] = ...)",
+    ),
+    "a readout that counts": (
+        lambda: explicit(
+            lambda self, x: two_steps(self, x, lambda s, _m: torch.stack([each * (t + 1) for t, each in enumerate(s)]))
+        ),
+        "fires the same spikes and gives another output, by up to 2:",
     ),
     "a maximum over time": (
         lambda: explicit(lambda self, x: two_steps(self, x, lambda spikes, _m: torch.stack(spikes).amax(0))),

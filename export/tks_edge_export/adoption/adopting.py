@@ -9,15 +9,13 @@ from torch import Tensor, nn
 from tks_edge_export.adoption import norse, sinabs, snntorch, spikingjelly, torch_layers
 from tks_edge_export.adoption.comparison import compare
 from tks_edge_export.adoption.errors import AdoptionError
-from tks_edge_export.adoption.layer import Layer, of_package
-from tks_edge_export.adoption.lowering import Lowered, lower
-from tks_edge_export.adoption.recording import Recording, Value, record
-from tks_edge_export.adoption.timeline import timeline
+from tks_edge_export.adoption.layer import Layer, Library, of_package
+from tks_edge_export.adoption.translation import translate
 from tks_edge_models import Network
 from tks_edge_models.graph import graph_network
 from tks_edge_models.graph_samples import load_graph_weights
 
-_LIBRARIES = (spikingjelly, snntorch, norse, sinabs, torch_layers)
+_LIBRARIES: tuple[Library, ...] = (spikingjelly, snntorch, norse, sinabs, torch_layers)
 
 
 def adopt(module: nn.Module, example_input: Tensor | Sequence[Tensor], *, output: int = 0) -> Network:
@@ -48,32 +46,13 @@ def adopt(module: nn.Module, example_input: Tensor | Sequence[Tensor], *, output
         raise AdoptionError(
             "the example input is no tensor, or an empty one; a batch [B, ...] of real inputs is needed."
         )
-    translated: dict[str, Layer] = {}
-    recording = record(module, inputs, lambda path, layer: _is_layer(path, layer, translated))
-    value = _output(recording, output)
-    line = timeline(recording, translated, value)
-    lowered = lower(recording, line, translated)
-    network = _built(lowered, value)
-    compare(module, network, inputs, lowered, line, translated)
+    found = translate(module, inputs, _layer, output=output)
+    network = graph_network(found.lowered.graph, found.lowered.input_shape, found.output.shape[-1])
+    load_graph_weights(network, found.lowered.weights)
+    compare(module, network, inputs, found)
     return network
 
 
-def _is_layer(path: str, module: nn.Module, translated: dict[str, Layer]) -> bool:
-    """Whether a module is taken as a layer; its translation is kept."""
+def _layer(path: str, module: nn.Module) -> Layer | None:
     library = next((library for library in _LIBRARIES if of_package(module, library.package)), None)
-    layer = None if library is None else library.layer(path, module)
-    if layer is not None:
-        translated[path] = layer
-    return layer is not None
-
-
-def _output(recording: Recording, index: int) -> Value:
-    if not 0 <= index < len(recording.outputs):
-        raise AdoptionError(
-            f"output is {index}, and the network returns {len(recording.outputs)} tensors; count them from 0."
-        )
-    return recording.outputs[index]
-
-
-def _built(lowered: Lowered, value: Value) -> Network:
-    return load_graph_weights(graph_network(lowered.graph, lowered.input_shape, value.shape[-1]), lowered.weights)
+    return None if library is None else library.layer(path, module)

@@ -1,4 +1,4 @@
-"""Do a foreign network and ours fire the same spikes? Both run on the example, and every spike is compared."""
+"""Do a foreign network and ours give the same? Both run on the example, and all spikes and outputs are compared."""
 
 from __future__ import annotations
 
@@ -13,38 +13,37 @@ from tks_edge_export.adoption.errors import AdoptionError
 from tks_edge_export.adoption.layer import ONE_STEP, Layer
 from tks_edge_export.adoption.lowering import Lowered
 from tks_edge_export.adoption.recording import copied
-from tks_edge_export.adoption.timeline import Timeline
+from tks_edge_export.adoption.translation import Translation
 from tks_edge_export.probe import named, tensors_in
-from tks_edge_models import Network
+from tks_edge_models import Network, Neuron
 from tks_edge_models.stepping import States, step_network
 
 Spikes = dict[str, Tensor]
 
+_DOES_OTHERWISE = (
+    "the network does something that its record on the example does not show (does it start at rest, and do the same "
+    "at every timestep?)."
+)
+# Of an output, relative to its largest: a sum over the same spikes in another order.
+_OUTPUT_TOLERANCE = 1e-5
 
-def compare(
-    module: nn.Module,
-    network: Network,
-    inputs: Listed[Tensor],
-    lowered: Lowered,
-    line: Timeline,
-    layers: Mapping[str, Layer],
-) -> None:
-    """Refuse a network of ours that fires other spikes than the module.
+
+def compare(module: nn.Module, network: Network, inputs: Listed[Tensor], translation: Translation) -> None:
+    """Refuse a network of ours that fires other spikes than the module, or gives another output.
 
     Args:
         module: the foreign network.
         network: ours.
         inputs: of the module.
-        lowered: how it was translated.
-        line: its timesteps.
-        layers: its layers, by path.
+        translation: of the one to the other.
 
     Raises:
         AdoptionError: names the first layer and timestep that differ.
     """
-    theirs = spikes_of(module, inputs, layers, lowered.sequence)
+    lowered = translation.lowered
+    theirs = spikes_of(module, inputs, translation.layers, lowered.sequence)
     timesteps = next(iter(theirs.values())).shape[0]
-    ours = _ours(network, frames_of(inputs[0], lowered, timesteps, frames=line.frames))
+    ours, outputs = _run(network, frames_of(inputs[0], lowered, timesteps, frames=translation.line.frames))
     for path, expected in theirs.items():
         got = ours.get(path)
         if got is None:
@@ -54,9 +53,24 @@ def compare(
             if differing:
                 raise AdoptionError(
                     f"{named(path, module.get_submodule(path))} fires otherwise than its translation, at timestep {t} "
-                    f"{differing} of {got[t].numel()} neurons: the network does something that its record on the "
-                    "example does not show (does it start at rest, and do the same at every timestep?)."
+                    f"{differing} of {got[t].numel()} neurons: {_DOES_OTHERWISE}"
                 )
+    _compare_outputs(translation, outputs)
+
+
+def _compare_outputs(translation: Translation, ours: Tensor) -> None:
+    """Compare the outputs `[T, B, K]` of ours with those of the run that was recorded."""
+    lowered = translation.lowered
+    if lowered.sequence is None:
+        theirs = torch.stack([value.tensor for value in translation.line.outputs])
+    else:
+        theirs = lowered.sequence.frames(lowered.output.tensor, lowered.output_axes)
+    difference = (ours - theirs).abs().amax()
+    if not difference <= _OUTPUT_TOLERANCE * theirs.abs().amax().clamp(min=1.0):
+        raise AdoptionError(
+            f"the translation fires the same spikes and gives another output, by up to {float(difference):.3g}: "
+            f"{_DOES_OTHERWISE}"
+        )
 
 
 def frames_of(x: Tensor, lowered: Lowered, timesteps: int, *, frames: bool) -> Tensor:
@@ -87,28 +101,25 @@ def spikes_of(
     }
 
 
-def _ours(network: Network, frames: Tensor) -> Spikes:
-    """The spikes of ours, by the path that the module has in the foreign network, one timestep at a time."""
+def _run(network: Network, frames: Tensor) -> tuple[Spikes, Tensor]:
+    """Ours, one timestep at a time: its spikes by the path in the foreign network, and its outputs `[T, B, K]`."""
     found: dict[str, list[Tensor]] = {}
+    outputs: list[Tensor] = []
     states: States | None = None
-    neurons = {path.partition(".")[2]: network.get_submodule(path) for path in _neuron_paths(network)}
-    for path, layer in neurons.items():
+    handles = []
+    for path, layer in network.named_modules():
+        if isinstance(layer, Neuron):
 
-        def keep(_layer: nn.Module, _inputs: object, output: Tensor, path: str = path) -> None:
-            found.setdefault(path, []).append(output[0])
+            def keep(_layer: nn.Module, _inputs: object, output: Tensor, path: str = path.partition(".")[2]) -> None:
+                found.setdefault(path, []).append(output[0])
 
-        layer.register_forward_hook(keep)
+            handles.append(layer.register_forward_hook(keep))
     try:
         with torch.no_grad():
             for frame in frames:
-                _, states = step_network(network, frame, states)
+                output, states = step_network(network, frame, states)
+                outputs.append(output[0])
     finally:
-        for layer in neurons.values():
-            layer._forward_hooks.clear()
-    return {path: torch.stack(spikes) for path, spikes in found.items()}
-
-
-def _neuron_paths(network: Network) -> list[str]:
-    from tks_edge_models import Neuron
-
-    return [path for path, layer in network.named_modules() if isinstance(layer, Neuron)]
+        for handle in handles:
+            handle.remove()
+    return {path: torch.stack(spikes) for path, spikes in found.items()}, torch.stack(outputs)

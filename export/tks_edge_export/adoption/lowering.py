@@ -30,6 +30,8 @@ class Lowered:
         axes: the leading axes of the run's input.
         sequence: how the run is over time; None where one run is one timestep.
         input_shape: of one sample at one timestep.
+        output: the value of the run that the graph gives, before its timesteps were arranged or averaged.
+        output_axes: its leading axes.
     """
 
     graph: Graph
@@ -37,6 +39,8 @@ class Lowered:
     axes: str
     sequence: Sequence | None
     input_shape: tuple[int, ...]
+    output: Value
+    output_axes: str
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,13 @@ class _Lowering:
                 self._layer(call, self._layers[call.target])
             elif not self._arranges(call):
                 self._function(call)
-        if self._line.output not in self._seen:
+        if self._line.outputs[0] not in self._seen:
             raise AdoptionError("what the network returns does not depend on its input.")
-        graph = Graph(tuple(self._nodes), self._seen[self._line.output].name)
+        graph = Graph(tuple(self._nodes), self._seen[self._line.outputs[0]].name)
         graph.check()
         behind = 1 if axes == MERGED else len(axes)
-        return Lowered(graph, self._weights, axes, self._sequence, entry.shape[behind:])
+        output, seen = next((value, seen) for value, seen in self._seen.items() if seen.name == graph.output)
+        return Lowered(graph, self._weights, axes, self._sequence, entry.shape[behind:], output, seen.axes)
 
     def _see(self, value: Value, name: str, axes: str) -> None:
         self._seen[value] = _Seen(name, axes)
@@ -108,7 +113,7 @@ class _Lowering:
     def _needed(self) -> list[Call]:
         """The calls that the output of the first timestep comes from, in order; states come from elsewhere."""
         needed: set[Call] = set()
-        pending = [self._line.output]
+        pending = [self._line.outputs[0]]
         while pending:
             value = pending.pop()
             call = value.maker

@@ -9,9 +9,7 @@ from torch import Tensor, nn
 
 from tks_edge_export.adoption import torch_layers
 from tks_edge_export.adoption.layer import TIME_FIRST, Layer, of_package, refuse
-from tks_edge_export.adoption.lowering import lower
-from tks_edge_export.adoption.recording import record
-from tks_edge_export.adoption.timeline import timeline
+from tks_edge_export.adoption.translation import translate
 from tks_edge_models import LIF, Network, Neuron
 from tks_edge_models.graph import NAME, Graph
 from tks_edge_models.graph_operators import lif_options
@@ -36,19 +34,8 @@ def described(network: Network) -> Described:
     """
     if network.spec["name"] == NAME:
         return Described(Graph.from_json(network.spec["graph"]), graph_weights(network))
-    sequence = _Sequence(network)
-    translated: dict[str, Layer] = {}
-
-    def is_layer(path: str, module: nn.Module) -> bool:
-        found = (torch_layers.layer if of_package(module, torch_layers.package) else layer)(path, module)
-        if found is not None:
-            translated[path] = found
-        return found is not None
-
     frames = torch.zeros(_TIMESTEPS, _BATCH, *network.input_shape)
-    recording = record(sequence, [frames], is_layer)
-    line = timeline(recording, translated, recording.outputs[0])
-    lowered = lower(recording, line, translated)
+    lowered = translate(_Sequence(network), [frames], _layer).lowered
     return Described(lowered.graph, lowered.weights)
 
 
@@ -66,12 +53,14 @@ class _Sequence(nn.Module):
         return logits
 
 
-def layer(path: str, module: nn.Module) -> Layer | None:
-    """Translate a neuron or a norm of ours; None for a module to be looked into.
+def _layer(path: str, module: nn.Module) -> Layer | None:
+    """Translate a layer of PyTorch, or a neuron or a norm of ours; None for a module to be looked into.
 
     Raises:
         AdoptionError: a neuron that has no operator.
     """
+    if of_package(module, torch_layers.package):
+        return torch_layers.layer(path, module)
     if isinstance(module, LIF):
         return Layer("lif", lif_options(module.params), axes=TIME_FIRST)
     if isinstance(module, Neuron):

@@ -36,12 +36,14 @@ class Value:
         maker: the call that gave it; None for an input or a constant.
         constant: its numbers, where they do not depend on the input.
         position: which of the call's tensors it is, or which input.
+        tensor: its numbers in this run; a later write into the tensor does not change them.
     """
 
     shape: tuple[int, ...]
     maker: Call | None = None
     constant: Tensor | None = None
     position: int = 0
+    tensor: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
 
 
 @dataclass(eq=False)
@@ -140,6 +142,7 @@ class _Recorder(TorchFunctionMode):
     def _learn(self, tensor: Tensor, value: Value) -> Value:
         self._known[id(tensor)] = value
         self._kept.append(tensor)
+        value.tensor = tensor
         return value
 
     def value(self, tensor: Tensor) -> Value:
@@ -163,6 +166,14 @@ class _Recorder(TorchFunctionMode):
                 f"{self._where()} reads the values of a tensor ({name}), and what it does may depend on them; a graph "
                 "does the same for every input. Use torch.where."
             )
+        if depends and name == "__setitem__":
+            raise AdoptionError(
+                f"{self._where()} writes into a part of a tensor (x[...] = ...), which has no operator. Collect the "
+                "parts in a list, and use torch.stack or torch.cat."
+            )
+        if depends and _writes(name):
+            written = self.value(arguments[0])
+            written.tensor = written.tensor.clone()
         result = function(*arguments, **options)
         if depends and name not in _TELLS_ABOUT and any(True for _ in _tensors(result)):
             self._add(name, None, arguments, options, result)
@@ -229,6 +240,11 @@ class _Recorder(TorchFunctionMode):
             return result
 
         return run
+
+
+def _writes(name: str) -> bool:
+    """Whether a function of this name changes its first operand."""
+    return name.startswith("__i") if name.endswith("__") else name.endswith("_")
 
 
 def _refuse_hooks(path: str, module: nn.Module) -> None:

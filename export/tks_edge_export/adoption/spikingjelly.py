@@ -42,15 +42,10 @@ def layer(path: str, module: nn.Module) -> Layer | None:
     if isinstance(module, layer.Dropout):
         return Layer("identity", axes=axes)
     if isinstance(module, base.StepModule) and type(module).__module__.endswith(("stateless_wrapper", "layer.bn")):
-        return _derived(path, module, axes)
+        return torch_layers.derived(path, module, axes=axes)
     if isinstance(module, base.MemoryModule) and not list(module.children()):
         raise refuse(path, module, "it has a state that ours has not")
     return None
-
-
-def _derived(path: str, module: nn.Module, axes: str) -> Layer:
-    """A layer that wraps one of PyTorch's."""
-    return torch_layers.derived(path, module, axes=axes)
 
 
 def _neuron(path: str, module: Any) -> Layer:

@@ -48,17 +48,15 @@ class Timeline:
 
     Attributes:
         timesteps: how often each neuron ran.
-        output: the value that the first timestep gives.
+        outputs: the values that the timesteps give, in order; one value where the run has all timesteps in one.
         step_input: the value that stands for the input of the first timestep: the input, or its first frame.
         frames: whether each timestep has an input of its own.
-        summed: whether the run gives the sum over timesteps, where ours gives the mean.
     """
 
     timesteps: int
-    output: Value
+    outputs: tuple[Value, ...]
     step_input: Value
     frames: bool
-    summed: bool = False
 
 
 def timeline(recording: Recording, layers: Mapping[str, Layer], output: Value) -> Timeline:
@@ -93,7 +91,7 @@ class _Timeline:
             self._place(call)
         if timesteps == 1:
             entry = self._frame or self._input
-            return Timeline(1, _listed_alone(output) or output, entry, self._frame is not None)
+            return Timeline(1, (_listed_alone(output) or output,), entry, self._frame is not None)
         leaves = self._leaves(output)
         steps = [self._steps.get(leaf) for leaf in leaves]
         if sorted(step for step in steps if step is not None) != list(range(timesteps)) or len(steps) != timesteps:
@@ -101,9 +99,8 @@ class _Timeline:
                 f"the network runs {timesteps} timesteps and gives what those of numbers {_numbers(steps)} gave; all "
                 "of them, as a list, a sum or a mean, are needed."
             )
-        first = leaves[steps.index(0)]
-        summed = not any(call.target == "mean" for call in self._recording.calls if call.outputs[:1] == [output])
-        return Timeline(timesteps, first, self._frame or self._input, self._frame is not None, summed)
+        outputs = tuple(leaves[steps.index(step)] for step in range(timesteps))
+        return Timeline(timesteps, outputs, self._frame or self._input, self._frame is not None)
 
     def _count(self) -> int:
         counts = {path: len(calls) for path, calls in self._neurons.items()}
