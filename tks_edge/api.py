@@ -14,7 +14,7 @@ from tks_edge.data.skipping import Skipped
 from tks_edge.device import choose_device
 from tks_edge.graphs import Asked, Writer, Writing
 from tks_edge.settings import changed, resolve
-from tks_edge.start import settings_from
+from tks_edge.start import data_of, settings_from
 from tks_edge.verification import Verified, verified
 from tks_edge.views import steps_of, views
 from tks_edge.watcher import SILENT, Watcher
@@ -155,11 +155,10 @@ def finetune(
     """
     begun_with = _opened(run)
     settings = settings_from(begun_with, dict(options))
-    where = data if data is not None else begun_with.config.dataset["root"]
     return trainer.train(
         settings,
         output,
-        data=where,
+        data=data_of(begun_with, data),
         workers=workers,
         device=device,
         save_every=save_every,

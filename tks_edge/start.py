@@ -56,6 +56,12 @@ def settings_from(run: Run, given: dict[str, Any]) -> TrainSettings:
     )
 
 
+def data_of(run: Run, data: Path | str | None) -> Path | None:
+    """Where the data set of a run lies: `data`, or else where it lay then; None where it is not on a disk."""
+    where = data if data is not None else run.config.dataset["root"]
+    return None if where is None else Path(where)
+
+
 def started(settings: TrainSettings, dataset: Dataset) -> tuple[Network, str]:
     """The network that `settings.start` names, with its weights, and their SHA-256.
 

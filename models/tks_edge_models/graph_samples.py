@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -74,13 +75,6 @@ def _reshaped(graph: Graph, shape: Sequence[int]) -> Graph:
         name += "_"
     first = Node(name, "reshape", (INPUT,), {"shape": list(shape)})
     others = [
-        Node(
-            node.name,
-            node.operator,
-            tuple(name if each == INPUT else each for each in node.inputs),
-            node.options,
-            node.module,
-        )
-        for node in graph.nodes
+        replace(node, inputs=tuple(name if each == INPUT else each for each in node.inputs)) for node in graph.nodes
     ]
     return Graph((first, *others), graph.output)

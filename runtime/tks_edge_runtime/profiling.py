@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from tks_edge_runtime.anytime import AnytimeEvaluation
-from tks_edge_runtime.artifact import Artifact, Manifest
+from tks_edge_runtime.artifact import Manifest
 from tks_edge_runtime.backends import foreign_target
-from tks_edge_runtime.backends.choice import Choice, choose
+from tks_edge_runtime.backends.choice import Choice
+from tks_edge_runtime.chosen import load_chosen
 from tks_edge_runtime.device import EnergyMeter, Sampler
 from tks_edge_runtime.exit_rule import CalibratedRule, rule_beside
 from tks_edge_runtime.layer_profile import LayerProfile, layered_artifact, profile_layers
 from tks_edge_runtime.measure import measure, method_text, rotation
 from tks_edge_runtime.measurement import Measurement
 from tks_edge_runtime.presets import preset_seconds
-from tks_edge_runtime.session import DEFAULT_BACKEND, Session, load
+from tks_edge_runtime.session import DEFAULT_BACKEND, Session
 
 Progress = Callable[[str, float], None]
 """Told which stage is being worked on, in words, and the fraction of it that is done, 0 to 1."""
@@ -94,18 +95,17 @@ def profile(
     steps = steps if kept is None else kept.timesteps
     if per_layer:
         layered_artifact(artifact)  # which refuses one without layers before anything is measured
-    chosen = choose(backend, [Artifact.open(artifact)], device=device, cuda_graph=cuda_graph)
-    if on_choice is not None:
-        on_choice(chosen)
-    with load(
+    session, chosen = load_chosen(
         artifact,
-        chosen.backend,
-        device=chosen.device,
+        backend,
+        device=device,
         threads=threads,
         cuda_graph=cuda_graph,
         steps=steps,
+        on_choice=on_choice or (lambda _choice: None),
         on_build=show,
-    ) as session:
+    )
+    with session:
         found = _measured(session, chosen, seconds, kept, show)
     if per_layer:
         show("timing every layer", 0.0)

@@ -6,13 +6,13 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from benchmarks.elsewhere_networks import reset
 from tests.elsewhere.test_spikes import neurons, stepped
 from tks_edge_export import adopt, export
 from tks_edge_runtime.session import load
@@ -98,15 +98,6 @@ def _sinabs() -> nn.Module:
     )
 
 
-def _reset(module: nn.Module) -> None:
-    for layer in module.modules():
-        method: Any = getattr(layer, "reset_states", None) or (
-            None if hasattr(layer, "reset_mem") else getattr(layer, "reset", None)
-        )
-        if callable(method):
-            method()
-
-
 @dataclass(frozen=True)
 class Library:
     """How a network of a library is built, and how it is given frames and read."""
@@ -116,7 +107,7 @@ class Library:
 
     def run(self, module: nn.Module, x: Tensor) -> Tensor:
         """The rates `[B, K]` of images that are shown `TIMESTEPS` times."""
-        _reset(module)
+        reset(module)
         frames = x.expand(TIMESTEPS, *x.shape)
         output = module(frames.transpose(0, 1) if self.batch_first else frames)
         spikes: Tensor = output[0] if isinstance(output, tuple) else output
@@ -137,7 +128,7 @@ class Library:
         module.eval()
         with torch.no_grad():
             right = (self.run(module, digits.test[0]).argmax(1) == digits.test[1]).float().mean()
-        _reset(module)
+        reset(module)
         return module, float(right)
 
 

@@ -11,7 +11,7 @@ from tks_edge.commands import completion
 from tks_edge.commands import train_options as options
 from tks_edge.commands.options import SkipCorruptOption
 from tks_edge.commands.train_display import Display
-from tks_edge.commands.training_run import KEPT, bar, conclude, naming_the_next, one_for_all
+from tks_edge.commands.training_run import KEPT, bar, conclude, given_of, naming_the_next, one_for_all
 from tks_edge.distributed.launch import Launch
 from tks_edge.settings import RUNS
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
@@ -77,7 +77,7 @@ def finetune(
         "timesteps": timesteps,
         "loss": loss,
         "loss_options": loss_option or None,
-        "objective": {name: value for name, value in objective.items() if value is not None} or None,
+        "objective": given_of(objective),
         "ema": ema,
         "epochs": epochs,
         "batch_size": batch_size,
@@ -86,19 +86,18 @@ def finetune(
         "clip_norm": clip_norm,
         "seed": seed,
         "threads": threads,
-        "compute": {name: value for name, value in compute.items() if value is not None} or None,
+        "compute": given_of(compute),
     }
     with running(as_json, debug, kept=KEPT) as shown, one_for_all(shown) as out:
         launch = Launch.here()
         with out.waiting("loading PyTorch"):
             from tks_edge.checkpoint import load_run
             from tks_edge.run_directory import free_directory
-            from tks_edge.start import settings_from
+            from tks_edge.start import data_of, settings_from
             from tks_edge.trainer import train as fit
         begun_with = load_run(run)
         settings = settings_from(begun_with, given)
-        root = begun_with.config.dataset["root"]
-        data = data if data is not None or root is None else Path(root)
+        data = data_of(begun_with, data)
         kind = "relu" if settings.neuron == "relu" else "tks"
         path = output if output is not None else free_directory(RUNS / f"{begun_with.name}-{kind}")
         path = launch.begun() or path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tks_edge.commands import train_options as options
 from tks_edge.commands.options import SkipCorruptOption
 from tks_edge.commands.train_display import Display
-from tks_edge.commands.training_run import KEPT, bar, conclude, naming_the_next, one_for_all
+from tks_edge.commands.training_run import KEPT, bar, conclude, given_of, naming_the_next, one_for_all
 from tks_edge.distributed.launch import Launch
 from tks_edge.settings import RUNS, TrainSettings, changed, resolve
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
@@ -99,14 +99,14 @@ def train(
         "dataset": dataset,
         "image_size": image_size,
         "augment": augment,
-        "frames": _given(cutting),
+        "frames": given_of(cutting),
         "model": model,
         "neuron": neuron,
-        "lif": _given(lif),
+        "lif": given_of(lif),
         "timesteps": timesteps,
         "loss": loss,
         "loss_options": loss_option or None,
-        "objective": _given(objective),
+        "objective": given_of(objective),
         "ema": ema,
         "epochs": epochs,
         "warmup_epochs": warmup_epochs,
@@ -116,7 +116,7 @@ def train(
         "clip_norm": clip_norm,
         "seed": seed,
         "threads": threads,
-        "compute": _given(compute),
+        "compute": given_of(compute),
     }
     with running(as_json, debug, kept=KEPT) as shown, one_for_all(shown) as out:
         launch = Launch.here()
@@ -159,11 +159,6 @@ def train(
                     raise
                 path = _default_path(settings, out)
         conclude(out, run)
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any] | None:
-    """Those of a group of options that were given; None where none was."""
-    return {name: value for name, value in options.items() if value is not None} or None
 
 
 def _anew(output: Path | None, given: dict[str, Any], out: Output) -> tuple[Path, TrainSettings]:

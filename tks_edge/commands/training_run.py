@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from tks_edge.checkpoint import Run
 
 KEPT = "a run that has begun keeps its state after the last step; --resume goes on from there."
+
+
+def given_of(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Those of a group of options that were given; None where none was."""
+    return {name: value for name, value in options.items() if value is not None} or None
 
 
 @contextlib.contextmanager

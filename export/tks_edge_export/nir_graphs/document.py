@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tks_edge_export.nir_graphs.errors import NirError
-from tks_edge_export.nir_graphs.library import require
+from tks_edge_export.nir_graphs.nir_library import require
 
 _LARGEST = 8 << 30
 """Bytes of all arrays together."""

@@ -16,7 +16,7 @@ from tks_edge_export.nir_graphs.checking import Agreement, compare
 from tks_edge_export.nir_graphs.discretization import Discretization
 from tks_edge_export.nir_graphs.equations import equation
 from tks_edge_export.nir_graphs.errors import NirError
-from tks_edge_export.nir_graphs.library import require
+from tks_edge_export.nir_graphs.nir_library import require
 from tks_edge_export.nir_graphs.norms import fold
 from tks_edge_export.nir_graphs.notes import KEY, note
 from tks_edge_export.nir_graphs.reading import read_nir

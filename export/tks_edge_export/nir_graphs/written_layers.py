@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from tks_edge_export.nir_graphs.errors import NirError
-from tks_edge_export.nir_graphs.library import require
+from tks_edge_export.nir_graphs.nir_library import require
 from tks_edge_models.graph import Node
 
 Shape = tuple[int, ...]

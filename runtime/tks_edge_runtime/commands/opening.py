@@ -39,23 +39,22 @@ def opened(
 
     The arguments are the options of the same names; the errors are those of `choose` and `load`.
     """
-    from tks_edge_runtime.artifact import Artifact
-    from tks_edge_runtime.backends.choice import choose
-    from tks_edge_runtime.session import load
+    from tks_edge_runtime.chosen import load_chosen
 
-    chosen = choose(backend, [Artifact.open(artifact)], device=device, cuda_graph=cuda_graph)
-    if chosen.reason is not None:
-        out.say(str(chosen))
-    with (
-        out.stages() as show,
-        load(
+    def tell(chosen: Choice) -> None:
+        if chosen.reason is not None:
+            out.say(str(chosen))
+
+    with out.stages() as show:
+        session, chosen = load_chosen(
             artifact,
-            chosen.backend,
-            device=chosen.device,
+            backend,
+            device=device,
             threads=threads,
             cuda_graph=cuda_graph,
             steps=steps,
+            on_choice=tell,
             on_build=show,
-        ) as session,
-    ):
-        yield Opened(session, chosen, show)
+        )
+        with session:
+            yield Opened(session, chosen, show)
