@@ -109,7 +109,8 @@ def test_options_in_the_texts_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     code = [*re.findall(r"```(?:bash|sh)?\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)]
     used = {option for part in code for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", part)}
-    assert used <= options("", *commands()) | options_of_benchmarks() | options_of_torchrun() | {"--help", "--system-site-packages"}
+    of_others = options_of_benchmarks() | options_of_torchrun() | {"--help", "--system-site-packages"}
+    assert used <= options("", *commands()) | of_others
 
 
 def anchor(heading: str) -> str:
