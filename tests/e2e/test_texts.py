@@ -107,9 +107,10 @@ def test_every_option_of_export_is_explained() -> None:
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_options_in_the_texts_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    code = [*re.findall(r"```\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)]
+    code = [*re.findall(r"```(?:bash|sh)?\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)]
     used = {option for part in code for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", part)}
-    assert used <= options("", *commands()) | options_of_benchmarks() | options_of_torchrun() | {"--help"}
+    of_others = options_of_benchmarks() | options_of_torchrun() | {"--help", "--system-site-packages"}
+    assert used <= options("", *commands()) | of_others
 
 
 def anchor(heading: str) -> str:
