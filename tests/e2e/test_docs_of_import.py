@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from tests.e2e.conftest import tks_edge, working_in
 from tests.e2e.test_docs import commands
@@ -23,15 +24,20 @@ from torch import nn
 from spikingjelly.activation_based import layer, neuron
 
 def build():
-    return nn.Sequential(layer.Flatten(), layer.Linear(256, 20), neuron.LIFNode(v_threshold=0.1), layer.Linear(20, 10))
+    return nn.Sequential(
+        layer.Flatten(),
+        layer.Linear(256, 20), neuron.LIFNode(v_threshold=0.1),
+        layer.Linear(20, 20), neuron.LIFNode(v_threshold=0.1),
+        layer.Linear(20, 10),
+    )
 """
 PAGES = ("README.md", "docs/import.md")
 
 
 def code(_command: str) -> None:
     Path("mynet.py").write_text(CODE)
-    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 20), torch.nn.ReLU(), torch.nn.Linear(20, 10))
-    torch.save(module.state_dict(), "weights.pt")
+    layers = {"1": nn.Linear(256, 20), "3": nn.Linear(20, 20), "5": nn.Linear(20, 10)}
+    torch.save(nn.ModuleDict(layers).state_dict(), "weights.pt")
 
 
 def nir_file(command: str) -> None:
@@ -62,5 +68,9 @@ def test_what_is_imported_is_a_run_and_is_finetuned(tmp_path: Path, monkeypatch:
                     write(command)
         done = tks_edge(*shlex.split(command)[1:], cwd=folder)
         assert done.code == 0, (command, done.err)
-    assert {path.name for path in (tmp_path / "theirs/runs").iterdir()} == {"theirs", "theirs-tks", "theirs-relu"}
-    assert load_run(tmp_path / "theirs/runs/theirs-tks").config.train.timesteps == 8
+    runs = tmp_path / "theirs/runs"
+    assert {path.name for path in runs.iterdir()} == {"theirs", "theirs-tks", "theirs-relu"}
+    assert load_run(runs / "theirs-tks").config.train.timesteps == 8
+    for run, timesteps in (("theirs-tks", "1,2"), ("theirs-relu", "1")):
+        done = tks_edge("export", runs / run, "--timesteps", timesteps, "--precision", "fp32,int8", cwd=tmp_path)
+        assert done.code == 0, done.err

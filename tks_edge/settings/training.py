@@ -96,7 +96,7 @@ class TrainSettings:
             raise InputError(f"--lif-kernel {self.compute.lif_kernel} changes nothing: {why}. Leave it out.")
         check_timesteps(self.timesteps)
         check_range("batch_size", self.batch_size, 1)
-        if self.model == GRAPH:  # made elsewhere: there are no epochs
+        if self.model == GRAPH and self.start is None:  # made elsewhere: there are no epochs
             check_range("epochs", self.epochs, 0, 0)
         else:
             check_range("epochs", self.epochs, 1)
