@@ -228,7 +228,8 @@ class _Augmented(TorchDataset[_Loaded]):
     def _sample(self, epoch: int, index: int) -> tuple[Tensor, int]:
         original = self._split.original(index)
         with torch.random.fork_rng(devices=()):
-            torch.manual_seed(_derived(self._seed, epoch, index))
+            # torch.manual_seed also seeds devices that nothing here draws from, and formats a stack trace for each.
+            torch.default_generator.manual_seed(_derived(self._seed, epoch, index))
             return self._augment(original), self._split.labels[index]
 
     def _instead(self, epoch: int, index: int, unread: _Unread) -> _Loaded:
