@@ -55,7 +55,7 @@ def wanted(page: str) -> list[str]:
 
 
 def test_what_is_imported_is_a_run_and_is_finetuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "open_digits", few_digits)
+    monkeypatch.setitem(registry._OPENERS, "digits", lambda _: few_digits())
     monkeypatch.setattr(sys, "path", list(sys.path))
     todo = [each for page in PAGES for each in wanted(page)]
     assert len(todo) == 6

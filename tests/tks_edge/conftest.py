@@ -49,7 +49,7 @@ def few(digits: Dataset) -> Dataset:
 @pytest.fixture
 def few_digits(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """`few`, wherever the digits are opened by name."""
-    monkeypatch.setattr(registry, "open_digits", lambda: few)
+    monkeypatch.setitem(registry._OPENERS, "digits", lambda _: few)
     return few
 
 

@@ -40,7 +40,7 @@ def exported(few: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "open_digits", lambda: few)
+        patch.setitem(registry._OPENERS, "digits", lambda _: few)
         patch.chdir(folder)
         train(short(timesteps=T), Path("runs/digits"))
         train(short(timesteps=T, seed=1), Path("runs/other"))

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from tks_edge.commands import completion
 from tks_edge.commands.export_format import FORMATS
+from tks_edge.data import facts
 from tks_edge.data.augment import AUGMENTATIONS
 from tks_edge.deploy.target import MACHINES
 from tks_edge.device import DEVICES
@@ -80,7 +81,7 @@ def test_a_typo_names_the_nearest_and_ends_with_2(line: str, nearest: str, app: 
 def test_the_names_of_the_completion_are_those_that_there_are() -> None:
     assert MODELS == completion.MODELS
     assert set(LOSSES) == set(completion.LOSSES)
-    assert tuple(AUGMENTATIONS) == completion.AUGMENTATIONS
+    assert tuple(AUGMENTATIONS) == facts.AUGMENTATIONS
     assert tuple(SURROGATES) == completion.SURROGATES
     assert (NEURONS, DEVICES, FORMATS, MACHINES) == (
         completion.NEURONS,

@@ -26,7 +26,7 @@ def made(few: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "open_digits", lambda: few)
+        patch.setitem(registry._OPENERS, "digits", lambda _: few)
         patch.chdir(folder)
         train(short(), folder / "runs/digits")
         options = ("--timesteps", "2", "--form", "static,step", "--verify-samples", "2")

@@ -29,7 +29,7 @@ def trained(few: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the runs of a short training, and of one of the twin."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "open_digits", lambda: few)
+        patch.setitem(registry._OPENERS, "digits", lambda _: few)
         train(short(), folder / "digits")
         train(short(neuron="relu", timesteps=1), folder / "digits-relu")
     return folder

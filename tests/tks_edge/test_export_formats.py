@@ -35,7 +35,7 @@ def trained(few: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the run of a short training."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "open_digits", lambda: few)
+        patch.setitem(registry._OPENERS, "digits", lambda _: few)
         train(short(), folder / "digits")
     return folder
 

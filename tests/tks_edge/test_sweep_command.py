@@ -35,7 +35,7 @@ def trained(few: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run and its ReLU twin."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "open_digits", lambda: few)
+        patch.setitem(registry._OPENERS, "digits", lambda _: few)
         train(short(epochs=1), folder / "digits")
         train(short(epochs=1, neuron="relu", timesteps=1), folder / "digits-relu")
     return folder

@@ -6,7 +6,7 @@ test compares them.
 
 from __future__ import annotations
 
-from tks_edge.data.facts import DATASETS
+from tks_edge.data.facts import AUGMENTATIONS, DATASETS
 from tks_edge.recipes import RECIPES
 from tks_edge.settings import RESETS
 from tks_edge.settings.compute import CHECKPOINTS, LIF_KERNELS, PRECISIONS, STRATEGIES
@@ -20,7 +20,6 @@ MODELS = (
     *("resnet19", "vggsnn", "spikformer", "qkformer"),
 )
 LOSSES = ("mean", "tet", "etc", "s2w", "w2s", "tks", "tks-published")
-AUGMENTATIONS = ("none", "jitter", "small-images", "large-images", "events", "events-upright")
 NEURONS = ("lif", "relu")
 SURROGATES = ("quadratic", "atan", "sigmoid", "triangle")
 DEVICES = ("auto", "cpu", "cuda")

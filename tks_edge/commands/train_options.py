@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from tks_edge.commands import completion
-from tks_edge.commands.completion import AUGMENTATIONS, LOSSES, MODELS, SURROGATES
-from tks_edge.data.facts import DATASETS, FACTS
+from tks_edge.commands.completion import LOSSES, MODELS, SURROGATES
+from tks_edge.data.facts import AUGMENTATIONS, DATASETS, FACTS
 from tks_edge.recipes import RECIPES
 from tks_edge.settings import RESETS
 from tks_edge.settings.compute import LIF_KERNELS, PRECISIONS, STRATEGIES

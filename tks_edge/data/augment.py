@@ -145,20 +145,12 @@ def _fitted(image: Tensor, size: int) -> Tensor:
 
 
 _Maker = Callable[[int, Sequence[float]], Transform]
-_OF_IMAGES: dict[str, _Maker] = {
+AUGMENTATIONS: dict[str, _Maker] = {
+    "none": lambda size, _mean: lambda sample: _fitted(sample, size),
     "jitter": lambda size, _mean: Jitter(size),
     "small-images": SmallImages,
     "large-images": lambda size, _mean: LargeImages(size),
-}
-_OF_RECORDINGS: dict[str, _Maker] = {
     "events": lambda size, _mean: Events(size),
     "events-upright": lambda size, _mean: Events(size, upright=True),
 }
-_OF_BOTH: dict[str, _Maker] = {"none": lambda size, _mean: lambda sample: _fitted(sample, size)}
-AUGMENTATIONS = _OF_BOTH | _OF_IMAGES | _OF_RECORDINGS
-"""Each by its name: from the height and width of an input and the mean colour to the augmentation."""
-
-
-def augmentations(*, recordings: bool) -> tuple[str, ...]:
-    """The names of those that take the frames of a recording, or of those that take a still image."""
-    return tuple(_OF_BOTH | (_OF_RECORDINGS if recordings else _OF_IMAGES))
+"""Each by its name in `facts`: from the height and width of an input and the mean colour to the augmentation."""

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from tks_edge.data.arrays import ArrayImages, channel_statistics
 from tks_edge.data.dataset import Dataset, Split
+from tks_edge.data.request import Request
 from tks_edge.data.splits import SPLIT_SEED, stratified
 from tks_edge_runtime.artifact import Preprocessing
 
@@ -22,8 +23,8 @@ _INK = 16.0
 """The largest value of an original pixel."""
 
 
-def open_digits() -> Dataset:
-    """Open `digits`: uint8 `[1, 16, 16]`, light ink on black, ten classes."""
+def open_digits(_request: Request | None = None) -> Dataset:
+    """Open `digits`: uint8 `[1, 16, 16]`, light ink on black, ten classes; there is nothing to ask for."""
     originals = load_digits()
     pixels = _enlarged(torch.from_numpy(originals.images))
     labels = [int(label) for label in originals.target]

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from tks_edge.data.dataset import Dataset
     from tks_edge.data.request import Request
 
+_OF_BOTH, _OF_IMAGES, _OF_RECORDINGS = (
+    ("none",),
+    ("jitter", "small-images", "large-images"),
+    ("events", "events-upright"),
+)
+AUGMENTATIONS = _OF_BOTH + _OF_IMAGES + _OF_RECORDINGS
+"""The names of the augmentations of `augment`, which imports torchvision."""
 LARGE = 128
 """From this many pixels a side, images are treated as ImageNet's are."""
 
@@ -81,3 +88,8 @@ def facts_of(name: str) -> Facts:
         PluginError: the plugin cannot be used.
     """
     return FACTS[name] if name in FACTS else PLUGINS.load(name).facts
+
+
+def augmentations(*, events: bool) -> tuple[str, ...]:
+    """The names of those that take the frames of a recording, or of those that take a still image."""
+    return _OF_BOTH + (_OF_RECORDINGS if events else _OF_IMAGES)

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from tks_edge.data.cifar import open_cifar
-from tks_edge.data.cub import open_cub
 from tks_edge.data.dataset import Dataset
-from tks_edge.data.digits import open_digits
-from tks_edge.data.digits_dvs import open_digits_dvs
-from tks_edge.data.dvs_cifar10 import open_dvs_cifar10
-from tks_edge.data.event_folder import open_event_folder
 from tks_edge.data.facts import FACTS, PLUGINS, facts_of
-from tks_edge.data.folder import open_folder
-from tks_edge.data.imagenet import open_imagenet
-from tks_edge.data.ncaltech101 import open_ncaltech101
 from tks_edge.data.request import Request
-from tks_edge.data.stanford_cars import open_cars
-from tks_edge.data.stanford_dogs import open_dogs
 from tks_edge.settings.frames import FrameSettings
 from tks_edge_runtime.errors import InputError
 
@@ -36,19 +26,29 @@ _NEEDED: dict[str, type | tuple[type, ...]] = {
 """What `reopen` reads of a record."""
 
 
+def _of(module: str, function: str) -> Callable[[Request], Dataset]:
+    """A function that opens data sets, imported when it does: torchvision and scikit-learn take seconds."""
+
+    def opened(request: Request) -> Dataset:
+        opener: Callable[[Request], Dataset] = getattr(importlib.import_module(f"tks_edge.data.{module}"), function)
+        return opener(request)
+
+    return opened
+
+
 _OPENERS: dict[str, Callable[[Request], Dataset]] = {
-    "digits": lambda _: open_digits(),
-    "cifar10": open_cifar,
-    "cifar100": open_cifar,
-    "imagenet": open_imagenet,
-    "cub200": open_cub,
-    "stanford-dogs": open_dogs,
-    "stanford-cars": open_cars,
-    "folder": open_folder,
-    "digits-dvs": open_digits_dvs,
-    "dvs-cifar10": open_dvs_cifar10,
-    "ncaltech101": open_ncaltech101,
-    "event-folder": open_event_folder,
+    "digits": _of("digits", "open_digits"),
+    "cifar10": _of("cifar", "open_cifar"),
+    "cifar100": _of("cifar", "open_cifar"),
+    "imagenet": _of("imagenet", "open_imagenet"),
+    "cub200": _of("cub", "open_cub"),
+    "stanford-dogs": _of("stanford_dogs", "open_dogs"),
+    "stanford-cars": _of("stanford_cars", "open_cars"),
+    "folder": _of("folder", "open_folder"),
+    "digits-dvs": _of("digits_dvs", "open_digits_dvs"),
+    "dvs-cifar10": _of("dvs_cifar10", "open_dvs_cifar10"),
+    "ncaltech101": _of("ncaltech101", "open_ncaltech101"),
+    "event-folder": _of("event_folder", "open_event_folder"),
 }
 
 

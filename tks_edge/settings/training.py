@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from tks_edge.data.facts import facts_of
+from tks_edge.data.facts import AUGMENTATIONS, augmentations, facts_of
 from tks_edge.settings.compute import ComputeSettings
 from tks_edge.settings.frames import FrameSettings
 from tks_edge.settings.neuron import NeuronSettings
@@ -76,14 +76,13 @@ class TrainSettings:
     start: str | None = None
 
     def __post_init__(self) -> None:
-        from tks_edge.data.augment import AUGMENTATIONS, augmentations  # needs torch
         from tks_edge_models import NEURONS
         from tks_edge_models.graph import NAME as GRAPH
 
         if self.augment not in AUGMENTATIONS:
             raise unknown("augmentation", self.augment, AUGMENTATIONS)
         events = facts_of(self.dataset).events
-        fitting = augmentations(recordings=events)
+        fitting = augmentations(events=events)
         if self.augment not in fitting:
             raise InputError(
                 f"the augmentation {self.augment!r} is not for {'recordings' if events else 'still images'}, which "
