@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+import tests.operator_table  # noqa: F401 - makes it once
+
 
 @pytest.fixture(scope="session", autouse=True)
 def libraries(elsewhere: None) -> None:
