@@ -22,19 +22,17 @@ from tks_edge_runtime.energy import EnergyLog, EnergyMeter
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.measurement import Measurement
 from tks_edge_runtime.method import block_seconds, idle_seconds, method_text, warm_up_plan
-from tks_edge_runtime.presets import PRESETS, least_runs, preset_seconds
+from tks_edge_runtime.presets import least_runs
 from tks_edge_runtime.runner import Runner, Timed
 
 Array = npt.NDArray[Any]
 Progress = Callable[[float], None]
 
 __all__ = [
-    "PRESETS",
     "Progress",
     "artifact_batches",
     "measure",
     "method_text",
-    "preset_seconds",
     "rotation",
 ]
 

@@ -58,11 +58,6 @@ class EnergyMeter:
         """
         return {name: joules for name, (_, joules) in self._readings().items()}
 
-    def watts(self) -> dict[str, float]:
-        """Return the power in W at the last reading, by the sources' names; of a counter, over its last second."""
-        with self._lock:
-            return {m.probe.source.name: m.watts for m in (*self._powers, *self._counters) if m.watts is not None}
-
     def mean_watts(self, seconds: float) -> dict[str, float]:
         """Wait, and return the mean power in W meanwhile, by the sources' names.
 
