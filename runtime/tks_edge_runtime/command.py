@@ -18,7 +18,6 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from tks_edge_runtime.errors import TksEdgeError
-from tks_edge_runtime.machine import pip
 from tks_edge_runtime.program import INTERRUPTED, print_error
 from tks_edge_runtime.progress import counting_bars, waiting_bars
 
@@ -147,6 +146,8 @@ def _missing_library(error: ModuleNotFoundError) -> tuple[str, int]:
     library = (error.name or "").partition(".")[0]
     if not library or library.startswith("tks_edge"):
         return _fault(error), 1
+    from tks_edge_runtime.machine import pip
+
     if library in _OF_TRAINING:
         advice = "In a checkout of tks-edge, install what training needs: " + pip("install '.[train]'")
     else:
