@@ -19,7 +19,7 @@ from tks_edge_runtime.artifact import FRAMES, Artifact, Manifest
 from tks_edge_runtime.backends import Engine, Recurrence, RunTimes, Stepper
 from tks_edge_runtime.contract import InputCheck
 from tks_edge_runtime.errors import ArtifactError, InputError
-from tks_edge_runtime.exit_measures import ExitRule
+from tks_edge_runtime.exit_measures import ExitRule, mean_steps
 from tks_edge_runtime.results import evaluated
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class AnytimeEvaluation:
     @property
     def mean_steps(self) -> float:
         """Timesteps a sample, on average."""
-        return sum(t * count for t, count in enumerate(self.stopped, start=1)) / self.total
+        return mean_steps(self.stopped)
 
 
 class Anytime:

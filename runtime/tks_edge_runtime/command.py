@@ -27,6 +27,26 @@ JsonFlag = Annotated[
 DebugFlag = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]
 NOTHING_WRITTEN = "nothing was written."
 _PROGRAMS = ("tks-edge", "tks-edge-runtime")
+_OF_TRAINING = frozenset(
+    {
+        "hatchling",
+        "lightning_fabric",
+        "onnx",
+        "onnx_ir",
+        "onnxscript",
+        "packaging",
+        "safetensors",
+        "scipy",
+        "sklearn",
+        "tomli",
+        "torch",
+        "torchvision",
+        "zstandard",
+    }
+)
+"""What the extra `train` brings, as it is imported; this distribution needs none of it."""
+_PACKAGES = {"PIL": "pillow"}
+"""What is installed by another name than it is imported by."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +146,12 @@ def _missing_library(error: ModuleNotFoundError) -> tuple[str, int]:
     library = (error.name or "").partition(".")[0]
     if not library or library.startswith("tks_edge"):
         return _fault(error), 1
-    advice = "In a checkout of tks-edge, install what training needs: pip install '.[train]'"
+    from tks_edge_runtime.machine import pip
+
+    if library in _OF_TRAINING:
+        advice = "In a checkout of tks-edge, install what training needs: " + pip("install '.[train]'")
+    else:
+        advice = "Install it: " + pip(f"install {_PACKAGES.get(library, library)}")
     return f"this command needs {library}, which is not installed. {advice}", 3
 
 

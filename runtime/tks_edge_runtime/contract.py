@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tks_edge_runtime.artifact import STEP, Artifact, TensorSpec
 from tks_edge_runtime.backends import Engine, Port
 from tks_edge_runtime.errors import ArtifactError, InputError
-
-Array = npt.NDArray[Any]
 
 
 def check_ports(artifact: Artifact, engine: Engine) -> None:

@@ -24,7 +24,7 @@ GPU: Covers = "gpu"
 PART: Covers = "part"
 
 
-class EnergySource(Protocol):
+class Source(Protocol):
     """One sensor or counter: its name, and what it takes in, in words ("module rail VDD_IN, not wall")."""
 
     @property
@@ -40,11 +40,11 @@ class EnergySource(Protocol):
         """What its joules are of."""
 
 
-class EnergyMeter(Protocol):
+class Meter(Protocol):
     """What this machine can say about its energy, once it is entered."""
 
     @property
-    def sources(self) -> Sequence[EnergySource]:
+    def sources(self) -> Sequence[Source]:
         """Every source that can be read here; none where nothing can."""
 
     def read(self) -> dict[str, float]:
@@ -101,7 +101,7 @@ class EnergyLog:
         idle_watts: the mean power of each source while nothing ran, in W.
     """
 
-    meter: EnergyMeter | None
+    meter: Meter | None
     idle_watts: dict[str, float]
     _blocks: list[_Block] = field(default_factory=list)
 
@@ -128,7 +128,7 @@ class EnergyLog:
             if source.name in self.idle_watts and all(source.name in block.joules for block in self._blocks)
         )
 
-    def _use(self, source: EnergySource, idle: float) -> EnergyUse:
+    def _use(self, source: Source, idle: float) -> EnergyUse:
         net = [block.joules[source.name] - idle * block.seconds for block in self._blocks]
         each = [1000 * joules / block.runs for joules, block in zip(net, self._blocks, strict=True)]
         return EnergyUse(

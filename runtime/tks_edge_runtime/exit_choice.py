@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tks_edge_runtime.errors import InputError
-from tks_edge_runtime.exit_measures import MEASURES, ExitRule, certainty
+from tks_edge_runtime.exit_measures import MEASURES, ExitRule, certainty, mean_steps
 
 Array = npt.NDArray[Any]
 _GRID = 1e9
@@ -44,7 +44,7 @@ class Outcome:
     @property
     def mean_steps(self) -> float:
         """Timesteps a sample, on average."""
-        return sum(t * count for t, count in enumerate(self.stopped, start=1)) / self.samples
+        return mean_steps(self.stopped)
 
 
 class Trial:

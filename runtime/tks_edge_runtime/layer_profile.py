@@ -31,6 +31,7 @@ Array = npt.NDArray[Any]
 OTHER = "other"
 """What belongs to no layer: the normalisation, poolings, joins, the readout, and what an engine adds by itself."""
 RUNS = 30
+"""How many runs are looked at, after a few that are not."""
 _WARM_UP = 5
 CLOCKS = {
     ("onnxruntime", "cpu"): "ONNX Runtime's profiler: the host's clock around each node",
@@ -121,7 +122,6 @@ def profile_layers(
     threads: int | None = None,
     *,
     steps: int | None = None,
-    runs: int = RUNS,
     unprofiled_ms: float | None = None,
 ) -> LayerProfile:
     """Time every layer of an artifact on real samples.
@@ -132,17 +132,14 @@ def profile_layers(
         device: where it computes, one of the backend's `devices`; None for its first.
         threads: threads inside one operator; None leaves the number to the library.
         steps: the T that a step artifact is run at; None for that of its export.
-        runs: how many runs are looked at, after a few that are not.
         unprofiled_ms: what a run takes without a profiler, where it is known; it is handed on.
 
     Raises:
         ArtifactError: the file is not an artifact, is damaged, or does not say which layers it has.
-        InputError: there is no such backend or device, it has no profiler, or `runs` is less than 1.
+        InputError: there is no such backend or device, or it has no profiler.
         MissingError: the library, the driver or the device is missing.
     """
     device = find_device(backend, device)
-    if runs < 1:
-        raise InputError(f"runs is {runs}; at least 1 is needed.")
     find_backend(backend).require(device)
     artifact = layered_artifact(path)
     timesteps = timesteps_of(artifact, steps)
@@ -152,7 +149,7 @@ def profile_layers(
     try:
         check_ports(artifact, engine)
         batches = artifact_batches(artifact)
-        for run in range(_WARM_UP + runs):
+        for run in range(_WARM_UP + RUNS):
             _infer(engine, artifact.manifest, batches[run % len(batches)], timesteps)
         times = engine.node_times()
         if not times:
@@ -167,12 +164,12 @@ def profile_layers(
         backend,
         device,
         timesteps,
-        runs,
+        RUNS,
         layers,
         sum(layer.ms for layer in layers),
         statistics.median(totals),
         unprofiled_ms,
-        f"{CLOCKS.get((backend, device), f'the profiler of {backend}')}; medians of {runs} runs",
+        f"{CLOCKS.get((backend, device), f'the profiler of {backend}')}; medians of {RUNS} runs",
     )
 
 

@@ -10,22 +10,21 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from tks_edge_runtime.device import jetpack
+from tks_edge_runtime.device.tree import Tree
+
 Kind = Literal["jetson", "x86-64", "arm"]
 
 _ROOT = Path("/")
 _DRIVER_NODES = ("dev/nvidiactl", "dev/nvhost-ctrl", "dev/nvhost-gpu", "dev/nvmap", "dev/dxg")
 """Of the desktop's driver, of three generations of the Jetson's, and of Windows' driver seen from its Linux."""
+_TENSORRT_ON_JETSON = "JetPack 6.1 and newer bring it: sudo apt install nvidia-jetpack python3-libnvinfer"
 _TENSORRT_OF_JETPACK = "usr/lib/python3*/dist-packages/tensorrt"
 
 
 def kind(root: Path = _ROOT) -> Kind:
     """Tell a Jetson from a PC with an Arm processor, and from one with an x86-64 processor."""
-    compatible = root / "proc/device-tree/compatible"
-    try:
-        is_tegra = b"nvidia,tegra" in compatible.read_bytes()
-    except OSError:
-        is_tegra = False
-    if is_tegra or (root / "etc/nv_tegra_release").exists():
+    if jetpack.is_jetson(Tree(root)):
         return "jetson"
     return "arm" if platform.machine().lower().startswith(("aarch64", "arm")) else "x86-64"
 
@@ -96,13 +95,14 @@ def cuda_advice(library: str, root: Path = _ROOT) -> str:
 def tensorrt_advice(root: Path = _ROOT, *, major: str | None = None) -> str:
     """How to get TensorRT here, of this major version where it must be a certain one."""
     if kind(root) != "jetson":
-        return "Install it: " + pip("install tensorrt" if major is None else f"install 'tensorrt=={major}.*'")
-    if any(root.glob(_TENSORRT_OF_JETPACK)) and not sees_system_packages():
-        return (
-            "JetPack's TensorRT is on this board, but this virtual environment does not see it: make it anew with "
-            "python3 -m venv --system-site-packages"
-        )
-    return "JetPack brings it: sudo apt install nvidia-jetpack python3-libnvinfer"
+        install = pip("install tensorrt" if major is None else f"install 'tensorrt=={major}.*'")
+        return f"Install it: {install}. It needs an NVIDIA GPU; without one, use another backend."
+    anew = "make it anew with python3 -m venv --system-site-packages"
+    if sees_system_packages():
+        return _TENSORRT_ON_JETSON
+    if any(root.glob(_TENSORRT_OF_JETPACK)):
+        return f"JetPack's TensorRT is on this board, but this virtual environment does not see it: {anew}"
+    return f"{_TENSORRT_ON_JETSON}; this virtual environment does not see it then: {anew}"
 
 
 def openvino_gpu_advice(root: Path = _ROOT) -> str:

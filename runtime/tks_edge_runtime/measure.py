@@ -18,23 +18,21 @@ import numpy.typing as npt
 
 from tks_edge_runtime.artifact import Artifact
 from tks_edge_runtime.device import Sampler, instabilities
-from tks_edge_runtime.energy import EnergyLog, EnergyMeter
+from tks_edge_runtime.energy import EnergyLog, Meter
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.measurement import Measurement
 from tks_edge_runtime.method import block_seconds, idle_seconds, method_text, warm_up_plan
-from tks_edge_runtime.presets import PRESETS, least_runs, preset_seconds
+from tks_edge_runtime.presets import least_runs
 from tks_edge_runtime.runner import Runner, Timed
 
 Array = npt.NDArray[Any]
 Progress = Callable[[float], None]
 
 __all__ = [
-    "PRESETS",
     "Progress",
     "artifact_batches",
     "measure",
     "method_text",
-    "preset_seconds",
     "rotation",
 ]
 
@@ -85,7 +83,7 @@ def measure(
     seconds: float,
     on_progress: Progress | None = None,
     sampler: Sampler | None = None,
-    energy: EnergyMeter | None = None,
+    energy: Meter | None = None,
 ) -> list[Measurement]:
     """Measure the latency of several sessions in turns, so that heat and neighbours favour none of them.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tks_edge_runtime.artifact import STEP
-from tks_edge_runtime.energy import BLOCK_SECONDS, IDLE_SECONDS, EnergyMeter
+from tks_edge_runtime.energy import BLOCK_SECONDS, IDLE_SECONDS, Meter
 from tks_edge_runtime.presets import PRESETS, least_runs
 from tks_edge_runtime.runner import STEADY, WARM_UP_RUNS, WARM_UP_SECONDS, Timed
 from tks_edge_runtime.statistics import needed
@@ -26,7 +26,7 @@ def warm_up_plan(seconds: float) -> tuple[float, float]:
     return seconds, min(_WINDOW_SECONDS, seconds / 6)
 
 
-def block_seconds(seconds: float, energy: EnergyMeter | None) -> float:
+def block_seconds(seconds: float, energy: Meter | None) -> float:
     """How long one session runs before the next has its turn, in s, where its runs are shorter than that."""
     return min(_BLOCK_SECONDS if energy is None else BLOCK_SECONDS, seconds / 2)
 
@@ -36,7 +36,7 @@ def idle_seconds(seconds: float) -> float:
     return min(IDLE_SECONDS, seconds)
 
 
-def method_text(sessions: Sequence[Timed], seconds: float, energy: EnergyMeter | None = None) -> list[str]:
+def method_text(sessions: Sequence[Timed], seconds: float, energy: Meter | None = None) -> list[str]:
     """Say in sentences how `measure` measured these sessions, for a report.
 
     Args:
@@ -115,7 +115,7 @@ def _length_text(seconds: float) -> str:
     return f"Each was timed for about {seconds:g} s" + (f" and {least} runs at least" if least > 1 else "")
 
 
-def _energy_text(energy: EnergyMeter | None, seconds: float) -> str:
+def _energy_text(energy: Meter | None, seconds: float) -> str:
     if energy is None:
         return "Energy was not measured: no rail, counter or board that tells it could be read here."
     labels = "; ".join(source.label for source in energy.sources)

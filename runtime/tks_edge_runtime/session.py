@@ -128,6 +128,7 @@ class Session:
         self._check = InputCheck(artifact.manifest.batch)
         self._stream: Stream | None = None
         self._turn = Lock()
+        self._closed = False
 
     @property
     def manifest(self) -> Manifest:
@@ -148,7 +149,7 @@ class Session:
             logits `[N, K]`, float32.
 
         Raises:
-            InputError: `batch` is no array, or of another shape or dtype.
+            InputError: `batch` is no array, or of another shape or dtype; or the session is closed.
         """
         self._check.batch(batch)
         return self._timed(batch, self.timesteps)
@@ -163,9 +164,10 @@ class Session:
 
     def _logits(self, batch: Array, timesteps: int) -> Array:
         """What a static graph gives, or the mean of `timesteps` steps of a step graph, from rest."""
+        engine = self._open_engine()
         if self.manifest.form != STEP:
-            logits = self._engine.run({self.manifest.input.name: batch})["logits"]
-            self.times = self._engine.times
+            logits = engine.run({self.manifest.input.name: batch})["logits"]
+            self.times = engine.times
             return logits
         with self._turn:
             if self._stream is None:
@@ -181,28 +183,28 @@ class Session:
         """Open a stream: the step graph, one timestep a call, its states kept on the device from call to call.
 
         Raises:
-            InputError: the artifact is a static graph.
+            InputError: the artifact is a static graph, or the session is closed.
         """
         if self.manifest.form != STEP:
             raise InputError(
                 f"{self.artifact.path} is a static graph, unrolled at T={self.manifest.timesteps}: it has no state "
                 "that a stream could keep. Export it with --form step."
             )
-        return Stream(self.manifest, self._engine)
+        return Stream(self.manifest, self._open_engine())
 
     def anytime(self, rule: ExitRule) -> Anytime:
         """Run the step graph with early exit: each sample until the rule lets it stop, at most `timesteps` steps.
 
         Raises:
-            InputError: the artifact is a static graph, or a batch of several samples is on a device where none of them
-                can be exchanged.
+            InputError: the artifact is a static graph, a batch of several samples is on a device where none of them can
+                be exchanged, or the session is closed.
         """
         if self.manifest.form != STEP:
             raise InputError(
                 f"{self.artifact.path} is a static graph, unrolled at T={self.manifest.timesteps}: it cannot stop "
                 "early. Export it with --form step."
             )
-        return Anytime(self, self._engine, rule)
+        return Anytime(self, self._open_engine(), rule)
 
     def run(self, images: Array, *, on_progress: Callable[[float], None] | None = None) -> Array:
         """Run any number of samples, in as many static batches as that takes.
@@ -215,7 +217,7 @@ class Session:
             logits `[M, K]`, float32.
 
         Raises:
-            InputError: `images` is no array, or its rank, shape or dtype does not fit.
+            InputError: `images` is no array, or its rank, shape or dtype does not fit; or the session is closed.
         """
         return self._run(images, self.timesteps, on_progress)
 
@@ -275,9 +277,17 @@ class Session:
 
     def close(self) -> None:
         """Free the engine. The session cannot run afterwards; a stream that is still open can, and keeps the graph."""
+        if self._closed:
+            return
+        self._closed = True
         if self._stream is not None:
             self._stream.close()
         self._engine.close()
+
+    def _open_engine(self) -> Engine:
+        if self._closed:
+            raise InputError(f"the session of {self.artifact.path.name} is closed; open another one with load().")
+        return self._engine
 
     def __enter__(self) -> Session:
         return self

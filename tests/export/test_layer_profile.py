@@ -14,7 +14,7 @@ import pytest
 from tests.export.conftest import MakeSource, write
 from tks_edge_runtime.artifact import WEIGHTS, Artifact
 from tks_edge_runtime.backends import open_engine
-from tks_edge_runtime.layer_profile import OTHER, LayerProfile, profile_layers
+from tks_edge_runtime.layer_profile import OTHER, RUNS, LayerProfile, profile_layers
 from tks_edge_runtime.measure import artifact_batches
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -43,10 +43,10 @@ def test_every_layer_is_found_in_the_profile(
     artifact: Path, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    found = profile_layers(artifact, backend, threads=1, runs=3, unprofiled_ms=1.5)
+    found = profile_layers(artifact, backend, threads=1, unprofiled_ms=1.5)
     layers = Artifact.open(artifact).manifest.layers
     assert [time.path for time in found.layers] == [*(layer.path for layer in layers), OTHER]
-    assert (found.timesteps, found.runs, found.unprofiled_ms) == (Artifact.open(artifact).manifest.timesteps, 3, 1.5)
+    assert (found.timesteps, found.runs, found.unprofiled_ms) == (Artifact.open(artifact).manifest.timesteps, RUNS, 1.5)
     covered = {path for time in found.layers for node in time.nodes for path in node.layers}
     assert covered == {layer.path for layer in layers}  # neurons too
     for time in found.layers[:-1]:
@@ -90,11 +90,11 @@ def test_a_run_is_profiled_only_where_it_was_asked_for(artifact: Path, backend: 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_the_twin_has_layers_too(make_source: MakeSource, tmp_path: Path, backend: str) -> None:
     path = write(make_source(neuron="relu"), 1, tmp_path).artifact.path
-    found = profile_layers(path, backend, threads=1, runs=2)
+    found = profile_layers(path, backend, threads=1)
     assert all(time.nodes for time in found.layers[:-1])
     check_sums(found)
 
 
 def test_fewer_steps_take_part_of_a_step_graph(make_source: MakeSource, tmp_path: Path) -> None:
     path = write(make_source(), 4, tmp_path, form="step").artifact.path
-    assert profile_layers(path, threads=1, runs=2, steps=3).timesteps == 3
+    assert profile_layers(path, threads=1, steps=3).timesteps == 3

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from tests.runtime.conftest import Build
 from tests.runtime.fake_gpu import FakeGpu
 from tks_edge_runtime import cli
-from tks_edge_runtime.measure import PRESETS
+from tks_edge_runtime.presets import PRESETS
 
 
 def invoke(*arguments: object) -> Result:

@@ -16,7 +16,7 @@ from tests.runtime.conftest import Build
 from tks_edge_runtime import cli
 from tks_edge_runtime.backends import BACKENDS
 from tks_edge_runtime.commands import options
-from tks_edge_runtime.measure import PRESETS
+from tks_edge_runtime.presets import PRESETS
 from tks_edge_runtime.session import DEFAULT_BACKEND
 from tks_edge_runtime.version import __version__
 

@@ -11,7 +11,7 @@ import pytest
 from tests.runtime.command_line import document, fails, invoke
 from tests.runtime.conftest import CPU_BACKENDS, Build
 from tks_edge_runtime.artifact import Precision
-from tks_edge_runtime.measure import PRESETS
+from tks_edge_runtime.presets import PRESETS
 
 
 @pytest.mark.parametrize("backend", CPU_BACKENDS)

@@ -14,14 +14,14 @@ from tks_edge_runtime.backends.onnxruntime_profile import runs_of
 from tks_edge_runtime.backends.tensorrt_profile import _made_of
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.layer_profile import CLOCKS, OTHER, profile_layers
-from tks_edge_runtime.measure import PRESETS
 from tks_edge_runtime.onnx_graph import Graph, Node
+from tks_edge_runtime.presets import PRESETS
 
 
 @pytest.mark.parametrize(("form", "encoding"), [(STATIC, "direct"), (STEP, "direct"), (STEP, FRAMES)])
 def test_tensorrt_reports_every_layer(gpu: FakeGpu, build_spiking: BuildSpiking, form: str, encoding: str) -> None:
     built = build_spiking(form=form, encoding=encoding, layers=LAYER_SPECS)
-    found = profile_layers(built.path, "tensorrt", runs=2)
+    found = profile_layers(built.path, "tensorrt")
     assert [time.path for time in found.layers] == [*LAYERS, OTHER]
     assert all(time.nodes and time.ms > 0 for time in found.layers)
     assert all(node.layers == (time.path,) for time in found.layers[:-1] for node in time.nodes)
@@ -34,7 +34,7 @@ def test_tensorrt_reports_every_layer(gpu: FakeGpu, build_spiking: BuildSpiking,
 def test_an_inspector_that_names_layers_alone_is_enough(gpu: FakeGpu, build_spiking: BuildSpiking) -> None:
     built = build_spiking(form=STATIC, timesteps=1, layers=LAYER_SPECS)
     gpu.trt.details = False
-    assert all(time.nodes for time in profile_layers(built.path, "tensorrt", runs=1).layers)
+    assert all(time.nodes for time in profile_layers(built.path, "tensorrt").layers)
     assert _made_of("") == _made_of('{"Layers": ["a"]}') == {}
 
 
@@ -67,8 +67,6 @@ def test_an_artifact_without_layers_is_refused_before_anything_is_measured(build
     fails(invoke("profile", built.path, "--per-layer"), 2, "does not say which layers it has", "Export it again")
     with pytest.raises(ArtifactError, match="does not say which layers"):
         profile_layers(built.path)
-    with pytest.raises(InputError, match="runs is 0"):
-        profile_layers(built.path, runs=0)
 
 
 def test_info_shows_the_layers_and_the_estimate(build: Build) -> None:

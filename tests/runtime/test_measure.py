@@ -16,8 +16,9 @@ from tks_edge_runtime import energy, runner
 from tks_edge_runtime.backends import RunTimes
 from tks_edge_runtime.device import Sampler
 from tks_edge_runtime.errors import ArtifactError, InputError
-from tks_edge_runtime.measure import PRESETS, artifact_batches, measure, method_text, preset_seconds, rotation
+from tks_edge_runtime.measure import artifact_batches, measure, method_text, rotation
 from tks_edge_runtime.measurement import ColdStart, Measurement
+from tks_edge_runtime.presets import PRESETS, preset_seconds
 from tks_edge_runtime.session import Session, load
 from tks_edge_runtime.stream import Stream
 from tks_edge_runtime.traces import unpack

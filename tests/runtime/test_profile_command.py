@@ -12,8 +12,8 @@ from tests.runtime.conftest import CPU_BACKENDS, Build, BuildSpiking
 from tks_edge_runtime.exit_measures import ExitRule
 from tks_edge_runtime.exit_rule import CalibratedRule, write_exit_rule
 from tks_edge_runtime.files import sha256_of
-from tks_edge_runtime.measure import PRESETS
 from tks_edge_runtime.measurement import WarmUp, doubts
+from tks_edge_runtime.presets import PRESETS
 from tks_edge_runtime.session import load
 from tks_edge_runtime.statistics import summarize
 from tks_edge_runtime.traces import unpack

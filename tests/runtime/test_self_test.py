@@ -20,8 +20,19 @@ def test_every_artifact_of_a_folder_is_tested(build: Build, backend: str) -> Non
         ("small-t1-fp32.onnx", True),
         ("small-t2-fp32.onnx", True),
     ]
-    assert found["backend"] == backend
+    assert (found["backend"], found["device"]) == (backend, "cpu")
     assert "passed" in invoke("self-test", folder, "--backend", backend).stdout
+
+
+def test_auto_chooses_one_engine_for_all_and_a_device_is_honoured(build: Build, no_gpu: None) -> None:
+    build(timesteps=1)
+    folder = build(timesteps=2, target="openvino").path.parent
+    found = document(invoke("self-test", folder, "--backend", "auto", "--json"))
+    assert (found["backend"], found["device"], len(found["artifacts"])) == ("openvino", "cpu", 2)
+    said = invoke("self-test", folder, "--backend", "auto").stdout
+    assert "backend: openvino on cpu, since the graph is lowered for openvino" in said
+    fails(invoke("self-test", folder, "--device", "cuda"), 3, "cannot compute on the device cuda here")
+    fails(invoke("self-test", folder, "--device", "npu"), 2, "unknown device of the backend onnxruntime 'npu'")
 
 
 def test_one_that_computes_something_else_fails_and_the_others_are_tested(build: Build) -> None:

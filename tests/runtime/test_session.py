@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.runtime.conftest import CLASSES, CPU_BACKENDS, Build
-from tks_edge_runtime.artifact import TensorSpec
+from tests.runtime.conftest import CLASSES, CPU_BACKENDS, Build, BuildSpiking
+from tks_edge_runtime.anytime import ExitRule
+from tks_edge_runtime.artifact import STEP, TensorSpec
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.session import load
 
@@ -134,6 +136,27 @@ def test_a_manifest_of_another_graph_is_refused(build: Build, backend: str) -> N
     ):
         with pytest.raises(ArtifactError, match="its graph is not what its manifest says"):
             load(build(**changes).path, backend)
+
+
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+def test_a_session_may_be_closed_again_and_runs_nothing_afterwards(
+    build: Build, build_spiking: BuildSpiking, backend: str
+) -> None:
+    rule = ExitRule("margin", 0.5)
+    for built in (build(), build_spiking()):
+        with load(built.path, backend) as session:
+            session.run(built.inputs[:1])
+            session.close()
+        session.close()
+        uses: list[Callable[[], object]] = [
+            functools.partial(session.run, built.inputs),
+            functools.partial(session.run_batch, built.inputs[:1]),
+        ]
+        if built.manifest.form == STEP:
+            uses += [session.stream, functools.partial(session.anytime, rule)]
+        for use in uses:
+            with pytest.raises(InputError, match=rf"the session of {built.path.name} is closed; open another one"):
+                use()
 
 
 def test_describe_says_how_it_runs(build: Build) -> None:

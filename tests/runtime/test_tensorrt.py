@@ -18,6 +18,8 @@ from tests.runtime import test_steppers as every_stepper
 from tests.runtime.conftest import Build, BuildSpiking
 from tests.runtime.fake_cuda import FakeError
 from tests.runtime.fake_gpu import FakeGpu
+from tests.runtime.recorded import record
+from tks_edge_runtime import machine
 from tks_edge_runtime.artifact import FRAMES, STATIC, STEP
 from tks_edge_runtime.backends import Recurrence, RunTimes, find_backend, open_engine, tensorrt_library
 from tks_edge_runtime.errors import InputError, MissingError, TksEdgeError
@@ -244,18 +246,14 @@ def test_a_version_that_is_too_old_is_refused(gpu: FakeGpu, build: Build) -> Non
 
 
 def test_a_jetson_takes_the_systems_tensorrt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    release, packages = tmp_path / "nv_tegra_release", tmp_path / "lib"
-    release.write_text("# R36 (release), REVISION: 4.3")
-    monkeypatch.setattr(tensorrt_library, "_JETSON", (release, tmp_path / "compatible"))
-    monkeypatch.setattr(tensorrt_library, "_SYSTEM_PACKAGES", packages)
+    root = record(tmp_path, {"etc/nv_tegra_release": "# R36 (release), REVISION: 4.3"})
+    monkeypatch.setattr(machine, "sees_system_packages", lambda: False)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(
-        MissingError, match=r"comes with JetPack.*sudo apt install python3-libnvinfer.*--system-site-pack"
+        MissingError,
+        match=r"not installed here.*sudo apt install nvidia-jetpack python3-libnvinfer.*--system-site-pack",
     ):
-        tensorrt_library.import_library()
-    (packages / "python3.10/dist-packages/tensorrt").mkdir(parents=True)
-    (packages / "python3.10/dist-packages/tensorrt/__init__.py").touch()
-    with pytest.raises(
-        MissingError, match=r"JetPack's is there, but this Python does not see it.*--system-site-packages"
-    ):
-        tensorrt_library.import_library()
+        tensorrt_library.import_library(root)
+    (root / "usr/lib/python3.10/dist-packages/tensorrt").mkdir(parents=True)
+    with pytest.raises(MissingError, match=r"is on this board, but this virtual environment.*--system-site-packages"):
+        tensorrt_library.import_library(root)

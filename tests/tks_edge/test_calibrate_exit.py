@@ -21,7 +21,7 @@ from tks_edge.trainer import train
 from tks_edge_runtime.artifact import Artifact
 from tks_edge_runtime.exit_choice import Trial
 from tks_edge_runtime.exit_rule import CalibratedRule, read_exit_rule, rule_path
-from tks_edge_runtime.measure import PRESETS
+from tks_edge_runtime.presets import PRESETS
 from tks_edge_runtime.session import load
 
 pytestmark = pytest.mark.usefixtures("few_digits")

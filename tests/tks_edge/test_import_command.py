@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from tests.export.nir.files import chain, lif, linear, values
 from tks_edge.checkpoint import CONFIG, load_run
-from tks_edge_runtime import measure
+from tks_edge_runtime import presets
 
 pytestmark = [
     pytest.mark.usefixtures("few_digits", "elsewhere", "network_code"),
@@ -123,7 +123,7 @@ def test_a_network_from_code_goes_through_every_command(app: typer.Typer, monkey
     assert done(app, "info", "runs/a")["origin"]["library"] == "spikingjelly 2.0.0"
     assert "conv2d of input" in invoke(app, "info", "runs/a").stdout
 
-    monkeypatch.setitem(measure.PRESETS, "quick", 0.02)
+    monkeypatch.setitem(presets.PRESETS, "quick", 0.02)
     monkeypatch.setattr("tks_edge_runtime.reporting.build.draw", lambda _: ())
     swept = invoke(app, "sweep", "runs/a", "--timesteps", "1,2", *FEW, "--threads", "1", "--json")
     assert swept.exit_code == 0, swept.stderr

@@ -16,7 +16,7 @@ from tks_edge.data import registry
 from tks_edge.data.dataset import Dataset
 from tks_edge.trainer import train
 from tks_edge_export import Exporter, ExportError, Options
-from tks_edge_runtime import measure
+from tks_edge_runtime import presets
 
 pytestmark = pytest.mark.usefixtures("few_digits")
 
@@ -25,7 +25,7 @@ FEW = ("--verify-samples", "4", "--threads", "1")
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(measure.PRESETS, "quick", 0.02)
+    monkeypatch.setitem(presets.PRESETS, "quick", 0.02)
     # Plots take longer than all else here, and have tests of their own.
     monkeypatch.setattr("tks_edge_runtime.reporting.build.draw", lambda _: ())
 

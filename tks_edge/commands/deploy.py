@@ -200,7 +200,7 @@ def _checked_backend(name: str | None) -> str:
 
 
 def _checked_preset(name: str | None) -> str:
-    from tks_edge_runtime.measure import preset_seconds
+    from tks_edge_runtime.presets import preset_seconds
 
     preset = name if name is not None else DEFAULT_PRESET
     preset_seconds(preset)

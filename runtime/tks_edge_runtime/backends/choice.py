@@ -50,7 +50,8 @@ def choose(
 
     Args:
         backend: its name, or "auto" for the rule above.
-        artifacts: at least one; of these only the targets and precisions are looked at.
+        artifacts: what is to run; of these only the targets and precisions are looked at. None where they are not made
+            yet, and are to be made for whatever is chosen.
         device: the name of where it must compute; None for any.
         cuda_graph: whether it must have CUDA graphs there.
 

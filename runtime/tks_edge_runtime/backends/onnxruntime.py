@@ -23,7 +23,7 @@ from tks_edge_runtime.backends.base import (
 )
 from tks_edge_runtime.backends.onnxruntime_binding import Bound, BoundStepper, not_run, reason
 from tks_edge_runtime.backends.onnxruntime_devices import CPU, PROVIDERS, TENSORRT
-from tks_edge_runtime.backends.onnxruntime_profile import Trace
+from tks_edge_runtime.backends.onnxruntime_profile import ProfileTrace
 from tks_edge_runtime.errors import ArtifactError, InputError, MissingError
 
 _ONLY_ERRORS, _NOTHING = 3, 4
@@ -58,7 +58,7 @@ class OnnxRuntimeEngine:
         library = onnxruntime_devices.import_library()
         self._path, self._device, self._records = path, options.device, options.cuda_graph
         self.times = RunTimes(0)
-        self._trace = Trace(path) if options.profiled else None
+        self._trace = ProfileTrace(path) if options.profiled else None
         self._session = _session(library, path, options, self._trace)
         self.inputs = tuple(_port(node, path) for node in self._session.get_inputs())
         self.outputs = tuple(_port(node, path) for node in self._session.get_outputs())
@@ -128,7 +128,7 @@ class OnnxRuntimeEngine:
         del self._session
 
 
-def _session(library: Any, path: Path, options: EngineOptions, trace: Trace | None) -> Any:
+def _session(library: Any, path: Path, options: EngineOptions, trace: ProfileTrace | None) -> Any:
     """Open the graph on the device that is asked for, and nowhere else."""
     on_gpu = options.device != CPU
     settings = library.SessionOptions()

@@ -11,6 +11,7 @@ import numpy as np
 
 from tks_edge_runtime.backends.base import Array, Port, Recurrence, RunTimes, check_feeds
 from tks_edge_runtime.backends.onnxruntime_devices import BUFFERS, CPU, import_library
+from tks_edge_runtime.backends.state_memory import StateMemory
 from tks_edge_runtime.errors import ArtifactError, InputError
 
 _LONGEST_REASON = 160
@@ -94,29 +95,21 @@ class Bound:
 
 
 class BoundStepper:
-    """A session with three bindings of its ports to buffers on the device.
-
-    The first step reads its states from buffers that nothing writes to, and writes buffers A; the next reads A and
-    writes B, then B and A take turns. What is bound stays bound, so between two steps there is nothing to copy or to
-    call, and a CUDA graph of each binding finds its addresses again.
-    """
+    """A session with a binding of its ports to buffers on the device for each way to run a step: see `StateMemory`."""
 
     def __init__(
         self, bound: Bound, states: Sequence[tuple[Recurrence, Port]], next_graph: Callable[[], int | None]
     ) -> None:
         self._bound = bound
-        start, a, b = ([bound.buffer(port) for _, port in states] for _ in range(3))
-        for (state, port), value in zip(states, start, strict=True):
+        self._states = StateMemory(lambda: [bound.buffer(port) for _, port in states])
+        for (state, port), value in zip(states, self._states.start, strict=True):
             value.update_inplace(np.full(port.shape, state.start, port.dtype))
         inputs, outputs = [state.input for state, _ in states], [state.output for state, _ in states]
         self._bindings = [
             bound.binding(next_graph(), dict(zip(inputs, read, strict=True)), dict(zip(outputs, written, strict=True)))
-            for read, written in ((start, a), (a, b), (b, a))
+            for read, written in self._states.ways
         ]
-        # On a CPU these are views.
-        self._views = None if bound.device != CPU else [[value.numpy() for value in memory] for memory in (a, b)]
         self._starts = [state.start for state, _ in states]
-        self._next = 0
 
     @property
     def times(self) -> RunTimes:
@@ -129,28 +122,29 @@ class BoundStepper:
 
     def step(self) -> dict[str, Array]:
         """Run once; ArtifactError where the graph cannot be run."""
-        results = self._bound.run(self._bindings[self._next])
-        self._next = 2 if self._next == 1 else 1
+        results = self._bound.run(self._bindings[self._states.next])
+        self._states.advance()
         return results
 
     def reset(self) -> None:
         """Start again from the states of the first step."""
-        self._next = 0
+        self._states.reset()
 
     def restart(self, rows: Sequence[int]) -> None:
         """Start these rows of the batch again; InputError on a GPU, where the library writes whole tensors alone."""
-        if self._views is None:
+        if self._bound.device != CPU:
             raise InputError(
                 f"onnxruntime writes no part of a tensor on the device {self._bound.device}, so that no sample can "
                 "leave a batch before the others. Use --backend tensorrt, --device cpu, or an artifact of batch 1."
             )
-        if self._next != 0 and len(rows):
-            for view, start in zip(self._views[self._next - 1], self._starts, strict=True):
-                view[rows] = start
+        memory = self._states.read
+        if memory is not None and len(rows):
+            for value, start in zip(memory, self._starts, strict=True):
+                value.numpy()[rows] = start  # a view, on a CPU
 
     def close(self) -> None:
         """Free the buffers."""
-        del self._bindings, self._bound, self._views
+        del self._bindings, self._bound, self._states
 
 
 def not_run(error: Exception, path: Path) -> ArtifactError:

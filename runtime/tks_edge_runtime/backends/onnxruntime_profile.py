@@ -26,7 +26,7 @@ _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _FUSED_BEHIND = frozenset({"Relu", "HardSigmoid", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "Add"})
 
 
-class Trace:
+class ProfileTrace:
     """The trace of one session on the graph at `path`, in a temporary folder that goes with it."""
 
     def __init__(self, path: Path) -> None:

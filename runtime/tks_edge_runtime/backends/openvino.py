@@ -25,6 +25,7 @@ from tks_edge_runtime.backends.base import (
     check_feeds,
     split_ports,
 )
+from tks_edge_runtime.backends.openvino_binding import BoundStepper, not_run, port_name, reason
 from tks_edge_runtime.backends.openvino_profile import SETTING, Counters
 from tks_edge_runtime.errors import ArtifactError, MissingError
 
@@ -43,9 +44,6 @@ _OPTIONS = {
     "CACHE_DIR": "",
 }
 _ON_GPU = {"threads": "none (the GPU computes)", "timing": "host clock, copies included"}
-_LONGEST_REASON = 160
-_NOT_A_REASON = ("Exception from ", "Check '", "FrontEnd API failed", "Summary:")
-_RESULT_SUFFIX = "/sink_port_0"
 _TELEMETRY = "openvino_telemetry"
 _DTYPES = {
     "boolean": "bool",
@@ -64,8 +62,7 @@ def _library() -> Any:
         return importlib.import_module("openvino") if "openvino" in sys.modules else _first_import()
     except (ImportError, RuntimeError) as error:
         raise MissingError(
-            f"the backend openvino cannot be used here ({_reason(error)}). "
-            f"Install it: {machine.pip('install openvino')}"
+            f"the backend openvino cannot be used here ({reason(error)}). Install it: {machine.pip('install openvino')}"
         ) from error
 
 
@@ -147,7 +144,7 @@ class OpenVinoEngine:
         except ArtifactError:
             raise
         except Exception as error:  # its exceptions have no root of their own
-            raise ArtifactError(f"openvino cannot load {path}: {_reason(error)}. Copy or export it again.") from error
+            raise ArtifactError(f"openvino cannot load {path}: {reason(error)}. Copy or export it again.") from error
         self._counters = Counters(compiled) if options.profiled else None
         self.inputs = tuple(_port(node, path) for node in compiled.inputs)
         self.outputs = tuple(_port(node, path) for node in compiled.outputs)
@@ -182,7 +179,7 @@ class OpenVinoEngine:
             try:
                 self._request.infer(share_outputs=True)
             except Exception as error:
-                raise _not_run(error, self._path) from error
+                raise not_run(error, self._path) from error
             self.times = RunTimes(perf_counter_ns() - start)
             if self._counters is not None:
                 self._counters.add(self._request)
@@ -193,7 +190,7 @@ class OpenVinoEngine:
         # On a GPU, memory of the host that it reaches without a copy.
         context = _core(self._library).get_default_context(self._device) if self._device == _NAMES[GPU] else None
         make = self._library.Tensor if context is None else context.create_host_tensor
-        return _BoundStepper(make, self._compiled, self._path, *split_ports(self, states), states)
+        return BoundStepper(make, self._compiled, self._path, *split_ports(self, states), states)
 
     def describe(self) -> dict[str, str]:
         """Name the library, its version, the processor, and the precision and threads it really uses."""
@@ -206,83 +203,6 @@ class OpenVinoEngine:
     def close(self) -> None:
         """Free the compiled graph and the buffers."""
         del self._request, self._given, self._results, self._compiled
-
-
-class _BoundStepper:
-    """Three requests of one compiled graph, each with tensors of its own for the states.
-
-    The first step reads its states from tensors that nothing writes to, and writes tensors A; the next reads A and
-    writes B, then B and A take turns. Requests whose tensors stay are faster than one whose tensors are swapped, and
-    cost no memory beyond these tensors: what lies between input and output belongs to the compiled graph.
-    """
-
-    def __init__(
-        self,
-        make_tensor: Any,
-        compiled: Any,
-        path: Path,
-        inputs: tuple[Port, ...],
-        outputs: tuple[Port, ...],
-        states: Sequence[Recurrence],
-    ) -> None:
-        self._path = path
-        self._ports = inputs
-        self.times = RunTimes(0)
-        ports = {_name(node): node for node in (*compiled.inputs, *compiled.outputs)}
-
-        def tensor(name: str) -> Any:
-            # Memory of its own: a request does not keep an array alive that a tensor only shares.
-            return make_tensor(ports[name].get_element_type(), ports[name].get_shape())
-
-        def bound(read: Sequence[Any], written: Sequence[Any]) -> Any:
-            request = compiled.create_infer_request()
-            for name, value in (self._inputs | self._outputs).items():
-                request.set_tensor(ports[name], value)
-            for state, old, new in zip(states, read, written, strict=True):
-                request.set_tensor(ports[state.input], old)
-                request.set_tensor(ports[state.output], new)
-            return request
-
-        self._inputs = {port.name: tensor(port.name) for port in inputs}
-        self._outputs = {port.name: tensor(port.name) for port in outputs}
-        start, a, b = ([tensor(state.input) for state in states] for _ in range(3))
-        for state, value in zip(states, start, strict=True):
-            value.data[...] = state.start
-        self._requests = [bound(start, a), bound(a, b), bound(b, a)]
-        self._states = (a, b)
-        self._starts = [state.start for state in states]
-        self._next = 0
-
-    def feed(self, feeds: Mapping[str, Array]) -> None:
-        """Copy the inputs that are no states into the engine; InputError where they do not fit."""
-        check_feeds(self._ports, feeds)
-        for name, tensor in self._inputs.items():
-            np.copyto(tensor.data, feeds[name])
-
-    def step(self) -> dict[str, Array]:
-        """Run once; ArtifactError where the graph cannot be run."""
-        start = perf_counter_ns()
-        try:
-            self._requests[self._next].infer(share_outputs=True)
-        except Exception as error:
-            raise _not_run(error, self._path) from error
-        self.times = RunTimes(perf_counter_ns() - start)
-        self._next = 2 if self._next == 1 else 1
-        return {name: tensor.data.copy() for name, tensor in self._outputs.items()}
-
-    def reset(self) -> None:
-        """Start again from the states of the first step."""
-        self._next = 0
-
-    def restart(self, rows: Sequence[int]) -> None:
-        """Start these rows of the batch again, in the tensors that the next step reads."""
-        if self._next != 0 and len(rows):
-            for tensor, start in zip(self._states[self._next - 1], self._starts, strict=True):
-                tensor.data[rows] = start
-
-    def close(self) -> None:
-        """Free the requests and the tensors."""
-        del self._requests, self._inputs, self._outputs, self._states
 
 
 def _check_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
@@ -298,16 +218,10 @@ def _check_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]], path: Path)
 
 
 def _port(node: Any, path: Path) -> Port:
-    name, dtype, shape = _name(node), node.get_element_type().get_type_name(), node.get_partial_shape()
+    name, dtype, shape = port_name(node), node.get_element_type().get_type_name(), node.get_partial_shape()
     if dtype not in _DTYPES or shape.is_dynamic:
         raise ArtifactError(f"{path}: {name!r} is {dtype}{shape}; only static tensors can be run.")
     return Port(name, tuple(shape.to_shape()), _DTYPES[dtype])
-
-
-def _name(node: Any) -> str:
-    """Where nodes were fused away, a tensor has their names too; the one that counts is its own node's."""
-    own = str(node.get_node().get_friendly_name()).removesuffix(_RESULT_SUFFIX)
-    return own if own in node.get_names() else str(node.get_any_name())
 
 
 def _on_cpu(compiled: Any, threads: int | None) -> dict[str, str]:
@@ -321,14 +235,3 @@ def _threads_text(used: int, asked: int | None) -> str:
     if asked is None:
         return f"{used} (the library's default)"
     return str(used) if used == asked else f"{used} (of {asked} asked for)"
-
-
-def _not_run(error: Exception, path: Path) -> ArtifactError:
-    return ArtifactError(f"openvino cannot run {path}: {_reason(error)}. Export it again.")
-
-
-def _reason(error: Exception) -> str:
-    """Shorten an OpenVINO error to what it says, without where in its source it was raised."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    reason = " ".join(line for line in lines if line and not line.startswith(_NOT_A_REASON))
-    return (reason or type(error).__name__)[:_LONGEST_REASON].rstrip(". ")

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from tks_edge_runtime import machine
 from tks_edge_runtime.backends.base import Port
 from tks_edge_runtime.errors import ArtifactError, MissingError, TksEdgeError
 
@@ -30,14 +31,15 @@ _DTYPES = {
     "BOOL": "bool",
     "UINT8": "uint8",
 }
-_JETSON = (Path("/etc/nv_tegra_release"), Path("/proc/device-tree/compatible"))
-_SYSTEM_PACKAGES = Path("/usr/lib")
 _LONGEST_REASON = 300
 _ERRORS = ("ERROR", "INTERNAL_ERROR")
 
 
-def import_library() -> Any:
+def import_library(root: Path = Path("/")) -> Any:
     """Import TensorRT.
+
+    Args:
+        root: the machine, for the advice where it is missing.
 
     Raises:
         MissingError: it is not installed, or older than 10.3.
@@ -45,29 +47,13 @@ def import_library() -> Any:
     try:
         found: Any = importlib.import_module("tensorrt")
     except (ImportError, OSError) as error:  # where a library of its own is missing, it is an OSError
-        raise MissingError(f"TensorRT is not installed here ({error}). {_advice()}") from error
+        raise MissingError(f"TensorRT is not installed here ({error}). {machine.tensorrt_advice(root)}") from error
     version = str(found.__version__)
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
-        raise MissingError(f"TensorRT {version} is installed; 10.3 and newer are needed. {_advice()}")
+        raise MissingError(
+            f"TensorRT {version} is installed; 10.3 and newer are needed. {machine.tensorrt_advice(root)}"
+        )
     return found
-
-
-def _advice() -> str:
-    """The command that installs it on this kind of machine."""
-    if not is_jetson():
-        return "Install it: pip install tensorrt. It needs an NVIDIA GPU; without one, use another backend."
-    environment = "an environment that sees it is made with: python3 -m venv --system-site-packages .venv"
-    if any(_SYSTEM_PACKAGES.glob("python3*/dist-packages/tensorrt/__init__.py")):
-        return f"JetPack's is there, but this Python does not see it; {environment}"
-    return f"On a Jetson it comes with JetPack 6.1 and newer: sudo apt install python3-libnvinfer; {environment}"
-
-
-def is_jetson() -> bool:
-    """Whether this is one of NVIDIA's boards, where TensorRT belongs to the system."""
-    release, compatible = _JETSON
-    with contextlib.suppress(OSError):
-        return release.exists() or "nvidia,tegra" in compatible.read_text(errors="replace")
-    return False
 
 
 Said = list[tuple[str, str]]

@@ -1,4 +1,4 @@
-"""An artifact, opened as the options of a command ask: what `run` and `profile` begin with."""
+"""An artifact, opened as the options of a command ask: what `run` and `calibrate-exit` begin with."""
 
 from __future__ import annotations
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
-from tks_edge_runtime.commands.options import DEFAULT_BACKEND, BackendOption, FolderArgument, ThreadsOption
+from tks_edge_runtime.commands.options import (
+    DEFAULT_BACKEND,
+    BackendOption,
+    DeviceOption,
+    FolderArgument,
+    ThreadsOption,
+)
 
 if TYPE_CHECKING:
     from tks_edge_runtime.artifact import Artifact
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
 def self_test(
     folder: FolderArgument,
     backend: BackendOption = DEFAULT_BACKEND,
+    device: DeviceOption = None,
     threads: ThreadsOption = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
@@ -24,24 +31,29 @@ def self_test(
         import dataclasses
 
         from tks_edge_runtime.artifact import find_artifacts
+        from tks_edge_runtime.backends.choice import choose
         from tks_edge_runtime.errors import CheckError
         from tks_edge_runtime.session import load
 
         tests = []
         found = find_artifacts(folder)
+        chosen = choose(backend, found, device=device)
+        if chosen.reason is not None:
+            out.say(str(chosen))
         with out.stages() as show:
             for number, artifact in enumerate(found):
                 show("testing the artifacts", number / len(found))
-                with load(artifact.path, backend, threads=threads, on_build=show) as session:
+                session = load(artifact.path, chosen.backend, device=chosen.device, threads=threads, on_build=show)
+                with session:
                     tests.append((artifact, session.self_test()))
         _show(tests, out)
         rows = [{"file": artifact.path.name, **dataclasses.asdict(test)} for artifact, test in tests]
-        out.document({"folder": str(folder), "backend": backend, "artifacts": rows})
+        out.document({"folder": str(folder), "backend": chosen.backend, "device": chosen.device, "artifacts": rows})
         failed = [artifact.path.name for artifact, test in tests if not test.passed]
         if failed:
             raise CheckError(
                 f"the self-test failed for {', '.join(failed)}: copied damaged, or lowered for another backend than "
-                f"{backend}. Copy it again, or give the --backend it was lowered for."
+                f"{chosen.backend}. Copy it again, or give the --backend it was lowered for."
             )
         out.next("report", f"{folder}/")
 

@@ -5,9 +5,8 @@ dash in a report: never a guess. Nothing needs root or a service, and no file th
 """
 
 from tks_edge_runtime.device.energy import EnergyMeter
-from tks_edge_runtime.device.energy_source import EnergySource
 from tks_edge_runtime.device.instability import instabilities
-from tks_edge_runtime.device.machine import Machine, facts, governors, state
+from tks_edge_runtime.device.machine import Machine, facts, state
 from tks_edge_runtime.device.sampler import Sampler
 
-__all__ = ["EnergyMeter", "EnergySource", "Machine", "Sampler", "facts", "governors", "instabilities", "state"]
+__all__ = ["EnergyMeter", "Machine", "Sampler", "facts", "instabilities", "state"]

@@ -16,7 +16,7 @@ _ROOT = Path("/")
 _LONGEST_GAP = 1.0
 """In s: a power that could not be read for longer than this is not known, and neither is the energy from then on."""
 
-Meter = Power | Counter
+_Integral = Power | Counter
 
 
 class EnergyMeter:
@@ -40,8 +40,8 @@ class EnergyMeter:
         probes = [*rails.probes(self._tree), *rapl.probes(self._tree), *(self._gpus.probes() if self._gpus else ())]
         gap = max(_LONGEST_GAP, 3 * period)
         readable = [probe for probe in probes if probe.read() is not None]
-        self._powers: list[Meter] = [Power(probe, gap) for probe in readable if probe.source.kind == "power"]
-        self._counters: list[Meter] = [Counter(probe) for probe in readable if probe.source.kind == "counter"]
+        self._powers: list[_Integral] = [Power(probe, gap) for probe in readable if probe.source.kind == "power"]
+        self._counters: list[_Integral] = [Counter(probe) for probe in readable if probe.source.kind == "counter"]
         self.sources: tuple[EnergySource, ...] = tuple(probe.source for probe in readable)
         self._tree.close()
         self._period = period
@@ -57,11 +57,6 @@ class EnergyMeter:
         that of the whole block; before it, nothing.
         """
         return {name: joules for name, (_, joules) in self._readings().items()}
-
-    def watts(self) -> dict[str, float]:
-        """Return the power in W at the last reading, by the sources' names; of a counter, over its last second."""
-        with self._lock:
-            return {m.probe.source.name: m.watts for m in (*self._powers, *self._counters) if m.watts is not None}
 
     def mean_watts(self, seconds: float) -> dict[str, float]:
         """Wait, and return the mean power in W meanwhile, by the sources' names.
@@ -114,7 +109,7 @@ class EnergyMeter:
                     since_counters = 0.0
 
     @staticmethod
-    def _take(meters: list[Meter]) -> None:
+    def _take(meters: list[_Integral]) -> None:
         for meter in meters:
             value = meter.probe.read()
             meter.take(time.perf_counter(), value)

@@ -18,14 +18,12 @@ class Power:
     Attributes:
         joules: the energy from the first reading to the last, in J; None where one of these could not be read, and
             after a gap.
-        watts: the power at the last reading, in W; None where it could not be read.
         time: of the last reading, in s.
     """
 
     def __init__(self, probe: Probe, longest_gap: float) -> None:
         self.probe = probe
         self.joules: float | None = None
-        self.watts: float | None = None
         self.time = 0.0
         self._longest_gap = longest_gap
         self._total = 0.0
@@ -44,7 +42,6 @@ class Power:
                 self._total += (now - before) * (last + watts) / 2
         if watts is not None:
             self._last = now, watts
-        self.watts = watts
         self.joules = None if self._lost or watts is None else self._total
 
 
@@ -57,18 +54,15 @@ class Counter:
     Attributes:
         joules: the energy from the first reading to the last, in J; None where one of these could not be read, and
             after the counter started again without a known end.
-        watts: the mean power in W over the last `COUNTER_SECONDS` or more between readings; None before that.
         time: of the last reading, in s.
     """
 
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
         self.joules: float | None = None
-        self.watts: float | None = None
         self.time = 0.0
         self._total = 0.0
         self._last: float | None = None
-        self._mark = (0.0, 0.0)
         self._lost = False
 
     def take(self, now: float, value: float | None) -> None:
@@ -76,7 +70,6 @@ class Counter:
         self.time = now
         if self._last is None:
             self._lost = self._lost or value is None
-            self._mark = (now, 0.0)
         elif value is not None:
             passed = value - self._last
             if passed < 0 and self.probe.wraps_at is not None:
@@ -86,6 +79,3 @@ class Counter:
         if value is not None:
             self._last = value
         self.joules = None if self._lost or value is None else self._total
-        start, before = self._mark
-        if self.joules is not None and now - start >= COUNTER_SECONDS:
-            self.watts, self._mark = (self.joules - before) / (now - start), (now, self.joules)

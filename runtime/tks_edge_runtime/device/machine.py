@@ -84,15 +84,6 @@ def state(root: Path = _ROOT) -> dict[str, Any]:
         return machine.state()
 
 
-def governors(root: Path = _ROOT) -> list[str] | None:
-    """Return the different frequency governors of the CPUs, sorted; None where they cannot be read."""
-    tree = Tree(root)
-    try:
-        return linux.governors(tree)
-    finally:
-        tree.close()
-
-
 def _known(gpus: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Leave out a GPU that tells nothing but its name: a Jetson's, which has files of its own."""
     return {

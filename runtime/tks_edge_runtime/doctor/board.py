@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tks_edge_runtime.backends.tensorrt_library import OLDEST
 from tks_edge_runtime.device import jetpack, power_mode
 from tks_edge_runtime.device.tree import Tree
 from tks_edge_runtime.doctor import computer
 from tks_edge_runtime.doctor.finding import Finding
 
-TENSORRT_FLOOR = (10, 3)
-"""The oldest TensorRT that the backend tensorrt uses: JetPack 6.1's."""
+TENSORRT_FLOOR = ".".join(map(str, OLDEST))
+"""The oldest TensorRT that the backend tensorrt uses, in words."""
 _SMALL_BYTES = 9e9
 """More than a board of 8 GB has, and less than one of 16 GB."""
 _UPGRADABLE = ("Orin", "Thor", "T5000")
@@ -61,7 +62,7 @@ def findings(machine: dict[str, Any], now: dict[str, Any], tree: Tree) -> list[F
 def tensorrt_runs(machine: dict[str, Any]) -> bool:
     """Say whether the system's TensorRT is one that the backend tensorrt uses."""
     version = machine.get("tensorrt")
-    return version is not None and tuple(map(int, version.split(".")[:2])) >= TENSORRT_FLOOR
+    return version is not None and tuple(map(int, version.split(".")[:2])) >= OLDEST
 
 
 def _names(machine: dict[str, Any]) -> str:
@@ -92,8 +93,9 @@ def _tensorrt(machine: dict[str, Any]) -> Finding:
     if version is None:
         return Finding("TensorRT", "absent", "not installed", "sudo apt install nvidia-jetpack")
     if not tensorrt_runs(machine):
-        floor = ".".join(map(str, TENSORRT_FLOOR))
-        return Finding("TensorRT", "warning", version, f"older than {floor}: JetPack 6.1 and later bring a newer one")
+        return Finding(
+            "TensorRT", "warning", version, f"older than {TENSORRT_FLOOR}: JetPack 6.1 and later bring a newer one"
+        )
     return Finding("TensorRT", "ok", version)
 
 

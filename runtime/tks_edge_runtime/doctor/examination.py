@@ -90,8 +90,11 @@ def _could_run(facts: dict[str, Any]) -> list[Finding]:
     if board.tensorrt_runs(facts):
         return [graphs, Finding(f"{_ENGINES} on the GPU", "ok", f"can run, with TensorRT {facts['tensorrt']}")]
     version = facts.get("tensorrt")
-    floor = ".".join(map(str, board.TENSORRT_FLOOR))
-    reason = f"TensorRT {version} is older than {floor}" if version else "no TensorRT among the system's libraries"
+    reason = (
+        f"TensorRT {version} is older than {board.TENSORRT_FLOOR}"
+        if version
+        else "no TensorRT among the system's libraries"
+    )
     return [graphs, Finding(f"{_ENGINES} on the GPU", "absent", reason)]
 
 

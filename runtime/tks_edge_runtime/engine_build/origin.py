@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tks_edge_runtime.backends import cuda
 from tks_edge_runtime.backends.tensorrt_library import import_library
+from tks_edge_runtime.device import jetpack, nvml
+from tks_edge_runtime.device.tree import Tree
 from tks_edge_runtime.files import sha256_of
 
 _ROOT = Path("/")
@@ -105,16 +107,11 @@ def origin_of(path: Path, options: BuildOptions, root: Path = _ROOT) -> Origin:
 
 def system(newest_cuda: str, root: Path = _ROOT) -> str:
     """Name the board's L4T release ("L4T 36.4.3"), or the driver's version; where neither is readable, its CUDA."""
-    release = _text(root / "etc/nv_tegra_release")
-    board = re.search(r"R(\d+).*?REVISION:\s*([\d.]+)", release)
-    if board is not None:
-        return f"L4T {board[1]}.{board[2]}"
-    driver = re.search(r"\b\d{3,}\.\d+(?:\.\d+)?\b", _text(root / "proc/driver/nvidia/version"))
-    return f"driver {driver[0]}" if driver is not None else f"driver for CUDA {newest_cuda}"
-
-
-def _text(path: Path) -> str:
+    tree = Tree(root)
     try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+        release, driver = jetpack.l4t(tree), nvml.driver(tree)
+    finally:
+        tree.close()
+    if release is not None:
+        return f"L4T {release}"
+    return f"driver for CUDA {newest_cuda}" if driver is None else f"driver {driver}"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
 from tks_edge_runtime.artifact import find_artifacts
-from tks_edge_runtime.backends import find_device
 from tks_edge_runtime.backends.choice import Choice, choose
 from tks_edge_runtime.device import facts
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import replacing, write_text
-from tks_edge_runtime.measure import preset_seconds
+from tks_edge_runtime.presets import preset_seconds
 from tks_edge_runtime.reporting import html, markdown
 from tks_edge_runtime.reporting.bounds import Bounds
 from tks_edge_runtime.reporting.candidates import Candidate, candidates_of
@@ -21,11 +20,10 @@ from tks_edge_runtime.reporting.collect import Collection, Progress, collect
 from tks_edge_runtime.reporting.conclusion import conclude
 from tks_edge_runtime.reporting.document import SCHEMA_VERSION, ReportDocument
 from tks_edge_runtime.reporting.layering import with_layers
-from tks_edge_runtime.reporting.mixed import check_sets, check_trainings, compares
+from tks_edge_runtime.reporting.mixed import check_trainings, compares
 from tks_edge_runtime.reporting.pick import pick
 from tks_edge_runtime.reporting.plots import draw
 from tks_edge_runtime.reporting.ranking import ranked
-from tks_edge_runtime.reporting.row import Row
 from tks_edge_runtime.session import DEFAULT_BACKEND
 from tks_edge_runtime.version import __version__
 
@@ -70,83 +68,25 @@ def report(
         backend: what runs the artifacts; "auto" chooses one for all.
         device: where it computes, one of the backend's devices; None for its first.
         threads: threads inside one operator; None leaves the number to the library.
-        cuda_graph: whether each artifact is measured twice, without and with a CUDA graph.
+        cuda_graph: whether each artifact is measured twice, without and with a CUDA graph, in the same run.
         program: whose command the report names as the one that made it.
         on_choice: told what runs them, before anything is opened.
-        on_progress: told the stage ("accuracy", "latency") and the fraction of it that is done.
-        on_build: told how far a build is, where the backend builds engines before their first run.
-
-    Raises:
-        InputError: no such folder, preset, backend or device, or the artifacts cannot stand in one report.
-        ArtifactError: a file in the folder is no artifact.
-        MissingError: the backend's library, its driver or the device is missing, or the disk is full.
-    """
-    command = [*program.split(), "report", str(folder), "--output", str(output), "--preset", preset]
-    command += ["--backend", backend]
-    for name, value in (("--device", device), ("--threads", threads)):
-        command += [name, str(value)] if value is not None else []
-    command += ["--cuda-graph"] if cuda_graph else []
-    chosen = choose(backend, find_artifacts(folder), device=device, cuda_graph=cuda_graph)
-    if on_choice is not None:
-        on_choice(chosen)
-    return build_report(
-        folder,
-        output,
-        command=shlex.join(command),
-        preset=preset,
-        backend=chosen.backend,
-        device=chosen.device,
-        threads=threads,
-        cuda_graph=cuda_graph,
-        chosen=None if chosen.reason is None else str(chosen),
-        on_progress=on_progress,
-        on_build=on_build,
-    )
-
-
-def build_report(
-    folder: Path | str,
-    output: Path | str,
-    *,
-    command: str,
-    preset: str = "quick",
-    backend: str = DEFAULT_BACKEND,
-    device: str | None = None,
-    threads: int | None = None,
-    cuda_graph: bool = False,
-    bounds: Bounds | None = None,
-    chosen: str | None = None,
-    on_progress: Progress | None = None,
-    on_build: Progress | None = None,
-) -> ReportDocument:
-    """Measure every artifact in `folder` and write the report into the folder `output`.
-
-    Artifacts that cannot be run, or fail their self-test, are rows that say so: look at `ReportDocument.failed`.
-
-    Args:
-        folder: what `tks-edge export --output` wrote to.
-        output: gets report.html, report.json, report.md and plots/; made when missing.
-        command: the command line that the report names as its own.
-        preset: how long each artifact is timed, by name; see `tks_edge_runtime.measure.PRESETS`.
-        backend: what runs the artifacts.
-        device: where it computes, one of the backend's devices; None for its first.
-        threads: threads inside one operator; None leaves the number to the library.
-        cuda_graph: whether each artifact is measured twice, without and with a CUDA graph, in the same run.
-        bounds: what the artifact to ship must keep; None: an accuracy within one point of that at T of the training.
-        chosen: a sentence on why this backend and device were chosen, where nobody asked for them by name.
         on_progress: told the stage ("accuracy", "latency") and the fraction of it that is done.
         on_build: told how far what is built is: engines, where the backend builds them before their first run, and
             the report.
 
     Raises:
         InputError: no such folder, preset, backend or device, no CUDA graphs there, `output` is a file, or the
-            artifacts cannot stand together (`check_together`).
+            artifacts cannot stand in one report (`mixed.check_trainings`).
         ArtifactError: a file in the folder is no artifact.
         MissingError: the backend's library, its driver or the device is missing, or the disk is full.
     """
     seconds = preset_seconds(preset)
+    chosen = choose(backend, find_artifacts(folder), device=device, cuda_graph=cuda_graph)
+    if on_choice is not None:
+        on_choice(chosen)
     candidates = report_candidates(
-        folder, output, backend=backend, device=device, threads=threads, cuda_graph=cuda_graph, bounds=bounds
+        folder, output, backend=chosen.backend, device=chosen.device, threads=threads, cuda_graph=cuda_graph
     )
     collection = collect(
         candidates,
@@ -156,10 +96,26 @@ def build_report(
         on_progress=on_progress,
         on_build=on_build,
     )
-    document = made(collection, command=command, preset=preset, bounds=bounds, chosen=chosen)
+    options = {"--preset": preset, "--backend": backend, "--device": device, "--threads": threads}
+    document = made(
+        collection,
+        command=_command(program, folder, output, options, cuda_graph=cuda_graph),
+        preset=preset,
+        chosen=None if chosen.reason is None else str(chosen),
+    )
     document = with_layers(document, candidates, on_progress)
     write_report(document, output, on_build)
     return document
+
+
+def _command(
+    program: str, folder: Path | str, output: Path | str, options: Mapping[str, object], *, cuda_graph: bool
+) -> str:
+    """The command line that makes this report; options that are None are not in it."""
+    command = [*program.split(), "report", str(folder), "--output", str(output)]
+    for name, value in options.items():
+        command += [name, str(value)] if value is not None else []
+    return shlex.join([*command, *(["--cuda-graph"] if cuda_graph else [])])
 
 
 def report_candidates(
@@ -167,16 +123,14 @@ def report_candidates(
     output: Path | str,
     *,
     backend: str,
-    device: str | None,
+    device: str,
     threads: int | None,
     cuda_graph: bool,
-    bounds: Bounds | None = None,
 ) -> list[Candidate]:
-    """What `build_report` would measure, checked as far as it can be before; arguments and errors are its own."""
+    """What `report` would measure, checked as far as it can be before; arguments and errors are its own."""
     check_output(output)
-    engines = [(backend, find_device(backend, device))]
-    candidates = candidates_of(find_artifacts(folder), engines, threads=threads, cuda_graph=cuda_graph)
-    check_together([candidate.row() for candidate in candidates], bounds)
+    candidates = candidates_of(find_artifacts(folder), [(backend, device)], threads=threads, cuda_graph=cuda_graph)
+    check_trainings([candidate.row() for candidate in candidates])
     return candidates
 
 
@@ -188,7 +142,15 @@ def report_files(output: Path) -> list[Path]:
 def made(
     collection: Collection, *, command: str, preset: str, bounds: Bounds | None = None, chosen: str | None = None
 ) -> ReportDocument:
-    """The document of what was measured, ranked and concluded; arguments as of `build_report`."""
+    """The document of what was measured, ranked and concluded.
+
+    Args:
+        collection: what was measured.
+        command: the command line that the report names as its own.
+        preset: how long each row was timed, by name.
+        bounds: what the artifact to ship must keep; None: an accuracy within one point of that at T of the training.
+        chosen: a sentence on why this backend and device were chosen, where nobody asked for them by name.
+    """
     rows = ranked(collection.rows)
     return ReportDocument(
         schema_version=SCHEMA_VERSION,
@@ -207,17 +169,6 @@ def made(
         conclusions=conclude(rows),
         rows=rows,
     )
-
-
-def check_together(rows: Sequence[Row], bounds: Bounds | None) -> None:
-    """Refuse, before minutes of measuring, rows of which nothing could be picked within bounds.
-
-    Raises:
-        InputError: one name stands for two trainings, or there are bounds and the accuracies do not compare.
-    """
-    check_trainings(rows)
-    if bounds is not None:
-        check_sets(rows)
 
 
 def check_output(output: Path | str) -> None:

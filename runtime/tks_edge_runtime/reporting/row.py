@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, variant
 from tks_edge_runtime.energy import BOARD, GPU, PROCESSOR, EnergyUse
 from tks_edge_runtime.energy_estimate import EnergyEstimate
+from tks_edge_runtime.exit_measures import mean_steps
 from tks_edge_runtime.layer_profile import LayerProfile
 from tks_edge_runtime.manifest import LayerSpec
 from tks_edge_runtime.measurement import ColdStart, PackedTraces, WarmUp
@@ -75,9 +76,7 @@ class EarlyExit:
     @property
     def mean_steps(self) -> float | None:
         """Timesteps a sample, on average."""
-        if self.stopped is None:
-            return None
-        return sum(t * count for t, count in enumerate(self.stopped, start=1)) / sum(self.stopped)
+        return None if self.stopped is None else mean_steps(self.stopped)
 
 
 @dataclass(frozen=True)

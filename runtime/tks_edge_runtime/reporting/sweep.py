@@ -14,11 +14,12 @@ from pathlib import Path
 from tks_edge_runtime.device import facts
 from tks_edge_runtime.presets import preset_seconds
 from tks_edge_runtime.reporting.bounds import Bounds
-from tks_edge_runtime.reporting.build import check_output, check_together, made, write_report
+from tks_edge_runtime.reporting.build import check_output, made, write_report
 from tks_edge_runtime.reporting.candidates import Candidate
 from tks_edge_runtime.reporting.collect import Collection, Progress, collect
 from tks_edge_runtime.reporting.document import Backend, DeviceStates, ReportDocument
 from tks_edge_runtime.reporting.layering import with_layers
+from tks_edge_runtime.reporting.mixed import check_sets, check_trainings
 from tks_edge_runtime.reporting.row import Row
 from tks_edge_runtime.reporting.turns import FOLDER, Identity, Turn, Turns, identity_of
 
@@ -69,8 +70,8 @@ def sweep(
         on_build: told how far a build is.
 
     Raises:
-        InputError: no such preset or device, `output` is a file, or the artifacts cannot stand together
-            (`tks_edge_runtime.reporting.build.check_together`).
+        InputError: no such preset or device, `output` is a file, one name stands for two trainings, or there are
+            bounds and the accuracies do not compare.
         MissingError: a backend's library, its driver or the device is missing, or the disk is full.
     """
     output = Path(output)
@@ -105,7 +106,9 @@ def planned(
     """
     check_output(output)
     described = [candidate.row() for candidate in candidates]
-    check_together(described, bounds)
+    check_trainings(described)
+    if bounds is not None:
+        check_sets(described)
     seconds, machine = preset_seconds(preset), facts()
     turns = Turns(output / FOLDER)
     identities = [identity_of(one, row, seconds, machine) for one, row in zip(candidates, described, strict=True)]

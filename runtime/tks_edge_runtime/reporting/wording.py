@@ -47,11 +47,6 @@ def energy(use: EnergyUse | None) -> str:
     return f"{'-' if use.mj < 0 and float(text) else ''}{text}{spread}"
 
 
-def percent(value: float | None) -> str:
-    """A percentage with two decimals, without its sign."""
-    return NONE if value is None else f"{value:.2f}"
-
-
 def accuracy(value: MeasuredAccuracy | None) -> str:
     """An accuracy and its interval in percent: `98.33 (96.95–99.09)`."""
     return NONE if value is None else f"{value.percent:.2f} ({interval(value)})"

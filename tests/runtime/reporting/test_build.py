@@ -13,13 +13,13 @@ import typer
 from typer.testing import CliRunner
 
 from tests.runtime.conftest import CPU_BACKENDS, Build, BuildSpiking
-from tks_edge_runtime import measure
+from tks_edge_runtime import presets
 from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, NetworkSpec, Precision
 from tks_edge_runtime.commands.report import report
 from tks_edge_runtime.errors import ArtifactError, InputError
 from tks_edge_runtime.files import sha256_of
-from tks_edge_runtime.reporting.bounds import Bounds
-from tks_edge_runtime.reporting.build import FILES, build_report
+from tks_edge_runtime.reporting import build as building
+from tks_edge_runtime.reporting.build import FILES
 from tks_edge_runtime.reporting.columns import COLUMNS
 from tks_edge_runtime.reporting.document import ReportDocument, schema
 from tks_edge_runtime.reporting.row import FAILED
@@ -39,7 +39,7 @@ app.callback()(lambda: None)
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(measure.PRESETS, "quick", 0.05)
+    monkeypatch.setitem(presets.PRESETS, "quick", 0.05)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def folder(build: Build, tmp_path: Path) -> Path:
 
 
 def measured(folder: Path, **options: Any) -> ReportDocument:
-    return build_report(folder, folder.parent / "report", command="tks-edge report", **options)
+    return building.report(folder, folder.parent / "report", **options)
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:
@@ -294,7 +294,7 @@ def test_what_does_not_exist_is_refused(folder: Path, options: dict[str, Any], w
 def test_an_output_that_is_a_file_is_refused_before_measuring(folder: Path, output: str) -> None:
     (folder.parent / "file").write_text("mine")
     with pytest.raises(InputError, match="is a file"):
-        build_report(folder, folder.parent / output, command="tks-edge report")
+        building.report(folder, folder.parent / output)
     assert (folder.parent / "file").read_text() == "mine"
 
 
@@ -323,11 +323,8 @@ def test_artifacts_that_cannot_stand_together_are_refused_before_anything_is_mea
     folder: Path, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tks_edge_runtime.reporting.build.collect", lambda *_, **__: pytest.fail("measuring begins"))
-    build(folder=folder, timesteps=4, samples=SAMPLES)
-    with pytest.raises(InputError, match="do not compare, since they are of different sets"):
-        build_report(folder, folder / "report", command="", bounds=Bounds(min_accuracy=90))
     for timesteps, digit in ((4, "1"), (2, "2")):
         build(folder=folder, timesteps=timesteps, samples=SAMPLES, weights_sha256=digit * 64)
     with pytest.raises(InputError, match="come from two trainings"):
-        build_report(folder, folder / "report", command="")
+        building.report(folder, folder / "report")
     assert not (folder / "report").exists()

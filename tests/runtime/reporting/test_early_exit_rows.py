@@ -11,13 +11,13 @@ import pytest
 from tests.runtime.conftest import BuildSpiking, SpikingArtifact
 from tests.runtime.reporting.example import row, twin
 from tests.runtime.spiking import LAYERS
-from tks_edge_runtime import measure
+from tks_edge_runtime import presets
 from tks_edge_runtime.artifact import STATIC, STEP, LayerSpec
 from tks_edge_runtime.energy_estimate import ACCUMULATE_PJ, METHOD, MULTIPLY_ACCUMULATE_PJ
 from tks_edge_runtime.errors import ArtifactError
 from tks_edge_runtime.exit_rule import CalibratedRule, write_exit_rule
 from tks_edge_runtime.files import sha256_of
-from tks_edge_runtime.reporting.build import build_report
+from tks_edge_runtime.reporting.build import report
 from tks_edge_runtime.reporting.columns import columns_of
 from tks_edge_runtime.reporting.conclusion import conclude
 from tks_edge_runtime.reporting.document import ReportDocument, schema
@@ -33,7 +33,7 @@ SPECS = (
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(measure.PRESETS, "quick", 0.05)
+    monkeypatch.setitem(presets.PRESETS, "quick", 0.05)
 
 
 def keep_rule(built: SpikingArtifact, threshold: float) -> None:
@@ -54,7 +54,7 @@ def folder(build_spiking: BuildSpiking) -> Path:
 
 
 def reported(folder: Path) -> ReportDocument:
-    return build_report(folder, folder.parent / "report", command="tks-edge report", threads=1)
+    return report(folder, folder.parent / "report", threads=1)
 
 
 def early(document: ReportDocument) -> Row:
@@ -130,7 +130,7 @@ def test_of_batches_the_latency_is_of_the_last_sample_and_refilled_ones_are_a_ra
 
 
 def test_too_few_runs_to_see_every_sample_are_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(measure.PRESETS, "quick", 1e-4)
+    monkeypatch.setitem(presets.PRESETS, "quick", 1e-4)
     found = early(reported(folder))
     assert found.latency is not None
     assert found.latency.n < 12

@@ -14,7 +14,7 @@ import pytest
 
 from tests.runtime.conftest import Build
 from tests.runtime.reporting.test_build import measured
-from tks_edge_runtime import measure
+from tks_edge_runtime import presets
 from tks_edge_runtime.backends import BACKENDS, Backend, EngineOptions, RunTimes
 from tks_edge_runtime.backends.onnxruntime import OnnxRuntimeEngine
 from tks_edge_runtime.energy import Covers
@@ -63,7 +63,7 @@ class FakeMeter:
 def test_with_cuda_graphs_each_artifact_is_measured_without_and_with_one(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(measure.PRESETS, "quick", 0.05)
+    monkeypatch.setitem(presets.PRESETS, "quick", 0.05)
     fake = Backend(lambda: "1", lambda _: None, FakeGpuEngine, devices=("cuda",), cuda_graph_devices=("cuda",))
     monkeypatch.setitem(BACKENDS, "fake", fake)
     monkeypatch.setattr(collect, "EnergyMeter", lambda: contextlib.nullcontext(FakeMeter()))

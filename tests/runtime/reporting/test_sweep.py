@@ -14,13 +14,14 @@ from typer.testing import CliRunner, Result
 
 from tests.runtime.conftest import Build
 from tests.runtime.reporting.test_build import SAMPLES, TWIN, spoil_golden
-from tks_edge_runtime import cli, measure
+from tks_edge_runtime import cli, presets
 from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, find_artifacts
 from tks_edge_runtime.device import facts
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.files import sha256_of
 from tks_edge_runtime.reporting import sweep as sweeping
 from tks_edge_runtime.reporting import turns as storing
+from tks_edge_runtime.reporting.bounds import Bounds
 from tks_edge_runtime.reporting.candidates import Candidate, candidates_of, engines_of
 from tks_edge_runtime.reporting.collect import Collection, collect
 from tks_edge_runtime.reporting.document import DeviceStates, ReportDocument, schema
@@ -33,8 +34,8 @@ BOTH = "onnxruntime,openvino"
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(measure.PRESETS, "quick", 0.02)
-    monkeypatch.setitem(measure.PRESETS, "long", 0.03)
+    monkeypatch.setitem(presets.PRESETS, "quick", 0.02)
+    monkeypatch.setitem(presets.PRESETS, "long", 0.03)
     # Plots take longer than all else here, and have tests of their own.
     monkeypatch.setattr("tks_edge_runtime.reporting.build.draw", lambda _: ())
 
@@ -281,6 +282,16 @@ def test_foreign_and_damaged_turns_are_left_out_and_left_alone(folder: Path) -> 
 
 def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(cli.app, [*map(str, arguments)])
+
+
+def test_bounds_over_accuracies_that_do_not_compare_are_refused_before_anything_is_measured(
+    folder: Path, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "collect", lambda *_, **__: pytest.fail("measuring begins"))
+    build(folder=folder, timesteps=4, samples=SAMPLES)
+    with pytest.raises(InputError, match="do not compare, since they are of different sets"):
+        Swept(folder, bounds=Bounds(min_accuracy=90))
+    assert not (folder.parent / "sweep").exists()
 
 
 def test_the_commands_sweep_and_pick(folder: Path) -> None:
