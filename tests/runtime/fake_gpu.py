@@ -54,16 +54,18 @@ class FakeGpu:
 
 @contextlib.contextmanager
 def fake_gpu(monkeypatch: pytest.MonkeyPatch, cache: Path, trt: FakeTensorRT = _TENSORRT) -> Iterator[FakeGpu]:
-    """Put both fakes into the places of the libraries while the block runs, new and empty."""
+    """Put both fakes into the places of the libraries, new and empty, until `monkeypatch` takes them out again.
+
+    It does so in the order in which a test put things in; a context of our own would end before what the test patches.
+    """
     machine = FakeGpu(FakeCuda(), trt, cache)
     trt.reset(machine.cuda)
     modules: dict[str, Any] = {"tensorrt": trt, "cuda.bindings.runtime": machine.cuda}
-    with monkeypatch.context() as patch:
-        for name, module in modules.items():
-            patch.setitem(sys.modules, name, module)
-        patch.setenv("TKS_EDGE_CACHE", str(cache))
-        _forget()
-        yield machine
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setenv("TKS_EDGE_CACHE", str(cache))
+    _forget()
+    yield machine
     _forget()
 
 
