@@ -20,7 +20,7 @@ def _option(panel: str, text: str, *names: str, values: Completer | None = None)
 
 _TASK, _NIR, _CODE = "What it was trained for", "Of a file of NIR: what it does not say", "Of code"
 _RESIZABLE = ", ".join(name for name, facts in FACTS.items() if facts.resizable)
-Dataset = Annotated[str, _option(_TASK, f"The data set: {', '.join(DATASETS)}.", values=completion.imported_dataset)]
+Dataset = Annotated[str, _option(_TASK, f"The data set: {', '.join(DATASETS)}.", values=completion.dataset)]
 Timesteps = Annotated[int, _option(_TASK, "T that it was trained at.")]
 Data = Annotated[Path | None, _option(_TASK, "The folder of the data set (default: data/, but none for your own).")]
 ImageSize = Annotated[int | None, _option(_TASK, f"Pixels a side, of {_RESIZABLE} (default: by data set).")]
