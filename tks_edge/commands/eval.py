@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from tks_edge.commands import completion
@@ -41,13 +42,14 @@ def evaluate(
         steps = parse_timesteps(timesteps) if timesteps is not None else None
         with out.waiting("loading PyTorch"):
             from tks_edge.accuracy import evaluate_views, passes
-            from tks_edge.checkpoint import latest_run, load_run
+            from tks_edge.checkpoint import load_run
             from tks_edge.data.skipping import Skipped
             from tks_edge.device import choose_device
+            from tks_edge.runs import latest_run
 
         if run is None:
             run = latest_run(RUNS)
-            out.console.print(f"evaluating {run}, the newest run", highlight=False)
+            out.say(f"evaluating {run}, the newest run")
         chosen = choose_device(device)
         trained = load_run(run)
         trained.network.to(chosen)
@@ -113,7 +115,7 @@ def _row(entry: Accuracy, way: str | None) -> dict[str, Any]:
 
 
 def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     of_frames = any(row["frames"] is not None for row in rows)
     for column in ("T", *(["frames"] if of_frames else []), "accuracy", "95 % interval", "correct"):
         table.add_column(column, justify="left" if column == "frames" else "right")
