@@ -6,7 +6,9 @@ test compares them.
 
 from __future__ import annotations
 
+from tks_edge.commands.export_format import FORMATS
 from tks_edge.data.facts import DATASETS
+from tks_edge.deploy.target import MACHINES
 from tks_edge.recipes import RECIPES
 from tks_edge.settings import RESETS
 from tks_edge.settings.compute import CHECKPOINTS, LIF_KERNELS, PRECISIONS, STRATEGIES
@@ -26,14 +28,12 @@ SURROGATES = ("quadratic", "atan", "sigmoid", "triangle")
 DEVICES = ("auto", "cpu", "cuda")
 MEMBRANES = ("fp32", "fp16")
 INPUT_DTYPES = ("uint8", "float32")
-FORMATS = ("onnx", "trt", "torch-trt", "nir")
 LOSS_OPTIONS = (
     *("tau", "alpha", "reduce", "detach", "none_correct", "student_temperature"),
     *("lam", "target", "weight", "select"),
 )
 BACKEND_EXTRAS = ("onnxruntime", "openvino", "none")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-MACHINES = ("aarch64", "x86_64")
 LEAKS = ("euler", "exponential")
 FIRES = ("at", "above")
 AXES = ("B", "TB", "BT")

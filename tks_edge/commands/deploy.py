@@ -146,8 +146,8 @@ def _show_intent(plan: Plan, host: str, folder: str, out: Output) -> None:
     with out.waiting("building the runtime's wheel"):
         payload = payload_of(plan)
     at = f"{host}:{folder}"
-    check, prepare, *rest = steps_of(plan)
-    does = [f"take the step {step} on {host}" for step in (check, prepare, "copy", *rest)]
+    before, after = steps_of(plan)
+    does = [f"take the step {step} on {host}" for step in (*before, "copy", *after)]
     home = [] if plan.report is None else written(report_files(plan.report))
     show_intent(Intent(does, home, [Sent(at, file.path, file.size) for file in payload]), out)
 
