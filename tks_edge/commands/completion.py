@@ -1,7 +1,7 @@
 """What a shell completes the options of `tks-edge` to, beyond those of the runtime.
 
-The names are written down here where the things that bear them import torch, since a key must not wait for that; a
-test compares them.
+The names are written down here where the things that bear them import torch or NumPy, since a key must not wait for
+that; a test compares them.
 """
 
 from __future__ import annotations
