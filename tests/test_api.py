@@ -6,11 +6,15 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import tks_edge
 import tks_edge_runtime
 from tests.e2e.conftest import ROOT, environment
 from tks_edge.api import TrainOptions
+from tks_edge_runtime.errors import InputError
 
 API = """
 adopt(module: nn.Module, example_input: Tensor | Sequence[Tensor], *, output: int = 0) -> Network
@@ -106,6 +110,32 @@ def test_every_public_function_is_documented() -> None:
         assert "Args:" in documented, name
         assert "Raises:" in documented, name
         assert f"| `{name}(" in text, name
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("train", {"save_every": 0}),
+        ("train", {"workers": -1}),
+        ("finetune", {"run": "nowhere", "save_every": 0}),
+        ("evaluate", {"run": "nowhere", "batch_size": 0}),
+        ("evaluate", {"run": "nowhere", "workers": -1}),
+        ("export", {"run": "nowhere", "eval_samples": 0}),
+        ("export", {"run": "nowhere", "verify_samples": 0}),
+        ("export", {"run": "nowhere", "batch_size": 0}),
+        ("export", {"run": "nowhere", "calibration_samples": 0}),
+        ("verify", {"artifact": "no.onnx", "against": "nowhere", "samples": 0}),
+        ("verify", {"artifact": "no.onnx", "against": "nowhere", "eval_samples": 0}),
+    ],
+)
+def test_a_number_out_of_range_is_named_before_anything_is_opened(
+    name: str, given: dict[str, Any], tmp_path: Path
+) -> None:
+    into = {"output": tmp_path / "run"} if name in ("train", "finetune") else {}
+    option, value = list(given.items())[-1]
+    with pytest.raises(InputError, match=rf"^{option} is {value}; allowed is at least"):
+        getattr(tks_edge, name)(**into, **given)
+    assert not list(tmp_path.iterdir())
 
 
 def run(program: str, cwd: Path) -> None:

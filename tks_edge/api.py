@@ -1,4 +1,4 @@
-"""The public functions that need torch: `train`, `evaluate`, `export` and `verify` of `import tks_edge`."""
+"""The public functions of `import tks_edge` that need torch: `train`, `finetune`, `evaluate`, `export`, `verify`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tks_edge.data.skipping import Skipped
 from tks_edge.device import choose_device
 from tks_edge.graphs import Asked, Writer, Writing
 from tks_edge.settings import changed, resolve
+from tks_edge.settings.ranges import check_range
 from tks_edge.start import data_of, settings_from
 from tks_edge.verification import Verified, verified
 from tks_edge.views import steps_of, views
@@ -97,6 +98,7 @@ def train(
         MissingError: the data set, the device, or a plugin that is named is not there.
         CheckError: the loss is no finite number any more.
     """
+    _check_conduct(workers, save_every)
     given: dict[str, Any] = dict(options)
     settings = changed(RunConfig.read(Path(output)).train, given) if resume else resolve(given)
     return trainer.train(
@@ -153,6 +155,7 @@ def finetune(
         MissingError: the data set or the device is not there.
         CheckError: the loss is no finite number any more.
     """
+    _check_conduct(workers, save_every)
     begun_with = _opened(run)
     settings = settings_from(begun_with, dict(options))
     return trainer.train(
@@ -195,9 +198,12 @@ def evaluate(
         For each T how many samples were `correct`, of how many in `total`.
 
     Raises:
-        InputError: the directory is no run, the data is not that of the run any more, or a T or name is not allowed.
+        InputError: the directory is no run, the data is not that of the run any more, or a T, number or name is not
+            allowed.
         MissingError: the data set, the device, or a plugin that the run needs is not there.
     """
+    check_range("batch_size", batch_size, 1)
+    check_range("workers", workers, 0)
     trained = _opened(run)
     shown = views(trained, steps_of(trained, timesteps), frames)
     dataset = trained.dataset(data)
@@ -275,11 +281,15 @@ def export(
         Each artifact that was written, and the comparison that it passed.
 
     Raises:
-        InputError: the directory is no run, or a T, name or option is not allowed.
+        InputError: the directory is no run, or a T, number, name or option is not allowed.
         ExportError: the network cannot be exported so (an InputError).
         VerificationError: a graph is not the network.
         MissingError: the data set, the device, or a plugin that is needed is not there.
     """
+    counts = {"calibration_samples": calibration_samples, "batch_size": batch_size}
+    counts |= {"verify_samples": verify_samples, "eval_samples": eval_samples}
+    for option, value in counts.items():
+        check_range(option, value, 1)
     trained = _opened(run)
     asked = Asked(
         _several("precision", precision, PRECISIONS),
@@ -327,9 +337,12 @@ def verify(
     Raises:
         VerificationError: the artifact is not the network; the message names the first layer and timestep that differ.
         CheckError: it was exported from other weights.
-        InputError: the file is no artifact, the directory no run, or the data is not that of the run any more.
+        InputError: the file is no artifact, the directory no run, the data is not that of the run any more, or a number
+            of samples is below 1.
         MissingError: the data set, or a plugin that is needed, is not there.
     """
+    check_range("samples", samples, 1)
+    check_range("eval_samples", eval_samples, 1)
     found = verified(Path(artifact), _opened(against), samples=samples, eval_samples=eval_samples, data=data)
     found.comparison.check(artifact)
     return found
@@ -337,6 +350,11 @@ def verify(
 
 def _opened(run: Run | Path | str) -> Run:
     return run if isinstance(run, Run) else load_run(run)
+
+
+def _check_conduct(workers: int, save_every: int | None) -> None:
+    check_range("workers", workers, 0)
+    check_range("save_every", save_every, 1)
 
 
 def _several(what: str, given: str | Sequence[str], allowed: Sequence[str]) -> tuple[str, ...]:

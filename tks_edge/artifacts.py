@@ -57,8 +57,10 @@ def sources_of(
     dataset = run.dataset(wanted.data)
     split = dataset.test.evenly_spaced(wanted.samples)
     run.network.to(wanted.device)
-    evaluation = _evaluated(run, dataset, split, shown, after_batch)
-    run.network.cpu()
+    try:
+        evaluation = _evaluated(run, dataset, split, shown, after_batch)
+    finally:
+        run.network.cpu()
     accuracies = tuple(evaluation.accuracies())
     if shown[0].frames is None:
         together = tuple(view.timesteps for view in shown)

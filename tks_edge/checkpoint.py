@@ -31,7 +31,7 @@ from tks_edge.data.registry import check_record, describe, reopen
 from tks_edge.metrics import EpochMetrics, Validated
 from tks_edge.older_runs import SCHEMA_VERSION, upgraded
 from tks_edge.origin import Origin
-from tks_edge.settings import RUNS, TrainSettings
+from tks_edge.settings import TrainSettings
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge_models import ModelError, Network, from_spec
 from tks_edge_runtime.documents import parse
@@ -39,14 +39,8 @@ from tks_edge_runtime.errors import InputError, nearest_beside
 from tks_edge_runtime.files import read_json, sha256_of, write_json, write_text
 from tks_edge_runtime.version import __version__
 
-CONFIG, MODEL, HISTORY, SUMMARY, LAST = (
-    "config.json",
-    "model.safetensors",
-    "metrics.jsonl",
-    "metrics.json",
-    "last.safetensors",
-)
-NORMS = "norms"
+CONFIG, MODEL, HISTORY = "config.json", "model.safetensors", "metrics.jsonl"
+SUMMARY, LAST, NORMS = "metrics.json", "last.safetensors", "norms"
 
 
 @dataclass(frozen=True)
@@ -119,7 +113,7 @@ class RunConfig:
                 f"{path} is no run directory: it holds no {CONFIG}.{near} Give one of `tks-edge train` or `import`."
             )
         document = read_json(file)
-        if not _is_ours(document):
+        if not is_ours(document):
             raise InputError(f"{file} was not written by `tks-edge train` or `import`. Give a run directory that was.")
         document = upgraded(document)
         if document["schema_version"] != SCHEMA_VERSION:
@@ -172,9 +166,9 @@ class Run:
         """The SHA-256 of model.safetensors."""
         return sha256_of(self.path / MODEL)
 
-    def dataset(self, root: Path | str | None = None, *, download: bool = False) -> Dataset:
+    def dataset(self, root: Path | str | None = None) -> Dataset:
         """Open the data it was trained on, at `root` if it was moved; see `data.registry.reopen`."""
-        return reopen(self.config.dataset, root, download=download)
+        return reopen(self.config.dataset, root)
 
 
 def load_run(path: Path | str) -> Run:
@@ -203,63 +197,12 @@ def _nearest_run(path: Path) -> str:
     return nearest_beside(path, lambda one: (one / CONFIG).is_file())
 
 
-def is_run(path: Path) -> bool:
-    """Whether `path` holds a config.json that `tks-edge train` wrote, of whatever version."""
-    return _config_in(path) is not None
-
-
-def _config_in(path: Path) -> dict[str, Any] | None:
-    try:
-        document = read_json(path / CONFIG)
-    except InputError:
-        return None
-    return document if _is_ours(document) else None
-
-
-def _is_ours(document: Any) -> bool:
+def is_ours(document: Any) -> bool:
+    """Whether what a config.json holds was written by `tks-edge train`, `finetune` or `import`, of whatever version."""
     if not isinstance(document, dict) or "schema_version" not in document:
         return False
     versions = document.get("versions")
     return isinstance(versions, dict) and "tks-edge" in versions
-
-
-def latest_run(runs: Path | str = RUNS, *, spiking: bool | None = None) -> Path:
-    """The run directory in the folder `runs` whose trained weights were written last.
-
-    Args:
-        runs: the folder.
-        spiking: True to look at spiking networks alone, False at ReLU twins alone.
-
-    Raises:
-        InputError: there is none.
-    """
-    found = [file.parent for file in Path(runs).glob(f"*/{MODEL}") if _is_kind(file.parent, spiking)]
-    if not found:
-        kind = {None: "", True: "spiking ", False: "ReLU "}[spiking]
-        option = " --neuron relu" if spiking is False else ""
-        raise InputError(f"{runs} holds no trained {kind}run. Train one first: tks-edge train{option}")
-    return max(found, key=lambda run: ((run / MODEL).stat().st_mtime_ns, run.name))
-
-
-def _is_kind(run: Path, spiking: bool | None) -> bool:
-    config = _config_in(run)
-    if config is None or spiking is None:
-        return config is not None
-    network = config.get("network")
-    return isinstance(network, dict) and network.get("neuron") == ("lif" if spiking else "relu")
-
-
-def latest_unfinished(runs: Path | str = RUNS) -> Path:
-    """The run directory in the folder `runs` that began last and has epochs left to train.
-
-    Raises:
-        InputError: there is none.
-    """
-    begun = [file.parent for file in Path(runs).glob(f"*/{CONFIG}") if is_run(file.parent)]
-    found = [run for run in begun if not read_done(run).finished]
-    if not found:
-        raise InputError(f"{runs} holds no unfinished run. Name one with --output, or train without --resume.")
-    return max(found, key=lambda run: ((run / CONFIG).stat().st_mtime_ns, run.name))
 
 
 def network_from(spec: Mapping[str, Any], source: Path) -> Network:

@@ -37,7 +37,7 @@ def tks_edge(context: typer.Context, version: VersionFlag = False, as_json: Vers
 app.command()(recipes)
 app.command(cls=ListsPlugins)(train)
 app.command(cls=ListsPlugins)(finetune)
-app.command("import")(import_)
+app.command("import", cls=ListsPlugins)(import_)
 app.command("eval")(evaluate)
 app.command(cls=ListsPlugins)(export)
 app.command()(verify)

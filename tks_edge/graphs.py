@@ -160,6 +160,10 @@ class Writing:
         if self.input_dtype not in INPUT_DTYPES:
             raise unknown("input dtype", self.input_dtype, INPUT_DTYPES)
 
+    def compared(self, there: int) -> int:
+        """How many samples a file is compared on, of those that are there."""
+        return min(self.verify_samples, there)
+
 
 class Writer:
     """Writes graphs of one source, which is captured once; the evaluation set is written when it is made.
@@ -179,7 +183,7 @@ class Writer:
             source, batch_size=how.batch_size, input_dtype=how.input_dtype, frames=source.frames is not None
         )
         self._evaluation = record_evaluation_set(source.samples, how.folder, write=how.evaluation_set)
-        self.compared = min(how.verify_samples, self._evaluation.samples)
+        self.compared = how.compared(self._evaluation.samples)
 
     def write(self, options: Options, on_progress: Callable[[int], None] | None = None) -> Exported:
         """Lower the network, compare the graph with it, and write it; see `Exporter.write`."""

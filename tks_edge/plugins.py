@@ -43,11 +43,11 @@ def check_installed(
     Raises:
         MissingError: one is not, or its name is now of another distribution.
     """
-    for setting, whose in recorded.items():
-        name = train.get(setting)
-        if settings and setting not in settings:
-            continue
-        here = plugins.provider(_GROUPS[setting], str(name))
+    for setting, group in _GROUPS.items():
+        name, whose = train.get(setting), recorded.get(setting)
+        if (settings and setting not in settings) or not isinstance(whose, str) or not whose:
+            continue  # of a damaged file it may be anything
+        here = plugins.provider(group, str(name))
         if here is None or here.split()[0] != whose.split()[0]:
             instead = "which is not installed here" if here is None else f"and here that name is of {here}"
             raise MissingError(f"{source} needs the {setting} {name!r} of {whose}, {instead}. Install {whose}.")

@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, NORMS, SUMMARY, RunConfig, is_run
+from tks_edge.checkpoint import CONFIG, HISTORY, LAST, MODEL, NORMS, SUMMARY, RunConfig
+from tks_edge.runs import is_run
 from tks_edge.tensorboard import FOLDER as TENSORBOARD
 from tks_edge_runtime.errors import InputError, TksEdgeError
 

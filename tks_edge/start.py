@@ -35,7 +35,8 @@ def settings_from(run: Run, given: dict[str, Any]) -> TrainSettings:
     known = run.config.train
     if settled := [name for name in _OF_THE_RUN if given.get(name) is not None]:
         raise InputError(
-            f"{settled[0]} is that of the run {run.path}, whose network and data this training takes over."
+            f"{settled[0]} is that of the run {run.path}, whose network and data this training takes over. Leave "
+            "it out."
         )
     asked = {name: value for name, value in given.items() if value is not None}
     neuron = asked.setdefault("neuron", known.neuron)
@@ -76,7 +77,10 @@ def started(settings: TrainSettings, dataset: Dataset) -> tuple[Network, str]:
         ("pixels a side", spec["image_size"], dataset.image_size),
     ):
         if got != wanted:
-            raise InputError(f"the network in {run.path} has {got} {what}, and {dataset.name} {wanted}.")
+            raise InputError(
+                f"the network in {run.path} has {got} {what}, and {dataset.name} {wanted}. Give the data that it was "
+                "trained on, with --data."
+            )
     if "graph" in spec and settings.compute.checkpoint == "blocks":
         raise InputError(f"the network in {run.path} is a graph without blocks. Use --checkpoint compact, or none.")
     network = network_from({**spec, "neuron": settings.neuron}, run.path / CONFIG)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tks_edge.checkpoint import CONFIG, Run, RunConfig, is_run, load_run, network_from
+from tks_edge.checkpoint import CONFIG, Run, RunConfig, load_run, network_from
 from tks_edge.computation import check_compute, check_shared, choose_neurons, compiling
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.registry import open_dataset, reopen
@@ -17,6 +17,7 @@ from tks_edge.distributed.launch import Launch
 from tks_edge.distributed.processes import Processes
 from tks_edge.resume import needs_no_state
 from tks_edge.run_directory import begun, refuse_to_overwrite, remove_half_written
+from tks_edge.runs import is_run
 from tks_edge.settings import TrainSettings
 from tks_edge.start import started
 from tks_edge.teacher import Teacher, load_teacher
@@ -54,7 +55,7 @@ def train(
         settings: everything that decides the weights; see `settings.resolve`.
         output: the run directory; it must not exist, or be empty, without `resume` or `overwrite`.
         data: the folder that holds the data set.
-        download: fetch CIFAR when it is not there.
+        download: fetch what is not there, where the data set's own site allows it.
         workers: processes that load samples, for each that trains; 0 loads them between the steps.
         device: "auto", "cpu" or "cuda".
         save_every: also save the state after every so many steps, counted from the beginning; None: after each epoch.
@@ -90,10 +91,10 @@ def train(
     check_compute(settings.compute, processes)
     if recorded is not None and processes.once(lambda: needs_no_state(path)):
         return processes.once(lambda: load_run(path))
-    begun_with = None if recorded is None else recorded.kernel
-    kernel = processes.once(lambda: choose_neurons(settings, fabric.device, begun_with))
     dataset = processes.one_a_machine_first(lambda: _opened(settings, recorded, data, download=download))
     processes.check_batch(settings.batch_size, len(dataset.train), settings.compute.accumulate)
+    begun_with = None if recorded is None else recorded.kernel
+    kernel = processes.once(lambda: choose_neurons(settings, fabric.device, begun_with))
     torch.manual_seed(settings.seed)
     network, start = network_to_train(settings, dataset, recorded, path)
     teacher = processes.once(lambda: _teacher(settings, dataset, recorded))

@@ -56,8 +56,10 @@ def steps_of(run: Run, asked: Sequence[int] | None) -> tuple[int, ...]:
     """Each T that is asked for of a run: the powers of two up to that of its training where none is; 1 of a ReLU twin.
 
     Raises:
-        InputError: another T than 1 of a ReLU twin.
+        InputError: no T at all, or another than 1 of a ReLU twin.
     """
+    if asked is not None and not asked:
+        raise InputError("no timesteps are given. Name at least one T, or leave them out for the powers of two.")
     if run.network.is_spiking:
         return tuple(asked) if asked is not None else powers_of_two(run.config.train.timesteps)
     if asked is not None and tuple(asked) != (1,):

@@ -113,6 +113,7 @@ def test_a_dry_run_knows_the_networks_and_data_sets_of_plugins(example: Path, tm
     ("command", "names"),
     [
         ("train", ("fork", "late", "stripes")),
+        ("import", ("stripes",)),
         ("export", (REWRITE,)),
         ("run", ("reference",)),
         ("report", ("reference",)),

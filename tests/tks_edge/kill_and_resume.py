@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tests.tks_edge.ranks import use_few_digits
 from tests.tks_edge.short_training import short
-from tks_edge.checkpoint import CONFIG, is_run
+from tks_edge.checkpoint import CONFIG
+from tks_edge.runs import is_run
 from tks_edge.trainer import train
 from tks_edge_runtime import files
 

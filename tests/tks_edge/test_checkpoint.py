@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from tks_edge.checkpoint import (
-    CONFIG,
-    LAST,
-    MODEL,
-    SUMMARY,
-    RunConfig,
-    latest_run,
-    latest_unfinished,
-    load_run,
-    write_best,
-)
+from tks_edge.checkpoint import CONFIG, LAST, MODEL, SUMMARY, RunConfig, load_run, write_best
 from tks_edge.data.dataset import Dataset
 from tks_edge.metrics import Validated
 from tks_edge.resume import Progress, load_state, read_state, save_state
+from tks_edge.runs import latest_run, latest_unfinished
 from tks_edge.settings import resolve
 from tks_edge.tensors import read_tensors, write_tensors
 from tks_edge.trainer import build_network
@@ -132,6 +124,18 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda run: (run / CONFIG).write_text('{"schema_version": 1}'),
         "was not written by `tks-edge train`",
     ),
+    "a plugin of what has none": (
+        lambda run: edit(run / CONFIG, train={}, plugins={"colour": "a-plugin 1.0"}),
+        "is damaged (config.train lacks",
+    ),
+    "a plugin that is no text": (
+        lambda run: edit(run / CONFIG, plugins={"model": 3}),
+        "is damaged (config.plugins.model is 3",
+    ),
+    "a plugin without a name": (
+        lambda run: edit(run / CONFIG, train={}, plugins={"model": ""}),
+        "is damaged (config.train lacks",
+    ),
     "unknown network": (
         lambda run: edit(run / CONFIG, network=json.loads((run / CONFIG).read_text())["network"] | {"name": "huge"}),
         "unknown model 'huge'",
@@ -214,6 +218,13 @@ def test_a_damaged_summary_is_named(run: Path, summary: str) -> None:
     (run / SUMMARY).write_text(summary)
     with pytest.raises(InputError, match=r"one/metrics\.json is"):
         latest_unfinished(run.parent)
+
+
+def test_a_damaged_summary_of_another_run_stands_in_nobodys_way(run: Path) -> None:
+    other = run.with_name("other")
+    shutil.copytree(run, other)
+    (other / SUMMARY).write_text("{")
+    assert latest_unfinished(run.parent) == run
 
 
 def test_the_latest_unfinished_run(run: Path) -> None:

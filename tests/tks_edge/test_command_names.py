@@ -9,10 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from tks_edge.commands import completion
-from tks_edge.commands.export_format import FORMATS
 from tks_edge.data import facts
 from tks_edge.data.augment import AUGMENTATIONS
-from tks_edge.deploy.target import MACHINES
 from tks_edge.device import DEVICES
 from tks_edge.imports.example import AXES
 from tks_edge.losses import LOSSES
@@ -83,11 +81,9 @@ def test_the_names_of_the_completion_are_those_that_there_are() -> None:
     assert set(LOSSES) == set(completion.LOSSES)
     assert tuple(AUGMENTATIONS) == facts.AUGMENTATIONS
     assert tuple(SURROGATES) == completion.SURROGATES
-    assert (NEURONS, DEVICES, FORMATS, MACHINES) == (
+    assert (NEURONS, DEVICES) == (
         completion.NEURONS,
         completion.DEVICES,
-        completion.FORMATS,
-        completion.MACHINES,
     )
     assert (LEAKS, FIRES, AXES) == (completion.LEAKS, completion.FIRES, completion.AXES)
     assert (set(MEMBRANES), INPUT_DTYPES, PASSES, MEASURES) == (

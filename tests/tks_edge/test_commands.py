@@ -67,6 +67,24 @@ def test_eval_takes_the_newest_run_and_its_own_timesteps(app: typer.Typer, in_fo
         assert "Traceback" not in line
 
 
+def test_paths_are_said_as_they_are_whatever_brackets_they_hold(app: typer.Typer, in_folder: Path) -> None:
+    result = invoke(app, "train", *QUICK, "--output", "runs/a[/b]")
+    assert result.exit_code == 0, result.stderr
+    assert "runs/a[/b]: best epoch" in result.stdout
+    Path("runs/a[/b]").rename("runs/[bold]x")
+    result = invoke(app, "eval")
+    assert result.exit_code == 0, result.stderr
+    assert "evaluating runs/[bold]x, the newest run" in result.stdout
+    assert "[bold]x on the test split of digits" in result.stdout
+    result = invoke(app, "export", "--timesteps", "1", "--output", "to[/c]", "--verify-samples", "2")
+    assert result.exit_code == 0, result.stderr
+    assert "to[/c]/[bold]x-t1-fp32.onnx  trained network" in result.stdout
+    against = ("--against", "runs/[bold]x", "--samples", "2")
+    result = invoke(app, "verify", "to[/c]/[bold]x-t1-fp32.onnx", *against)
+    assert result.exit_code == 0, result.stderr
+    assert "to[/c]/[bold]x-t1-fp32.onnx is the network of runs/[bold]x." in result.stdout
+
+
 def test_a_second_training_takes_the_next_name_and_says_so(app: typer.Typer, in_folder: Path) -> None:
     invoke(app, "train", *QUICK)
     before = Path("runs/digits", MODEL).read_bytes()

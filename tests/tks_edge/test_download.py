@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from torchvision.datasets import CIFAR10
 
 from tests.tks_edge.original_formats import write_cub, write_dogs
 from tks_edge.data.expected import EXPECTED
@@ -191,3 +192,14 @@ def test_an_archive_that_leads_out_of_its_folder_is_refused(
     with pytest.raises(MissingError, match="cannot be unpacked"):
         open_dataset("cub200", tmp_path / "data", download=True)
     assert not list(tmp_path.rglob("evil2.txt"))
+
+
+def test_a_cifar_that_is_not_the_published_one_asks_for_no_other_download(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.files[CIFAR10.filename] = b"<html>Not today</html>"
+    monkeypatch.setattr(CIFAR10, "url", f"{site.url}/{CIFAR10.filename}")
+    with pytest.raises(MissingError, match="is not the published file") as error:
+        open_dataset("cifar10", tmp_path, download=True)
+    assert CIFAR10.tgz_md5 in str(error.value)
+    assert "--download" not in str(error.value)

@@ -54,6 +54,7 @@ def invoke(app: typer.Typer, line: str) -> Any:
     ("line", "fates"),
     [
         ("train --epochs 1", {"runs/digits-2/config.json": "new"}),
+        ("train --dataset dvs-cifar10 --download", {"data": "new"}),
         ("train --resume --output runs/digits", {"runs/digits/model.safetensors": "kept"}),
         ("train --overwrite --output runs/digits", {"runs/digits/model.safetensors": "replaced"}),
         (

@@ -14,10 +14,12 @@ import typer
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
+import tks_edge
 from tests.tks_edge.short_training import short
 from tks_edge.data import registry
 from tks_edge.data.dataset import Dataset
 from tks_edge.trainer import train
+from tks_edge_runtime.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("few_digits")
 
@@ -80,6 +82,12 @@ def test_the_name_says_what_the_file_was_lowered_for(app: typer.Typer, runs: Pat
         assert result.exit_code == 0, result.stderr
     stem = "digits-t2-fp32"
     assert names() == {stem, f"{stem}-onnxruntime-cpu", f"{stem}-openvino", f"{stem}-tensorrt"}
+
+
+def test_no_timesteps_at_all_are_refused(runs: Path) -> None:
+    for function in (tks_edge.evaluate, tks_edge.export):
+        with pytest.raises(InputError, match="no timesteps are given"):
+            function("runs/digits", [])
 
 
 def test_options_of_a_precision_are_for_its_graphs_alone(app: typer.Typer, runs: Path) -> None:

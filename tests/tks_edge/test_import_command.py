@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -18,7 +19,11 @@ from typer.testing import CliRunner
 
 from tests.export.nir.files import chain, lif, linear, values
 from tks_edge.checkpoint import CONFIG, load_run
+from tks_edge.data.dataset import Dataset
+from tks_edge.data.facts import PLUGINS, DatasetEntry, Facts
+from tks_edge.imports.importing import Target
 from tks_edge_runtime import presets
+from tks_edge_runtime.errors import InputError
 
 pytestmark = [
     pytest.mark.usefixtures("few_digits", "elsewhere", "network_code"),
@@ -269,6 +274,15 @@ def test_a_mistake_is_one_message_and_nothing_is_written(app: typer.Typer, mista
     assert "fault in tks-edge" not in result.stderr
     assert not Path("runs").exists()
     assert invoke(app, "import", *arguments, "--dry-run").stderr == result.stderr
+
+
+def test_the_data_set_may_be_of_a_plugin(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    stripes = DatasetEntry(Facts(embedded=True), lambda request: dataclasses.replace(few, name=request.name))
+    monkeypatch.setitem(PLUGINS._loaded, "stripes", stripes)
+    target = Target("stripes", 4, mean=(0.3,), std=(0.3,))
+    assert (target.open().name, target.frames) == ("stripes", None)
+    with pytest.raises(InputError, match="unknown dataset 'strips'"):
+        Target("strips", 4, mean=(0.3,), std=(0.3,))
 
 
 def test_a_run_is_replaced_only_when_asked(app: typer.Typer) -> None:

@@ -189,19 +189,3 @@ def test_processes_together_evaluate_every_sample_once() -> None:
     assert sorted(label for part in parts for label in part) == list(range(10))
     assert {len(part) for part in parts} == {2, 3}
     assert list(evaluation_batches(colours(1).shard(1, 4), 2)) == []
-
-
-def test_the_time_spent_waiting_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr("tks_edge.data.loading.time.perf_counter", lambda: now[0])
-
-    def slow(image: torch.Tensor) -> torch.Tensor:
-        now[0] += 1.0
-        return image
-
-    feed = training_batches(colours(8), slow, seed=0, batch_size=4, epochs=1)
-    for waited in (4.0, 8.0):
-        next(feed)
-        now[0] += 100.0  # the step
-        assert feed.waited == waited
-    assert list(feed) == []

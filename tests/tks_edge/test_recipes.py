@@ -76,6 +76,10 @@ def test_yours_are_finished_spiking_runs_of_the_recipe_the_best_first(app: typer
         path.mkdir()
         (path / CONFIG).write_bytes(Path("runs/a", CONFIG).read_bytes())
     (damaged / SUMMARY).write_text('{"finished": true}')
+    foreign = json.loads(Path("runs/a", CONFIG).read_text())
+    foreign["train"]["dataset"], foreign["plugins"] = "stripes", {"dataset": "a-plugin-that-is-not-here 1.0"}
+    Path("runs/foreign").mkdir()
+    Path("runs/foreign", CONFIG).write_text(json.dumps(foreign))
     best = {name: json.loads(Path("runs", name, SUMMARY).read_text())["best"] for name in ("a", "b")}
     shares = {f"runs/{name}": entry["validation_accuracy"] for name, entry in best.items()}
 

@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.tks_edge.short_training import short
+from tks_edge.checkpoint import load_run
+from tks_edge.commands.sweep_exports import with_twin
 from tks_edge.data import registry
 from tks_edge.data.dataset import Dataset
 from tks_edge.trainer import train
 from tks_edge_export import Exporter, ExportError, Options
 from tks_edge_runtime import presets
+from tks_edge_runtime.command import Output
 
 pytestmark = pytest.mark.usefixtures("few_digits")
 
@@ -70,6 +74,18 @@ def test_every_t_precision_and_engine_is_exported_and_measured_with_the_twin(app
     assert "12 of 12 rows are measured already; nothing to measure" in again.stderr
     more = invoke(app, "runs/digits", *wanted[2:], "--timesteps", "1-3", *FEW, "--json")
     assert "12 of 16 rows are measured already; measuring 5 in 1 turns" in more.stderr
+
+
+def test_a_neighbour_that_cannot_be_read_stands_in_no_sweeps_way(app: typer.Typer, runs: Path) -> None:
+    for name in ("newer", "damaged"):
+        shutil.copytree("runs/digits-relu", f"runs/{name}")
+    config = Path("runs/newer/config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"schema_version": 99}))
+    Path("runs/damaged/config.json").write_bytes(Path("runs/digits/config.json").read_bytes())
+    Path("runs/damaged/model.safetensors").write_bytes(b"")
+    out = Output(Console(record=True, width=200), as_json=False)
+    swept = with_twin([load_run(Path("runs/digits"))], out)
+    assert [run.name for run in swept] == ["digits", "digits-relu"]
 
 
 def test_what_cannot_be_exported_is_a_row_with_its_reason(

@@ -140,6 +140,12 @@ def test_what_the_models_refuse_is_an_input_error(given: dict[str, Any], said: s
     assert not (tmp_path / "run").exists()
 
 
+def test_the_data_is_looked_for_before_anything_is_compiled(tmp_path: Path) -> None:
+    settings = short(dataset="cifar10", compute={"lif_kernel": "triton"})  # which runs on no CPU
+    with pytest.raises(MissingError, match="does not hold cifar10"):
+        train(settings, tmp_path / "run", data=tmp_path, device="cpu")
+
+
 def test_devices(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown device 'cdua'\. Did you mean 'cuda'"):
         train(short(), tmp_path / "run", device="cdua")

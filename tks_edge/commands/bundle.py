@@ -45,9 +45,6 @@ def bundle(
         from tks_edge.deploy.target import target
         from tks_edge_runtime.dry_run import Intent, show_intent, written
 
-        def say(text: str) -> None:
-            out.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
         board = target(python, platform)
         if dry_run:
             packed = planned_bundle(artifacts, output, extras=extras, runtime=runtime_wheel)
@@ -56,10 +53,10 @@ def bundle(
             pack = [f"pack {path}" for path in packed.artifacts]
             show_intent(Intent([fetch, *pack], written([output])), out)
             return
-        say(f"fetching the wheels for Python {python} on {platform}")
+        out.say(f"fetching the wheels for Python {python} on {platform}")
         with out.waiting("fetching and packing"):
             made = write_bundle(artifacts, output, board, extras=extras, runtime=runtime_wheel)
         held = f"{len(made.wheels)} wheels, {len(made.artifacts)} files of artifacts"
-        say(f"written: {made.path} ({made.size / 1e6:.1f} MB): {held}")
-        say(f"on the board: tar -xf {made.path.name} && sh {ROOT}/{INSTALLER}")
+        out.say(f"written: {made.path} ({made.size / 1e6:.1f} MB): {held}")
+        out.say(f"on the board: tar -xf {made.path.name} && sh {ROOT}/{INSTALLER}")
         out.document(describe(made))

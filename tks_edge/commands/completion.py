@@ -1,12 +1,14 @@
 """What a shell completes the options of `tks-edge` to, beyond those of the runtime.
 
-The names are written down here where the things that bear them import torch, since a key must not wait for that; a
-test compares them.
+The names are written down here where the things that bear them import torch or NumPy, since a key must not wait for
+that; a test compares them.
 """
 
 from __future__ import annotations
 
+from tks_edge.commands.export_format import FORMATS
 from tks_edge.data.facts import AUGMENTATIONS, DATASETS
+from tks_edge.deploy.target import MACHINES
 from tks_edge.recipes import RECIPES
 from tks_edge.settings import RESETS
 from tks_edge.settings.compute import CHECKPOINTS, LIF_KERNELS, PRECISIONS, STRATEGIES
@@ -25,14 +27,12 @@ SURROGATES = ("quadratic", "atan", "sigmoid", "triangle")
 DEVICES = ("auto", "cpu", "cuda")
 MEMBRANES = ("fp32", "fp16")
 INPUT_DTYPES = ("uint8", "float32")
-FORMATS = ("onnx", "trt", "torch-trt", "nir")
 LOSS_OPTIONS = (
     *("tau", "alpha", "reduce", "detach", "none_correct", "student_temperature"),
     *("lam", "target", "weight", "select"),
 )
 BACKEND_EXTRAS = ("onnxruntime", "openvino", "none")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-MACHINES = ("aarch64", "x86_64")
 LEAKS = ("euler", "exponential")
 FIRES = ("at", "above")
 AXES = ("B", "TB", "BT")
@@ -51,7 +51,6 @@ example = files_with(".npy")
 model = one_of(MODELS, plugins.NETWORKS)
 loss = one_of(LOSSES, plugins.LOSSES)
 dataset = one_of(DATASETS, plugins.DATASETS)
-imported_dataset = one_of(DATASETS)
 augmentation = one_of(AUGMENTATIONS)
 neuron = one_of(NEURONS)
 surrogate = one_of(SURROGATES)

@@ -83,8 +83,7 @@ def demo(
             _run(step, out)
         picked = _picked(report)
         page = report / "report.html"
-        done = f"\nThe demo is done. The pick: {picked or 'none'}. Open {page} in a browser."
-        out.console.print(done, highlight=False, soft_wrap=True)
+        out.say(f"\nThe demo is done. The pick: {picked or 'none'}. Open {page} in a browser.")
         runs = [str(network), str(twin)]
         out.document({"runs": runs, "artifacts": str(artifacts), "report": str(page), "pick": picked})
         out.next("pick", str(report), "--max-latency", "1ms")

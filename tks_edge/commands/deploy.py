@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 
 from tks_edge.commands import completion
 from tks_edge.commands.board_options import ExtrasOption, RuntimeWheelOption
+from tks_edge.commands.options import given
 from tks_edge_runtime import completion as shared
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
 from tks_edge_runtime.commands.options import DEFAULT_PRESET
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from tks_edge.deploy.deploying import Deployed, Plan, Telling
 
 _FOLDER = "tks-edge"
+_OF_REMOVAL = frozenset({"host", "folder", "remove", "ssh_option", "ssh_config", "dry_run", "as_json", "debug"})
+"""What says something of a removal."""
 _KEPT = "what the board has is kept; the same command goes on from there."
 
 
 def deploy(
+    context: typer.Context,
     host: Annotated[
         str, typer.Argument(metavar="USER@HOST", help="As ssh takes it, or a name from your SSH configuration.")
     ],
@@ -87,10 +91,10 @@ def deploy(
     Run again, it copies and installs only what is new, and goes on where it was interrupted.
     """
     with running(as_json, debug, kept=_KEPT) as out:
+        if remove:
+            _check_removal(given(context))
         if not report and (preset is not None or output is not None):
             raise InputError("--preset and --output are of the report: give --report as well, or leave them out.")
-        if remove and (artifacts is not None or report):
-            raise InputError("--remove takes the host and the --folder alone.")
         from tks_edge.deploy.deploying import Plan
         from tks_edge.deploy.deploying import deploy as bring
         from tks_edge.deploy.deploying import remove as take_away
@@ -127,6 +131,13 @@ def deploy(
         _finish(done, plan, host, place, out)
 
 
+def _check_removal(options: Sequence[str]) -> None:
+    """Refuse what was given beside `--remove` and says nothing of what is removed; InputError."""
+    if odd := [name for name in options if name not in _OF_REMOVAL]:
+        what = "a folder of artifacts" if odd[0] == "artifacts" else f"--{odd[0].replace('_', '-')}"
+        raise InputError(f"--remove takes the host and the --folder alone, and {what} changes nothing. Leave it out.")
+
+
 def _show_intent(plan: Plan, host: str, folder: str, out: Output) -> None:
     """Say what would be sent to the board, done there, and written here; the board is not asked."""
     from tks_edge.deploy.deploying import payload_of, steps_of
@@ -135,8 +146,8 @@ def _show_intent(plan: Plan, host: str, folder: str, out: Output) -> None:
     with out.waiting("building the runtime's wheel"):
         payload = payload_of(plan)
     at = f"{host}:{folder}"
-    check, prepare, *rest = steps_of(plan)
-    does = [f"take the step {step} on {host}" for step in (check, prepare, "copy", *rest)]
+    before, after = steps_of(plan)
+    does = [f"take the step {step} on {host}" for step in (*before, "copy", *after)]
     home = [] if plan.report is None else written(report_files(plan.report))
     show_intent(Intent(does, home, [Sent(at, file.path, file.size) for file in payload]), out)
 
@@ -145,7 +156,7 @@ def _finish(done: Deployed, plan: Plan, host: str, place: list[str], out: Output
     """Say where the report is and what to do next, at the same place; or that an artifact failed."""
     if plan.report is not None:
         page = plan.report / "report.html"
-        out.console.print(f"the report is at home: {page}", markup=False, highlight=False, soft_wrap=True)
+        out.say(f"the report is at home: {page}")
     if done.failed is not None:
         raise done.failed
     if plan.report is None:
@@ -174,7 +185,7 @@ def _telling(out: Output) -> Telling:
     def show(line: str) -> None:
         # What to type next on the board is not what to type next here.
         if not line.startswith("next: "):
-            out.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            out.say(line)
 
     @contextlib.contextmanager
     def bar(total: int) -> Iterator[Callable[[int], None]]:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from tks_edge.commands import completion
 from tks_edge.commands.options import DataOption, FramesOption, RunArgument, SkipCorruptOption, TimestepsOption
 from tks_edge.settings import RUNS
 from tks_edge.settings.frames import FIRST, REBIN
-from tks_edge.timesteps import parse_timesteps, powers_of_two
+from tks_edge.timesteps import parse_timesteps
 from tks_edge_runtime.command import DebugFlag, JsonFlag, running
 
 if TYPE_CHECKING:
@@ -41,21 +42,22 @@ def evaluate(
         steps = parse_timesteps(timesteps) if timesteps is not None else None
         with out.waiting("loading PyTorch"):
             from tks_edge.accuracy import evaluate_views, passes
-            from tks_edge.checkpoint import latest_run, load_run
+            from tks_edge.checkpoint import load_run
             from tks_edge.data.skipping import Skipped
             from tks_edge.device import choose_device
+            from tks_edge.runs import latest_run
+            from tks_edge.views import steps_of
 
         if run is None:
             run = latest_run(RUNS)
-            out.console.print(f"evaluating {run}, the newest run", highlight=False)
+            out.say(f"evaluating {run}, the newest run")
         chosen = choose_device(device)
         trained = load_run(run)
-        trained.network.to(chosen)
-        trained_at = trained.config.train.timesteps
-        steps = steps if steps is not None else powers_of_two(trained_at)
+        steps = steps_of(trained, steps)
         ways = _ways(trained, steps, frames)
         with out.waiting("opening the data"):
             dataset = trained.dataset(data)
+        trained.network.to(chosen)
         rows: list[dict[str, Any]] = []
         skipped = Skipped(out.warn) if skip_corrupt else None
         with out.progress() as bar:
@@ -81,7 +83,7 @@ def evaluate(
                 "run": str(run),
                 "dataset": dataset.name,
                 "split": "test",
-                "trained_at": trained_at,
+                "trained_at": trained.config.train.timesteps,
                 "weights_sha256": trained.weights_sha256(),
                 "accuracies": rows,
             }
@@ -113,7 +115,7 @@ def _row(entry: Accuracy, way: str | None) -> dict[str, Any]:
 
 
 def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     of_frames = any(row["frames"] is not None for row in rows)
     for column in ("T", *(["frames"] if of_frames else []), "accuracy", "95 % interval", "correct"):
         table.add_column(column, justify="left" if column == "frames" else "right")

@@ -13,7 +13,7 @@ from tks_edge.commands.export_format import NIR, Format
 from tks_edge.commands.export_graphs import write_graphs
 from tks_edge.commands.export_nir import NirExport, check_given, export_nir
 from tks_edge.commands.export_programs import write_programs
-from tks_edge.commands.options import DataOption, FramesOption, RunArgument, TimestepsOption
+from tks_edge.commands.options import DataOption, FramesOption, RunArgument, TimestepsOption, given
 from tks_edge.graphs import Asked, Writing
 from tks_edge.lists import parse_names
 from tks_edge.settings import RUNS
@@ -120,7 +120,7 @@ def export(
         steps = parse_timesteps(timesteps) if timesteps is not None else None
         wanted_format = Format(format_, require_engine, low_memory, dt)
         if wanted_format.name == NIR:
-            check_given(_given(context))
+            check_given(given(context))
         with out.waiting("loading PyTorch"):
             from tks_edge.artifacts import Wanted, sources_of
             from tks_edge.checkpoint import load_run
@@ -181,10 +181,10 @@ def export(
 
 def _newest(out: Output, *, spiking: bool) -> Path:
     """The newest run, or the newest that spikes, where none is named."""
-    from tks_edge.checkpoint import latest_run
+    from tks_edge.runs import latest_run
 
     run = latest_run(RUNS, spiking=True if spiking else None)
-    out.console.print(f"exporting {run}, the newest run that can be", highlight=False)
+    out.say(f"exporting {run}, the newest run that can be")
     return run
 
 
@@ -192,9 +192,3 @@ def _check_calibration(asked: Asked, rows: Sequence[dict[str, Any]], out: Output
     """Say so where samples were offered and none of the artifacts, by their rows, has anything calibrated."""
     if asked.calibration_samples is not None and not any(row["calibrated"] for row in rows):
         out.warn("--calibration-samples changed nothing: int8 holds all that it rounds here exactly.")
-
-
-def _given(context: typer.Context) -> list[str]:
-    """The names of the options that stand on the command line."""
-    sources = ((name, context.get_parameter_source(name)) for name in context.params)
-    return [name for name, source in sources if source is not None and source.name == "COMMANDLINE"]

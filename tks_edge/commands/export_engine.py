@@ -73,7 +73,7 @@ class Engines:
         from tks_edge_runtime.engine_build import BuildOptions, build_engine
 
         with out.progress() as bar:
-            task = bar.add_task(f"building the engine of {graph.name}", total=100)
+            task = bar.add_task(escape(f"building the engine of {graph.name}"), total=100)
             built = build_engine(
                 graph,
                 BuildOptions(low_memory=self._low_memory),
@@ -110,7 +110,7 @@ class Engines:
             )
         copy = shlex.join(["scp", *map(str, self._files), f"{_BOARD}:"])
         for line in (said, *(f"  {command}" for command in (copy, *self._commands))):
-            out.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            out.say(line)
         if self._required:
             raise MissingError(
                 f"no engine can be built here, and --require-engine asks for one: {self._missing} The ONNX file is "

@@ -69,6 +69,4 @@ def _say_what_is_replaced(output: Path, options: Options, source: Source, out: O
         return
     with contextlib.suppress(ArtifactError):
         if Artifact.open(path).manifest.weights_sha256 != source.weights_sha256:
-            out.console.print(
-                f"{path} was exported from other weights and is replaced (--name keeps both)", markup=False
-            )
+            out.say(f"{path} was exported from other weights and is replaced (--name keeps both)")

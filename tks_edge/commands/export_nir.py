@@ -53,19 +53,17 @@ def export_nir(run: Run, wanted: NirExport, out: Output, *, dry_run: bool = Fals
     """Write the file, and say how it is read again; or with `dry_run`, what would be written.
 
     Raises:
-        InputError: NIR cannot say something of the network, or the data cannot be read.
+        InputError: the name cannot be a file's, NIR cannot say something of the network, or the data cannot be read.
         CheckError: what is read from the file fires other spikes.
         MissingError: the library nir or the data set is missing.
     """
     import torch
 
+    from tks_edge.artifacts import artifact_name
     from tks_edge_export.nir_graphs import write_nir
     from tks_edge_export.nir_graphs.writing import DT
 
-    name = wanted.name if wanted.name is not None else run.name
-    if not name or Path(name).name != name:
-        raise InputError(f"a file cannot be called {name!r}; give a plain name without slashes.")
-    path = wanted.output / f"{name}.nir"
+    path = wanted.output / f"{artifact_name(run, wanted.name)}.nir"
     with out.waiting("opening the data"):
         test = run.dataset(wanted.data).test
     if dry_run:

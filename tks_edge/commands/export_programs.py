@@ -32,8 +32,8 @@ def write_programs(
     rows = []
     for t in timesteps:
         with out.progress() as bar:
-            total = min(how.verify_samples, len(source.samples.labels))
-            task = bar.add_task(f"fp32 T={t}: compiling, then comparing logits", total=total)
+            compared = how.compared(len(source.samples.labels))
+            task = bar.add_task(f"fp32 T={t}: compiling, then comparing logits", total=compared)
             program = exporter.write(
                 t,
                 how.folder,

@@ -49,8 +49,8 @@ def show_row(row: dict[str, Any], out: Output) -> None:
     rounded = "" if row["precision"] == "fp32" else agreeing
     kept = f"; left in float: {escape(', '.join(row['kept_float']))}" if row["kept_float"] else ""
     out.console.print(
-        f"[bold]{row['file']}[/]  trained network {row['accuracy']:.2%} of {row['accuracy_samples']:,}; graph verified "
-        f"on {row['verified_samples']:,}: {spikes}, logits within {row['max_logit_difference']:.1e} "
+        f"[bold]{escape(row['file'])}[/]  trained network {row['accuracy']:.2%} of {row['accuracy_samples']:,}; graph "
+        f"verified on {row['verified_samples']:,}: {spikes}, logits within {row['max_logit_difference']:.1e} "
         f"(allowed {row['logit_tolerance']:.1e}){rounded}{kept}",
         highlight=False,
         soft_wrap=True,

@@ -171,11 +171,7 @@ def _show_intent(source: str, path: Path, target: Target, dataset: Dataset, devi
 
 def _conclude(run: Run, out: Output) -> None:
     best, steps, origin = run.best, run.config.train.timesteps, run.config.origin
-    out.console.print(
-        f"{run.path}: validation accuracy {best.validation_accuracy:.2%} at T={steps}, as imported",
-        highlight=False,
-        soft_wrap=True,
-    )
+    out.say(f"{run.path}: validation accuracy {best.validation_accuracy:.2%} at T={steps}, as imported")
     out.document(
         {
             "run": str(run.path),

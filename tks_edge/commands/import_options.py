@@ -3,52 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tks_edge.commands import completion
-from tks_edge.data.facts import DATASETS, FACTS
-from tks_edge.settings.frames import CUTS
-from tks_edge_runtime.completion import Completer
+from tks_edge.commands import completion, data_options
+from tks_edge.commands.data_options import option
+from tks_edge.data.facts import DATASETS
 from tks_edge_runtime.errors import InputError
 
-
-def _option(panel: str, text: str, *names: str, values: Completer | None = None) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, autocompletion=values)
-
-
 _TASK, _NIR, _CODE = "What it was trained for", "Of a file of NIR: what it does not say", "Of code"
-_RESIZABLE = ", ".join(name for name, facts in FACTS.items() if facts.resizable)
-Dataset = Annotated[str, _option(_TASK, f"The data set: {', '.join(DATASETS)}.", values=completion.imported_dataset)]
-Timesteps = Annotated[int, _option(_TASK, "T that it was trained at.")]
-Data = Annotated[Path | None, _option(_TASK, "The folder of the data set (default: data/, but none for your own).")]
-ImageSize = Annotated[int | None, _option(_TASK, f"Pixels a side, of {_RESIZABLE} (default: by data set).")]
-Cut = Annotated[
-    str | None,
-    _option(
-        _TASK,
-        f"What each frame of a recording gets an equal share of: {' or '.join(CUTS)} (default: time).",
-        values=completion.cut,
-    ),
-]
+Dataset = Annotated[str, option(_TASK, f"The data set: {', '.join(DATASETS)}.", values=completion.dataset)]
+Timesteps = Annotated[int, option(_TASK, "T that it was trained at.")]
+Data = Annotated[Path | None, data_options.data(_TASK)]
+ImageSize = Annotated[int | None, data_options.image_size(_TASK)]
+Cut = Annotated[str | None, data_options.cut(_TASK)]
 Mean = Annotated[
     str | None,
-    _option(
+    option(
         _TASK,
         "What is subtracted from pixels of 0 to 1, a number a channel (0.49,0.48,0.45) or one for all. Needed for "
         "images; events are counted as they are without it.",
     ),
 ]
-Std = Annotated[str | None, _option(_TASK, "What they are divided by then, likewise.")]
+Std = Annotated[str | None, option(_TASK, "What they are divided by then, likewise.")]
 OutputFolder = Annotated[
     Path | None, typer.Option("--output", help="The run directory. (default: a free name in runs/)")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")]
-Dt = Annotated[float | None, _option(_NIR, "Seconds a timestep; snnTorch and SpikingJelly: 0.0001.")]
+Dt = Annotated[float | None, option(_NIR, "Seconds a timestep; snnTorch and SpikingJelly: 0.0001.")]
 Leak = Annotated[
     str | None,
-    _option(
+    option(
         _NIR,
         "What a timestep keeps of a membrane: euler (1 - dt/tau) or exponential (exp(-dt/tau); sinabs).",
         values=completion.leak,
@@ -56,7 +42,7 @@ Leak = Annotated[
 ]
 DecayInput = Annotated[
     bool | None,
-    _option(
+    option(
         _NIR,
         "Whether a timestep scales the input by dt/tau; asked where r (or w_in) is 1, which leaves it open.",
         "--decay-input/--no-decay-input",
@@ -64,14 +50,14 @@ DecayInput = Annotated[
 ]
 Fires = Annotated[
     str | None,
-    _option(_NIR, "at the threshold (SpikingJelly, sinabs), or above it (snnTorch, Norse).", values=completion.fires),
+    option(_NIR, "at the threshold (SpikingJelly, sinabs), or above it (snnTorch, Norse).", values=completion.fires),
 ]
 Reset = Annotated[
-    str | None, _option(_NIR, "hard (to v_reset) or soft (the threshold is subtracted).", values=completion.reset)
+    str | None, option(_NIR, "hard (to v_reset) or soft (the threshold is subtracted).", values=completion.reset)
 ]
 ResetDelay = Annotated[
     bool | None,
-    _option(
+    option(
         _NIR,
         "Whether a soft reset comes one timestep late, as in snnTorch.",
         "--reset-delay/--no-reset-delay",
@@ -79,7 +65,7 @@ ResetDelay = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    _option(
+    option(
         _CODE,
         "A state dict, .safetensors, .pt or .pth (default: those that the function gives).",
         values=completion.weights,
@@ -87,23 +73,21 @@ Weights = Annotated[
 ]
 InputAxes = Annotated[
     str | None,
-    _option(
+    option(
         _CODE,
         "What its forward takes: B (one timestep, or a still image), TB or BT (all). (default: B)",
         values=completion.input_axes,
     ),
 ]
 ExampleShape = Annotated[
-    str | None, _option(_CODE, "Of one sample, where it takes another shape than the data set has: 784.")
+    str | None, option(_CODE, "Of one sample, where it takes another shape than the data set has: 784.")
 ]
 Example = Annotated[
     Path | None,
-    _option(
-        _CODE, "An .npy of what its forward takes, in place of samples of the data set.", values=completion.example
-    ),
+    option(_CODE, "An .npy of what its forward takes, in place of samples of the data set.", values=completion.example),
 ]
 Result = Annotated[
-    int | None, _option(_CODE, "Which of the tensors that it returns is the output, from 0. (default: the first)")
+    int | None, option(_CODE, "Which of the tensors that it returns is the output, from 0. (default: the first)")
 ]
 
 

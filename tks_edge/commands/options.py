@@ -28,3 +28,9 @@ SkipCorruptOption = Annotated[
     bool, typer.Option("--skip-corrupt", help="Leave out samples that cannot be read; they are counted and named.")
 ]
 DataOption = Annotated[Path | None, typer.Option(help="Where the data set lies now, if it was moved.")]
+
+
+def given(context: typer.Context) -> list[str]:
+    """The names of the arguments and options that stand on the command line."""
+    sources = ((name, context.get_parameter_source(name)) for name in context.params)
+    return [name for name, source in sources if source is not None and source.name == "COMMANDLINE"]

@@ -79,10 +79,11 @@ def sweep(
         steps = parse_timesteps(timesteps) if timesteps is not None else None
         with out.waiting("loading PyTorch"):
             from tks_edge.artifacts import Wanted
-            from tks_edge.checkpoint import latest_run, load_run
+            from tks_edge.checkpoint import load_run
             from tks_edge.commands.sweep_exports import Grid, export_missing, with_twin
             from tks_edge.commands.sweep_intent import show_sweep_intent
             from tks_edge.graphs import Writing
+            from tks_edge.runs import latest_run
             from tks_edge_export import FORMS, PRECISIONS
             from tks_edge_runtime.commands.sweep import command_line, conclude, measured
             from tks_edge_runtime.errors import CheckError

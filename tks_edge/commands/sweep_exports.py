@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from tks_edge.artifacts import Wanted, called, sources_of
-from tks_edge.checkpoint import MODEL, Run, is_run, load_run
+from tks_edge.checkpoint import MODEL, Run, RunConfig, load_run
 from tks_edge.commands.export_graphs import write_graphs
 from tks_edge.graphs import Writing
 from tks_edge.timesteps import powers_of_two
@@ -71,15 +73,14 @@ def with_twin(runs: Sequence[Run], out: Output) -> list[Run]:
     first = next((run for run in runs if run.network.is_spiking), None)
     if first is None or any(not run.network.is_spiking for run in runs):
         return list(runs)
-    beside = [file.parent for file in first.path.resolve().parent.glob(f"*/{MODEL}") if is_run(file.parent)]
-    twins = [run for run in map(load_run, beside) if not run.network.is_spiking and _is_twin(run, first)]
+    twins = [file for file in first.path.resolve().parent.glob(f"*/{MODEL}") if _is_twin(file.parent, first.config)]
     if not twins:
         out.warn(
             f"no ReLU twin of {first.name} lies beside it, so whether spiking pays stays open. Train one: "
             f"{_twin(first)}"
         )
         return list(runs)
-    twin = max(twins, key=lambda run: (run.path / MODEL).stat().st_mtime_ns)
+    twin = load_run(max(twins, key=lambda file: file.stat().st_mtime_ns).parent)
     out.say(f"with the ReLU twin {twin.path}")
     return [*runs, twin]
 
@@ -91,16 +92,21 @@ def _twin(run: Run) -> str:
     return f"tks-edge train --dataset {run.config.dataset['name']} --model {run.config.train.model} --neuron relu"
 
 
-def _is_twin(run: Run, of: Run) -> bool:
-    same = (run.config.train.model, run.network.spec.get("graph")) == (
-        of.config.train.model,
-        of.network.spec.get("graph"),
-    )
-    return same and _test_set(run) == _test_set(of)
+def _is_twin(path: Path, of: RunConfig) -> bool:
+    """Whether the run directory `path`, which nobody named and may be damaged, is of the ReLU twin."""
+    try:
+        config = RunConfig.read(path)
+        return config.train.neuron == "relu" and _network(config) == _network(of) and _test_set(config) == _test_set(of)
+    except (TksEdgeError, TypeError, KeyError):
+        return False
 
 
-def _test_set(run: Run) -> tuple[str, str]:
-    return run.config.dataset["name"], run.config.dataset["splits"]["test"]["sha256"]
+def _network(config: RunConfig) -> tuple[str, object]:
+    return config.train.model, config.network.get("graph")
+
+
+def _test_set(config: RunConfig) -> tuple[str, str]:
+    return config.dataset["name"], config.dataset["splits"]["test"]["sha256"]
 
 
 def _check(runs: Sequence[Run]) -> None:
@@ -113,7 +119,7 @@ def _check(runs: Sequence[Run]) -> None:
         for other in runs[:place]:
             if other.name == run.name:
                 raise InputError(f"{other.path} and {run.path} have one name, {run.name}. Rename one of the folders.")
-            if _test_set(other) != _test_set(run):
+            if _test_set(other.config) != _test_set(run.config):
                 raise InputError(
                     f"{other.path} was trained on {other.config.dataset['name']} and {run.path} on "
                     f"{run.config.dataset['name']}, with another test set: their accuracies do not compare. "
@@ -170,7 +176,7 @@ def _export(
         found.failed.append(_failed(run, by_timesteps[options.timesteps], options, error))
 
     with out.progress() as bar:
-        task = bar.add_task(f"{run.name}: accuracy in PyTorch", total=None)
+        task = bar.add_task(escape(f"{run.name}: accuracy in PyTorch"), total=None)
         sources = sources_of(run, lacking, wanted, lambda samples: bar.advance(task, samples))
     for served, source in sources:
         graphs = [one for t in served for one in asked[t] if one not in there[t]]

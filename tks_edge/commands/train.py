@@ -174,15 +174,16 @@ def _default_path(settings: TrainSettings, out: Output) -> Path:
     wanted = RUNS / (settings.dataset if settings.neuron == "lif" else f"{settings.dataset}-relu")
     path = free_directory(wanted)
     if path != wanted:
-        out.console.print(f"{wanted} exists; training into {path}", highlight=False)
+        out.say(f"{wanted} exists; training into {path}")
     return path
 
 
 def _to_resume(output: Path | None, given: dict[str, Any], out: Output) -> tuple[Path, TrainSettings]:
     """The run to continue, and its own settings changed by whatever was given: the trainer refuses a difference."""
-    from tks_edge.checkpoint import RunConfig, latest_unfinished
+    from tks_edge.checkpoint import RunConfig
+    from tks_edge.runs import latest_unfinished
 
     if output is None:
         output = latest_unfinished(RUNS)
-        out.console.print(f"resuming {output}", highlight=False)
+        out.say(f"resuming {output}")
     return output, changed(RunConfig.read(output).train, given)

@@ -38,20 +38,16 @@ class Display:
         settings = self._settings
         parameters = sum(parameter.numel() for parameter in network.parameters())
         how = f"{settings.neuron}, T={settings.timesteps}" if network.is_spiking else "relu, one pass"
-        self._out.console.print(
+        self._out.say(
             f"{settings.model} ({how}, {parameters:,} parameters) on {dataset.name}: {len(dataset.train):,} samples to "
-            f"train on, {len(dataset.validation):,} to validate with; loss {settings.loss}, seed {settings.seed}",
-            highlight=False,
-            soft_wrap=True,
+            f"train on, {len(dataset.validation):,} to validate with; loss {settings.loss}, seed {settings.seed}"
         )
         for note in dataset.notes:
-            self._out.console.print(note, highlight=False, soft_wrap=True)
+            self._out.say(note)
         if done:
-            self._out.console.print(f"continuing after step {done:,} of {total:,}", highlight=False)
+            self._out.say(f"continuing after step {done:,} of {total:,}")
         if dataset.test.folder == "val":
-            self._out.console.print(
-                "no test/ there: val/ is the test split, and validation is held out of train/", highlight=False
-            )
+            self._out.say("no test/ there: val/ is the test split, and validation is held out of train/")
         if self._task is None:
             self._task = self._bar.add_task("training")
         self._bar.reset(self._task, description="training", total=total, completed=done)
@@ -69,17 +65,15 @@ class Display:
         # Worth a word where more --workers would help.
         waited = f", {metrics.waiting:.0%} of it waiting for samples" if metrics.waiting >= _MUCH_WAITING else ""
         validated = f"{last:6.1%}" if steps == 1 else f"{last:6.1%} at T={steps}, {first:6.1%} at T=1"
-        self._out.console.print(
+        self._out.say(
             f"epoch {metrics.epoch:>{len(str(self._settings.epochs))}}/{self._settings.epochs}  "
             f"loss {metrics.train_loss:.3f}  train {metrics.train_accuracy:6.1%}  validation {validated}  "
-            f"{metrics.seconds:.1f} s{waited}{'  best' if best.epoch == metrics.epoch else ''}",
-            highlight=False,
-            soft_wrap=True,
+            f"{metrics.seconds:.1f} s{waited}{'  best' if best.epoch == metrics.epoch else ''}"
         )
 
     def noted(self, text: str) -> None:
         """Print it."""
-        self._out.console.print(text, highlight=False, soft_wrap=True)
+        self._out.say(text)
 
     def warned(self, text: str) -> None:
         """Print a warning."""

@@ -51,7 +51,8 @@ def show_train_intent(
     with out.waiting("opening the data"):
         dataset = _opened(settings, data, recorded, is_fetched=download)
     if dataset is None:
-        computes.append(f"download {settings.dataset} from {EXPECTED[settings.dataset].source}")
+        known = EXPECTED.get(settings.dataset)
+        computes.append(f"download {settings.dataset} from {'its own site' if known is None else known.source}")
         writes.append(Written(str(data if data is not None else Path("data")), "new"))
     else:
         with torch.random.fork_rng(devices=()):
@@ -85,6 +86,6 @@ def _opened(
             download=is_fetched and not downloads,  # which is refused
         )
     except MissingError:
-        if is_fetched and downloads and settings.dataset in EXPECTED:
+        if is_fetched and downloads:
             return None
         raise

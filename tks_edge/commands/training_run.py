@@ -51,7 +51,7 @@ def bar(out: Output, launch: Launch) -> contextlib.AbstractContextManager[Progre
 @contextlib.contextmanager
 def naming_the_next(path: Path, out: Output) -> Iterator[None]:
     """After Ctrl-C, name the command that goes on."""
-    from tks_edge.checkpoint import is_run
+    from tks_edge.runs import is_run
 
     try:
         yield
@@ -64,11 +64,7 @@ def naming_the_next(path: Path, out: Output) -> Iterator[None]:
 def conclude(out: Output, run: Run) -> None:
     """Say what was reached on the validation split (the test split is for `eval`) and what comes next."""
     best, steps = run.best, run.config.train.timesteps
-    out.console.print(
-        f"{run.path}: best epoch {best.epoch}, validation accuracy {best.validation_accuracy:.2%} at T={steps}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    out.say(f"{run.path}: best epoch {best.epoch}, validation accuracy {best.validation_accuracy:.2%} at T={steps}")
     out.document(
         {
             "run": str(run.path),

@@ -65,7 +65,7 @@ def verify(
             }
         )
         comparison.check(artifact)
-        out.console.print(f"{artifact} is the network of {against}.", highlight=False, soft_wrap=True)
+        out.say(f"{artifact} is the network of {against}.")
         out.next("report", str(artifact.parent))
 
 
@@ -83,5 +83,5 @@ def _bisected(found: Verified, out: Output) -> Culprit | None:
         said = f"the graph differs without any pass: {culprit.problem}"
     else:
         said = f"the first pass after which the graph differs is {culprit.name}: {culprit.problem}"
-    out.console.print(said, highlight=False, soft_wrap=True)
+    out.say(said)
     return culprit

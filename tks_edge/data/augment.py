@@ -22,10 +22,15 @@ _BILINEAR = v2.InterpolationMode.BILINEAR
 class Jitter:
     """A small rotation, shift and change of size, such as a hand makes: a digit stays the digit that it is."""
 
-    def __init__(self, size: int, degrees: float = 10.0, shift: float = 1 / 16, zoom: float = 0.1) -> None:
+    _DEGREES, _SHIFT, _ZOOM = 10.0, 1 / 16, 0.1
+
+    def __init__(self, size: int) -> None:
         self._size = size
         self._affine = v2.RandomAffine(
-            degrees, translate=(shift, shift), scale=(1.0 - zoom, 1.0 + zoom), interpolation=_BILINEAR
+            self._DEGREES,
+            translate=(self._SHIFT, self._SHIFT),
+            scale=(1.0 - self._ZOOM, 1.0 + self._ZOOM),
+            interpolation=_BILINEAR,
         )
 
     def __call__(self, image: Tensor) -> Tensor:

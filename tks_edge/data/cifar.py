@@ -70,6 +70,11 @@ def _read(name: str, root: Path, *, train: bool, download: bool) -> tuple[Tensor
             f"{name} could not be downloaded ({error}). Download {source.url} and unpack it in {root}."
         ) from error
     except RuntimeError as error:
+        if download:
+            raise MissingError(
+                f"{name} was downloaded, and is not the published file ({error}). Download {source.url} (MD5 "
+                f"{source.tgz_md5}) and unpack it in {root}."
+            ) from error
         raise MissingError(
             f"{root} does not hold {name}: expected {root / source.base_folder}/ with the published files. "
             f"Give its folder with --data, or add --download."

@@ -2,8 +2,8 @@
 
 Each recording has a file of its own: what it was made from, and the frames as NumPy's `.npy`, compressed by Zstandard.
 So a process needs no other to know what is there, a file appears whole or not at all, and one that is damaged (the
-checksum of Zstandard tells), or made from a file that was changed since, is made anew. Zstandard, which the exporter
-needs anyway, reads such sparse counts several times faster than the zlib of `.npz` does.
+checksum of Zstandard tells), or made from a file that was changed since, is made anew. Zstandard
+reads such sparse counts several times faster than the zlib of `.npz` does.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import signal
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -128,12 +127,7 @@ _Loaded: TypeAlias = tuple[tuple[Tensor, int] | None, _Unread | None]
 
 
 class Feed(Iterator[Batch]):
-    """Batches, one after the other, and how long they were waited for.
-
-    Attributes:
-        waited: seconds that whoever takes the batches has spent waiting for them so far. Without workers the samples
-            are read while it waits, and all of that counts.
-    """
+    """Batches, one after the other; the first is loaded when it is asked for."""
 
     def __init__(
         self,
@@ -143,7 +137,6 @@ class Feed(Iterator[Batch]):
         pin_memory: bool,
         skipped: Skipped | None,
     ) -> None:
-        self.waited = 0.0
         self._skipped = skipped
         self._read = self._unread = 0
         # A generator of its own: the loader draws from it, and the global one must not depend on how often a run
@@ -161,13 +154,6 @@ class Feed(Iterator[Batch]):
         self._batches: Iterator[tuple[Tensor, Tensor, list[_Unread]]] | None = None
 
     def __next__(self) -> Batch:
-        began = time.perf_counter()
-        try:
-            return self._next()
-        finally:
-            self.waited += time.perf_counter() - began
-
-    def _next(self) -> Batch:
         if self._batches is None:
             self._batches = iter(self._loader)
         for images, labels, unread in self._batches:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tks_edge.data.room import free_for
 from tks_edge.deploy.archive import checked_ending, write_archive
 from tks_edge.deploy.download import download
 from tks_edge.deploy.payload import SUMS, WHEELS, PayloadFile, artifact_files, checksums
@@ -102,8 +102,7 @@ def planned_bundle(
 
 def _check_room(output: Path, files: list[PayloadFile]) -> None:
     """Refuse a disk that the archive cannot fit on; wheels and weights hardly become smaller in it."""
-    folder = next(parent for parent in output.resolve().parents if parent.is_dir())
-    needed, free = sum(file.size for file in files), shutil.disk_usage(folder).free
+    needed, free = sum(file.size for file in files), free_for(output.parent)
     if needed > free:
         raise MissingError(
             f"no room for {output}: about {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free. Free some "

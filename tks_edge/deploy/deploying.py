@@ -16,6 +16,7 @@ from tks_edge.deploy.script import FOLDER, INSTALL, LAUNCHER, Settings
 from tks_edge.deploy.ssh import Connection
 from tks_edge.deploy.wheel import chosen_extras, runtime_wheel
 from tks_edge_runtime.errors import CheckError, InputError
+from tks_edge_runtime.reporting.build import check_output
 
 
 @dataclass(frozen=True)
@@ -92,22 +93,23 @@ def deploy(plan: Plan, connection: Connection, folder: str, telling: Telling) ->
         MissingError: this machine or the board lacks something, or the connection broke.
     """
     board = Board(connection, folder, on_line=telling.line)
+    before, after = steps_of(plan)
     if plan.report is not None:
-        _check_output(plan.report)
+        check_output(plan.report)
     with tempfile.TemporaryDirectory() as temporary:
         files, settings = _prepared(plan, Path(temporary))
         with connection:
-            board.run(replace(settings, steps=("check", "prepare")))
+            board.run(replace(settings, steps=before))
             with telling.bar(sum(file.size for file in files)) as arrived:
                 copied = board.copier(arrived, telling.warn).copy(files)
             telling.say(_summary(copied, board))
-            return _installed(board, settings, plan, copied)
+            return _installed(board, replace(settings, steps=after), plan, copied)
 
 
 def _installed(board: Board, settings: Settings, plan: Plan, copied: Copied) -> Deployed:
     failed = None
     try:
-        board.run(replace(settings, steps=(*INSTALL, *(("report",) if plan.report is not None else ()))))
+        board.run(settings)
     except CheckError as error:
         failed = error  # the report says which artifact it was, so it comes home all the same
     report = board.fetch("report", plan.report) if plan.report is not None else []
@@ -126,15 +128,15 @@ def remove(connection: Connection, folder: str, telling: Telling) -> None:
         board.run(Settings(steps=("remove",)))
 
 
-def steps_of(plan: Plan) -> tuple[str, ...]:
-    """The steps of the script on the board, the files are copied after the second."""
-    return ("check", "prepare", *INSTALL, *(("report",) if plan.report is not None else ()))
+def steps_of(plan: Plan) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The steps of the script on the board, before the files are copied and after it."""
+    return ("check", "prepare"), (*INSTALL, *(("report",) if plan.report is not None else ()))
 
 
 def payload_of(plan: Plan) -> list[PayloadFile]:
     """The files that would go to the board, whatever is there already; errors as of `deploy`, here on this machine."""
     if plan.report is not None:
-        _check_output(plan.report)
+        check_output(plan.report)
     with tempfile.TemporaryDirectory() as temporary:
         return _prepared(plan, Path(temporary))[0]
 
@@ -172,13 +174,6 @@ def wheels_of(folder: Path) -> list[Path]:
     if not wheels:
         raise InputError(f"{folder} holds no wheels. `tks-edge bundle` collects them, into the wheels/ of its archive.")
     return wheels
-
-
-def _check_output(output: Path) -> None:
-    """Refuse a place that the report cannot come home to before minutes of measuring, not after."""
-    blocker = next((path for path in (output, *output.parents) if path.exists() and not path.is_dir()), None)
-    if blocker is not None:
-        raise InputError(f"the report cannot go to {output}: {blocker} is a file. Give a folder with --output.")
 
 
 def _summary(copied: Copied, board: Board) -> str:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from email.message import Message
-from email.parser import HeaderParser
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tks_edge.deploy.target import Target
+from tks_edge.deploy.wheel import metadata_of
 from tks_edge_runtime.errors import MissingError
 
 if TYPE_CHECKING:
@@ -93,10 +92,10 @@ def unmet(wheel: Path, extras: tuple[str, ...], target: Target, folder: Path) ->
     """
     from packaging.utils import canonicalize_name
 
-    found = {canonicalize_name(str(metadata["Name"])): metadata for metadata in map(_metadata, folder.glob("*.whl"))}
+    found = {canonicalize_name(str(metadata["Name"])): metadata for metadata in map(metadata_of, folder.glob("*.whl"))}
     lacking: set[str] = set()
     seen: set[tuple[str, frozenset[str]]] = set()
-    todo: list[tuple[Message, frozenset[str]]] = [(_metadata(wheel), frozenset(extras))]
+    todo: list[tuple[Message, frozenset[str]]] = [(metadata_of(wheel), frozenset(extras))]
     while todo:
         metadata, asked = todo.pop()
         for need in _needs(metadata, asked, target):
@@ -120,11 +119,3 @@ def _needs(metadata: Message, extras: frozenset[str], target: Target) -> Iterato
         places = [{**target.markers, "extra": extra} for extra in ("", *extras)]
         if need.marker is None or any(need.marker.evaluate(place) for place in places):
             yield need
-
-
-def _metadata(wheel: Path) -> Message:
-    with zipfile.ZipFile(wheel) as archive:
-        name = next(
-            name for name in archive.namelist() if name.endswith(".dist-info/METADATA") and name.count("/") == 1
-        )
-        return HeaderParser().parsestr(archive.read(name).decode())

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 
@@ -36,19 +37,15 @@ def runtime_wheel(folder: Path, given: Path | None = None) -> Path:
     return Path(shutil.copy(given, folder))
 
 
-def build_wheel(folder: Path, package: Path | None = None) -> Path:
-    """Build the wheel of the runtime into `folder`.
-
-    Args:
-        folder: gets the wheel.
-        package: the folder of the package; None for that of the runtime that is running.
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel of the runtime that is running into `folder`.
 
     Raises:
         MissingError: hatchling is not installed, or this installation does not carry the runtime's project file.
     """
     if importlib.util.find_spec("hatchling") is None:
         raise MissingError("the board's wheel is built with hatchling, which is missing here: pip install hatchling")
-    package = Path(tks_edge_runtime.__file__).parent if package is None else package
+    package = Path(tks_edge_runtime.__file__).parent
     if (package.parent / "pyproject.toml").is_file():
         return _built(package.parent, folder)
     with tempfile.TemporaryDirectory() as temporary:
@@ -72,6 +69,18 @@ def _built(project: Path, folder: Path) -> Path:
     return wheels[0]
 
 
+def metadata_of(wheel: Path) -> Message:
+    """The core metadata of a wheel, whose one `*.dist-info` is at its top; vendored ones deeper down are not its own.
+
+    Raises:
+        OSError, ValueError, BadZipFile: it is no wheel.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        names = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        (name,) = (name for name in names if name.count("/") == 1)
+        return HeaderParser().parsestr(archive.read(name).decode())
+
+
 def offered_extras(wheel: Path) -> tuple[str, ...]:
     """The extras that a wheel of the runtime offers, by its metadata.
 
@@ -79,9 +88,7 @@ def offered_extras(wheel: Path) -> tuple[str, ...]:
         InputError: it is no wheel of the runtime.
     """
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-            metadata = HeaderParser().parsestr(archive.read(name).decode())
+        metadata = metadata_of(wheel)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{wheel} is not a wheel ({error}). Give one of tks-edge-runtime, or leave it out.") from error
     if metadata["Name"] != "tks-edge-runtime":

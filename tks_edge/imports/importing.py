@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tks_edge.checkpoint import Run, RunConfig, load_run, write_best, write_metrics
 from tks_edge.data.dataset import Dataset
-from tks_edge.data.facts import FACTS
+from tks_edge.data.facts import facts_of
 from tks_edge.data.registry import open_dataset
 from tks_edge.evaluation import evaluate
 from tks_edge.metrics import Validated
@@ -20,7 +20,7 @@ from tks_edge.timesteps import check_timesteps
 from tks_edge_models import ModelError, Network
 from tks_edge_models.graph import NAME as GRAPH
 from tks_edge_models.graph_samples import for_samples
-from tks_edge_runtime.errors import InputError, unknown
+from tks_edge_runtime.errors import InputError
 
 _BATCH = 64
 
@@ -49,10 +49,8 @@ class Target:
     std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.dataset not in FACTS:
-            raise unknown("dataset", self.dataset, FACTS)
+        events = facts_of(self.dataset).events
         check_timesteps(self.timesteps)
-        events = FACTS[self.dataset].events
         if self.cut is not None and not events:
             raise InputError(f"--cut changes nothing: {self.dataset} holds still images. Leave it out.")
         missing = [flag for flag, got in (("--mean", self.mean), ("--std", self.std)) if got is None]
@@ -71,7 +69,7 @@ class Target:
     @property
     def frames(self) -> FrameSettings | None:
         """How recordings become frames; None for still images."""
-        if not FACTS[self.dataset].events:
+        if not facts_of(self.dataset).events:
             return None
         return FrameSettings(cut=self.cut) if self.cut is not None else FrameSettings()
 

@@ -29,8 +29,6 @@ from tks_edge_runtime.errors import InputError, nearest_beside, unknown
 
 _FOLDER = Path(__file__).parent
 RECIPES = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
-OURS = "ours"
-"""The source of a setting that nobody published."""
 
 
 @dataclass(frozen=True)

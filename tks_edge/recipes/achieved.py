@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tks_edge_runtime.documents import parse
-from tks_edge_runtime.errors import InputError
+from tks_edge_runtime.errors import TksEdgeError
 from tks_edge_runtime.files import read_json
 
 
@@ -38,7 +38,7 @@ def achieved(runs: Path) -> dict[str, list[Achieved]]:
     for path in sorted(file.parent for file in runs.glob(f"*/{CONFIG}")):
         try:
             recipe, entry = _read(path)
-        except (InputError, TypeError, KeyError):
+        except (TksEdgeError, TypeError, KeyError):
             continue
         if entry is not None:
             found.setdefault(recipe, []).append(entry)

@@ -184,4 +184,5 @@ def test_what_makes_no_sense_is_refused_before_the_board_is_asked(deploy: Comman
     refused(deploy(folder, "--report", "--preset", "fast"), 2, "unknown preset 'fast'")
     refused(deploy(folder, "--backend", "onnx"), 2, "unknown backend 'onnx'")
     refused(deploy(folder, "--remove"), 2, "alone")
+    refused(deploy("--remove", "--extras", "none"), 2, "alone", "--extras changes nothing")
     refused(deploy(), 2, "no artifacts")

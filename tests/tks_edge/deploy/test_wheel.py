@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import tks_edge_runtime
 from tests.e2e.conftest import ROOT
 from tks_edge.deploy import wheel as module
 from tks_edge.deploy.wheel import build_wheel, chosen_extras, offered_extras, runtime_wheel
@@ -78,8 +79,9 @@ def test_a_wheel_that_is_given_is_taken(wheel: Path, tmp_path: Path) -> None:
 def test_what_is_missing_for_a_build_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = shutil.copytree(ROOT / "runtime/tks_edge_runtime", tmp_path / "site/tks_edge_runtime")
     monkeypatch.setattr(module, "_CARRIED", tmp_path / "none")
+    monkeypatch.setattr(tks_edge_runtime, "__file__", str(package / "__init__.py"))
     with pytest.raises(MissingError, match="is not installed whole"):
-        build_wheel(tmp_path, package)
+        build_wheel(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingError, match="pip install hatchling"):
         build_wheel(tmp_path)
