@@ -25,7 +25,7 @@ def bars(*columns: ProgressColumn) -> Progress:
     # FORCE_COLOR makes a terminal of a file in rich's eyes, TERM=dumb is one that cannot move its cursor.
     watched = sys.stderr.isatty() and console.is_interactive
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # names of files, brackets and all
         BarColumn(),
         *columns,
         console=console,

@@ -73,7 +73,7 @@ class Engines:
         from tks_edge_runtime.engine_build import BuildOptions, build_engine
 
         with out.progress() as bar:
-            task = bar.add_task(escape(f"building the engine of {graph.name}"), total=100)
+            task = bar.add_task(f"building the engine of {graph.name}", total=100)
             built = build_engine(
                 graph,
                 BuildOptions(low_memory=self._low_memory),

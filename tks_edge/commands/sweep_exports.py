@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from tks_edge.artifacts import Wanted, called, sources_of
 from tks_edge.checkpoint import MODEL, Run, RunConfig, load_run
 from tks_edge.commands.export_graphs import write_graphs
@@ -176,7 +174,7 @@ def _export(
         found.failed.append(_failed(run, by_timesteps[options.timesteps], options, error))
 
     with out.progress() as bar:
-        task = bar.add_task(escape(f"{run.name}: accuracy in PyTorch"), total=None)
+        task = bar.add_task(f"{run.name}: accuracy in PyTorch", total=None)
         sources = sources_of(run, lacking, wanted, lambda samples: bar.advance(task, samples))
     for served, source in sources:
         graphs = [one for t in served for one in asked[t] if one not in there[t]]
