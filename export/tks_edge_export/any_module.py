@@ -15,7 +15,7 @@ from tks_edge_export.errors import ExportError
 from tks_edge_export.options import Options, names
 from tks_edge_export.probe import ForwardError
 from tks_edge_export.source import Samples, Source, weights_sha256
-from tks_edge_models import LIF
+from tks_edge_models import Neuron
 from tks_edge_runtime.errors import unknown
 
 Array = npt.NDArray[Any]
@@ -111,7 +111,7 @@ def export(
 
 
 def _check_module(module: object) -> None:
-    if not isinstance(module, nn.Module) or isinstance(module, LIF):
+    if not isinstance(module, nn.Module) or isinstance(module, Neuron):
         raise ExportError(
             f"the network is a {type(module).__name__}; a torch.nn.Module, from one step's input to logits, is needed."
         )

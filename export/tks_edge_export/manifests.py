@@ -177,7 +177,9 @@ def _layout(value: ir.Value, options: Options) -> str:
 
 
 def _input_meaning(source: Source) -> str:
-    return "raw pixels, 0 to 255" if source.frames is None else "events in each pixel, one channel a polarity"
+    if source.frames is not None:
+        return "events in each pixel, one channel a polarity"
+    return "as the network takes it" if source.preprocessing is None else "raw pixels, 0 to 255"
 
 
 def _meaning(name: str, options: Options) -> tuple[str, str]:

@@ -114,7 +114,13 @@ def first_batch(inputs: Array, size: int) -> Array:
 
 
 def evenly_spaced(inputs: Array, count: int) -> Array:
-    """At most `count` samples: a set that is sorted by class would otherwise show its first classes alone."""
+    """At most `count` samples: a set that is sorted by class would otherwise show its first classes alone.
+
+    Raises:
+        ExportError: none are asked for.
+    """
+    if count < 1:
+        raise ExportError(f"the graph is to be compared on {count} samples; at least 1 is needed.")
     return inputs[np.linspace(0, len(inputs) - 1, min(count, len(inputs)), dtype=int)]
 
 

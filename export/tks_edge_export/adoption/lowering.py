@@ -151,7 +151,11 @@ class _Lowering:
             )
         if layer.operator == "flatten":
             options = self._flattened(call, options, _shift(axes))
-        name = call.target if call.target not in {INPUT, *(node.name for node in self._nodes)} else self._fresh(call.target)
+        name = (
+            call.target
+            if call.target not in {INPUT, *(node.name for node in self._nodes)}
+            else self._fresh(call.target)
+        )
         module = None if name == call.target else call.target
         self._nodes.append(Node(name, layer.operator, (seen.name,), options, module))
         self._weights |= {f"{call.target}.{key}": tensor for key, tensor in layer.weights.items()}

@@ -39,7 +39,7 @@ def noted(wired: Wired) -> Neuron | None:
             raise TypeError(f"{operator!r} is no neuron")
         make(operator, options)
         expected = equation(wired.name, operator, options, dt)
-    except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, ModelError, NirError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, ModelError, NirError) as error:
         raise refuse(wired, f"what tks-edge noted of it is damaged ({error}); {again}") from error
     if expected.kind != wired.kind or any(
         not is_close(number(wired, name), value) for name, value in expected.constants.items()
