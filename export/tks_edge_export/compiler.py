@@ -246,25 +246,3 @@ def _giver(module: nn.Module, made: Sequence[str | None], layer: Layer, *, alone
     if relu and alone and isinstance(module.get_submodule(relu), nn.ReLU) and made.count(relu) == 1:
         return relu
     return layer.norms[-1] if layer.norms else layer.path
-
-
-def export_graph(
-    module: nn.Module, example: Tensor, timesteps: int, *, per_step: bool = False
-) -> tuple[ir.Model, tuple[str, ...]]:
-    """Capture `module` and lower it once.
-
-    Args:
-        module: as for `Compiler`.
-        example: as for `Compiler`.
-        timesteps: T, 1 to `MAX_TIMESTEPS`.
-        per_step: whether the graph also gives `logits_per_step`, `[T, N, K]`.
-
-    Returns:
-        The graph (`input` to `logits` `[N, K]`), and the names of the passes that were applied.
-
-    Raises:
-        ExportError: the module cannot be captured, or T is out of range.
-    """
-    options = Options(timesteps, per_step=per_step)
-    compiled = Compiler(module, example).compile(options)
-    return compiled.model, compiled.passes

@@ -7,7 +7,6 @@ from importlib.metadata import version
 
 import onnx_ir as ir
 
-from tks_edge_export.capture import OPSET
 from tks_edge_export.codes import Calibration, Code
 from tks_edge_export.compiler import Compiled
 from tks_edge_export.errors import ExportError
@@ -15,6 +14,7 @@ from tks_edge_export.lif_steps import NEXT_STATE, state_name
 from tks_edge_export.options import Options
 from tks_edge_export.passes import providers, recorded
 from tks_edge_export.source import Source, network_spec, neuron_spec
+from tks_edge_export.targets import OPSET
 from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP
 from tks_edge_export.values import static_shape
 from tks_edge_export.verify import Comparison

@@ -195,8 +195,6 @@ OPERATORS: dict[str, Operator] = {
             "adaptive_avg_pool2d": "AdaptiveAvgPool2d",
             "upsample": "Upsample",
             "relu": "ReLU",
-            "dropout": "Dropout",
-            "dropout2d": "Dropout2d",
             "flatten": "Flatten",
             "identity": "Identity",
         }.items()

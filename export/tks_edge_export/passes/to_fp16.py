@@ -13,11 +13,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from tks_edge_export.capture import OPSET
 from tks_edge_export.errors import ExportError
 from tks_edge_export.layers import nodes_from_the_first_layer_on
 from tks_edge_export.passes.reshape_chain import chain_origin
 from tks_edge_export.signature import schema_of
+from tks_edge_export.targets import OPSET
 from tks_edge_export.values import array_of, constant
 
 _LARGEST = float(np.finfo(np.float16).max)
