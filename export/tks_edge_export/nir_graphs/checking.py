@@ -20,14 +20,14 @@ then differs in its last digits, and a neuron whose membrane is that close to th
 
 
 @dataclass(frozen=True)
-class Agreement:
+class SpikeAgreement:
     """How many spikes were compared, and how many of them differ."""
 
     spikes: int
     differing: int
 
 
-def compare(network: Network, plain: Described, read: Network, frames: Tensor, *, is_folded: bool) -> Agreement:
+def compare(network: Network, plain: Described, read: Network, frames: Tensor, *, is_folded: bool) -> SpikeAgreement:
     """Compare a network with what was read from its file.
 
     Args:
@@ -59,7 +59,7 @@ def compare(network: Network, plain: Described, read: Network, frames: Tensor, *
         raise VerificationError(
             f"the file, read again, fires {differing:,} of {spikes:,} spikes otherwise than the network. Report it."
         )
-    return Agreement(spikes, differing)
+    return SpikeAgreement(spikes, differing)
 
 
 def _averages(plain: Described) -> bool:
