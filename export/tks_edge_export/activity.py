@@ -15,20 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from tks_edge_export.cost import multiplies, node_macs
 from tks_edge_export.decisions import LayerComparison
 from tks_edge_export.layers import reached
 from tks_edge_export.lif_steps import is_spikes, spikes_name, state_name
+from tks_edge_export.values import Array
 from tks_edge_export.watched import DrivenGraph, batches
 from tks_edge_runtime.artifact import ANALOGUE, NEURON, SPIKES, WEIGHTS, LayerSpec
 
-Array = npt.NDArray[Any]
 _OPERANDS = 2
 """Of a convolution or a matrix product; what comes behind them is a bias."""
 

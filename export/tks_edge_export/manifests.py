@@ -103,6 +103,11 @@ def state_specs(model: ir.Model, calibration: Calibration) -> tuple[StateSpec, .
     return tuple(found)
 
 
+def rest_of(compiled: Compiled) -> dict[str, float]:
+    """What the states of a step graph are before the first step, by input name."""
+    return {state.input: state.zero for state in state_specs(compiled.model, compiled.calibration)}
+
+
 def calibration_of(manifest: Manifest) -> Calibration:
     """What the export that wrote this manifest found on samples."""
     spec = manifest.calibration

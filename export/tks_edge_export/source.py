@@ -6,19 +6,16 @@ import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from tks_edge_export.errors import ExportError
 from tks_edge_export.options import Options
+from tks_edge_export.values import Array
 from tks_edge_models import LIFParameters, Network, Neuron
 from tks_edge_runtime.artifact import STEP, Accuracy, FrameSpec, NetworkSpec, NeuronSpec, Preprocessing, artifact_stem
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,12 @@ def _place(root: nn.Module, path: str, module: nn.Module) -> None:
     root.add_module(name, module)
 
 
+def own_path(path: str) -> str | None:
+    """What a graph calls the module or the weight at this path of its network; None of one that is not the graph's."""
+    part, _, own = path.partition(".")
+    return own if part in ("stem", "body") else None
+
+
 class AsFloat(nn.Module):
     """An input that the network gets as it is, in float32."""
 

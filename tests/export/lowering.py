@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tks_edge_export import Comparison, Compiled, Compiler, LayerComparison, Options, Reference, compare
 from tks_edge_export.lif_steps import NEXT_STATE, is_spikes
-from tks_edge_export.manifests import state_specs
+from tks_edge_export.manifests import rest_of
 from tks_edge_export.replay import Replayed
 from tks_edge_runtime.backends import open_engine
 
@@ -56,9 +56,9 @@ class Lowered:
     path: Path
 
     @property
-    def rest(self) -> dict[str, int]:
+    def rest(self) -> dict[str, float]:
         """What the states of a step graph are at rest."""
-        return {state.input: state.zero for state in state_specs(self.compiled.model, self.compiled.calibration)}
+        return rest_of(self.compiled)
 
     def compared(self, inputs: Array, *, reference: Reference | None = None, path: Path | None = None) -> Comparison:
         return compare(

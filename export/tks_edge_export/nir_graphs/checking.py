@@ -10,7 +10,7 @@ from torch import Tensor
 from tks_edge_export.adoption.own import Described
 from tks_edge_export.errors import VerificationError
 from tks_edge_models import Network
-from tks_edge_models.graph import graph_network
+from tks_edge_models.graph import graph_network, own_path
 from tks_edge_models.graph_samples import load_graph_weights
 from tks_edge_models.stepping import spikes_of
 
@@ -67,4 +67,4 @@ def _averages(plain: Described) -> bool:
 
 
 def _by_node(spikes: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {path.partition(".")[2]: found for path, found in spikes.items()}
+    return {name: found for path, found in spikes.items() if (name := own_path(path)) is not None}

@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from tks_edge_export.layers import bias_of, channel_axis
 from tks_edge_export.provenance import note_folded
-from tks_edge_export.values import array_of, constant, is_constant, static_shape
+from tks_edge_export.values import array_of, constant, integer, is_constant, static_shape
 
 Array = npt.NDArray[np.float64]
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
@@ -110,7 +110,7 @@ def _scaled(layer: ir.Node, scale: Array) -> Array:
     weight, axis = _array(layer.inputs[1]), channel_axis(layer)
     if layer.op_type == "ConvTranspose":
         # Each group has channels of its own: [inputs, outputs a group, *kernel] are those of one group after the other.
-        groups = layer.attributes["group"].as_int() if "group" in layer.attributes else 1
+        groups = integer(layer, "group", 1)
         by_group = weight.reshape(groups, -1, *weight.shape[1:])
         factors = scale.reshape(groups, 1, -1, *[1] * (weight.ndim - 2))
         return (by_group * factors).reshape(weight.shape)
