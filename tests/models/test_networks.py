@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from tks_edge_models import LIF, MODELS, LIFParameters, ModelError, Network, create
-from tks_edge_models.graph import INPUT, Graph, Node, graph_network
 from tks_edge_models.layers import ThresholdBatchNorm2d
 from tks_edge_models.transformer import SelfAttention, TokenAttention, transformer_neurons
 
@@ -292,9 +291,3 @@ def test_impossible_inputs_are_refused(shape: tuple[int, ...], timesteps: int, m
     with pytest.raises(ModelError) as error:
         network(torch.zeros(shape, dtype=torch.uint8), timesteps=timesteps)
     assert message in str(error.value)
-
-
-def test_the_normalisation_of_a_graph_has_the_channels_of_its_image() -> None:
-    graph = Graph((Node("flat", "flatten", (INPUT,)), Node("fires", "lif", ("flat",))), "fires")
-    with pytest.raises(ModelError, match="mean has 2 channels, std 2, and the image 3"):
-        graph_network(graph, (3, 2, 2), 12, mean=[0.5] * 2, std=[0.5] * 2)
