@@ -15,7 +15,7 @@ from tks_edge_export.agreement import Agreement, top1_agreement
 from tks_edge_export.bisect import Culprit, bisect
 from tks_edge_export.passes import PASSES
 from tks_edge_export.recompile import Recompiled, recompile
-from tks_edge_export.replay import Array
+from tks_edge_export.values import Array
 from tks_edge_models import Network
 from tks_edge_runtime.artifact import Artifact
 

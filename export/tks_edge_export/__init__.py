@@ -4,7 +4,7 @@ from tks_edge_export.adoption import AdoptionError, adopt
 from tks_edge_export.any_module import export
 from tks_edge_export.artifact import Exported, Exporter, record_evaluation_set
 from tks_edge_export.codes import Calibration
-from tks_edge_export.compiler import Compiled, Compiler, export_graph
+from tks_edge_export.compiler import Compiled, Compiler
 from tks_edge_export.decisions import LayerComparison, StepComparison
 from tks_edge_export.errors import ExportError, VerificationError
 from tks_edge_export.options import FORMS, MEMBRANES, PRECISIONS, Options
@@ -36,7 +36,6 @@ __all__ = [
     "adopt",
     "compare",
     "export",
-    "export_graph",
     "record_evaluation_set",
     "stem_of",
 ]

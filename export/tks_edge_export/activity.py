@@ -15,20 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from tks_edge_export.cost import multiplies, node_macs
 from tks_edge_export.decisions import LayerComparison
 from tks_edge_export.layers import reached
-from tks_edge_export.lif_steps import NEXT_STATE, is_spikes, spikes_name, state_name
+from tks_edge_export.lif_steps import is_spikes, spikes_name, state_name
+from tks_edge_export.values import Array
 from tks_edge_export.watched import DrivenGraph, batches
 from tks_edge_runtime.artifact import ANALOGUE, NEURON, SPIKES, WEIGHTS, LayerSpec
 
-Array = npt.NDArray[Any]
 _OPERANDS = 2
 """Of a convolution or a matrix product; what comes behind them is a bias."""
 
@@ -114,14 +112,14 @@ def layer_specs(
     values = [value for node in graph for value in node.outputs if value.name in watched]
     spiking = _spiking(graph)
     is_step = len(graph.inputs) > 1
-    outputs = _outputs(graph, paths)
+    fired = {layer.path: layer.total.fire_rate for layer in neurons}
+    outputs = _outputs(graph, paths, fired)
     driven = DrivenGraph(model, values, timesteps, frames=frames, rest=rest)
     rates = measured(driven, sorted(watched), inputs)
     runs, batch = timesteps if is_step else 1, driven.batch_size
     found: dict[str, list[_Counted]] = {}
     for product in products:
         found.setdefault(product.path, []).append(_counted(product, rates, spiking))
-    fired = {layer.path: layer.total.fire_rate for layer in neurons}
     return tuple(
         LayerSpec(path, NEURON, fire_rate=fired[path], outputs=outputs.get(path, ()))
         if path in fired
@@ -174,8 +172,12 @@ def _products(graph: ir.Graph, paths: Sequence[str]) -> Iterable[_Product]:
 
 def owner(node: ir.Node, paths: Iterable[str]) -> str | None:
     """The layer that a node of a graph is part of, as its name says."""
-    owners = [path for path in paths if str(node.name).startswith(f"{path}.")]
-    return max(owners, key=len, default=None)
+    return _innermost(str(node.name), paths)
+
+
+def _innermost(name: str, paths: Iterable[str]) -> str | None:
+    """The longest of these paths that a name begins with."""
+    return max((path for path in paths if name.startswith(f"{path}.")), key=len, default=None)
 
 
 def _spiking(graph: ir.Graph) -> set[str]:
@@ -185,14 +187,14 @@ def _spiking(graph: ir.Graph) -> set[str]:
     return {str(value.name) for node in behind for value in node.outputs}
 
 
-def _outputs(graph: ir.Graph, paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def _outputs(graph: ir.Graph, paths: Sequence[str], neurons: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The graph's outputs that a layer's nodes give, by its path; those of a step graph's neurons are their states."""
     found: dict[str, tuple[str, ...]] = {}
     for value in graph.outputs:
         name, node = str(value.name), value.producer()
         path = None if node is None else owner(node, paths)
         if name.startswith(state_name("")):
-            path = name.removeprefix(state_name("")).removesuffix(NEXT_STATE)
+            path = _innermost(name.removeprefix(state_name("")), neurons)  # It ends with `NEXT_STATE`.
         if path is not None:
             found[path] = (*found.get(path, ()), name)
     return found

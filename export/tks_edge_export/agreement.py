@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import nn
 
 from tks_edge_export.reference import Reference
-from tks_edge_export.replay import Array, Replayed
+from tks_edge_export.replay import Replayed
+from tks_edge_export.values import Array
 from tks_edge_export.watched import WatchedGraph, batches
 
 _TORCH_BATCH = 64

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 
 from tks_edge_export.artifact import INPUT_DTYPES, Exported, Exporter
@@ -15,10 +13,9 @@ from tks_edge_export.errors import ExportError
 from tks_edge_export.options import Options, names
 from tks_edge_export.probe import ForwardError
 from tks_edge_export.source import Samples, Source, weights_sha256
-from tks_edge_models import LIF
+from tks_edge_export.values import Array
+from tks_edge_models import Neuron
 from tks_edge_runtime.errors import unknown
-
-Array = npt.NDArray[Any]
 
 
 def export(
@@ -111,7 +108,7 @@ def export(
 
 
 def _check_module(module: object) -> None:
-    if not isinstance(module, nn.Module) or isinstance(module, LIF):
+    if not isinstance(module, nn.Module) or isinstance(module, Neuron):
         raise ExportError(
             f"the network is a {type(module).__name__}; a torch.nn.Module, from one step's input to logits, is needed."
         )

@@ -18,10 +18,11 @@ from tks_edge_export import lint
 from tks_edge_export.activity import layer_specs
 from tks_edge_export.compiler import Compiled, Compiler
 from tks_edge_export.errors import ExportError, VerificationError
-from tks_edge_export.manifests import manifest_of, state_specs
+from tks_edge_export.manifests import manifest_of, rest_of
 from tks_edge_export.options import Options
 from tks_edge_export.replay import Replayed
-from tks_edge_export.source import Array, Samples, Source, evenly_spaced, first_batch
+from tks_edge_export.source import Samples, Source, evenly_spaced, first_batch
+from tks_edge_export.values import Array
 from tks_edge_export.verify import Comparison, compare
 from tks_edge_runtime.artifact import METADATA_KEY, Artifact, EvaluationSpec
 from tks_edge_runtime.errors import unknown
@@ -129,7 +130,7 @@ class Exporter:
         compiled = self._compiler.compile(options, calibration)
         lint.check(compiled.model, options.target, options.skip)
         inputs = evenly_spaced(source.samples.inputs, verify_samples).astype(self._example.dtype)
-        rest = {state.input: state.zero for state in state_specs(compiled.model, compiled.calibration)}
+        rest = rest_of(compiled)
         rejected = folder / f"{stem}.onnx.rejected"
         comparison = self._compared(compiled, options, rejected, inputs, rest, on_progress)
         layers = layer_specs(

@@ -13,10 +13,10 @@ from torch import nn
 
 from tks_edge_export.codes import Calibration
 from tks_edge_export.compiler import Compiler
-from tks_edge_export.manifests import state_specs
+from tks_edge_export.manifests import rest_of
 from tks_edge_export.options import Options
 from tks_edge_export.passes import PASSES, needed
-from tks_edge_export.replay import Array
+from tks_edge_export.values import Array
 from tks_edge_export.verify import compare
 
 
@@ -80,5 +80,5 @@ def _problem(
             options.timesteps,
             trained=trained,
             frames=options.frames,
-            rest={state.input: state.zero for state in state_specs(compiled.model, compiled.calibration)},
+            rest=rest_of(compiled),
         ).problem()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -14,9 +12,9 @@ from tks_edge_export.codes import Calibration, Code, CodedLIF
 from tks_edge_export.errors import ExportError
 from tks_edge_export.reference import Reference
 from tks_edge_export.replay import Replayed
+from tks_edge_export.values import Array
 from tks_edge_models import LIF, LIFParameters, Network
 
-Array = npt.NDArray[Any]
 _ZEROS = (16, 32, 48, 64, 72, 80, 88, 96, 100, 104, 108, 112, 116, 120)
 """The codes of 0 that are tried: from a range of 0.14 thresholds below rest to 16, ever more coarsely."""
 _OBSERVED = 4096

@@ -29,11 +29,11 @@ from tks_edge_export.probe import TIMESTEPS, Probe, named, probing_input, raised
 from tks_edge_export.provenance import give_each_module_one_path, module_path, name_after_modules
 from tks_edge_export.recurrence import check_recurrence
 from tks_edge_export.statefulness import check_stateless
+from tks_edge_export.targets import OPSET
 from tks_edge_export.traced_neuron import TracedNeuron
 from tks_edge_export.values import static_shape
 from tks_edge_models import LIFParameters
 
-OPSET = 18
 LIF_DOMAIN = "tks_edge"
 LIF_OPERATOR = "LIF"
 PATH = "path"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tks_edge_export.calibrate import Wanted, calibrate
 from tks_edge_export.capture import Capture, capture, is_lif
 from tks_edge_export.codes import Calibration, Code
-from tks_edge_export.coverage import coverage
+from tks_edge_export.coverage import coverage, read_elsewhere
 from tks_edge_export.dependence import neurons_behind, neurons_reached
 from tks_edge_export.errors import ExportError
 from tks_edge_export.layers import Layer, Place, reached, weighted_layers
@@ -92,6 +92,7 @@ class Compiler:
         self._example = example
         self._checked: set[int] = set()
         self._captured = capture(module, example)
+        self._shared = read_elsewhere(module, self._captured.model.graph)
         _, self.classes = logits_shape(self._captured.model.graph)
         self._layers = tuple(dict.fromkeys(filter(None, map(layer_path, self._captured.model.graph))))
 
@@ -148,7 +149,7 @@ class Compiler:
     ) -> tuple[Reference, Calibration, tuple[str, ...]]:
         """Round the weights of one captured timestep, in place; returns the network that has them, and what has not."""
         graph = captured.model.graph
-        covered = coverage(self._module, graph, options)
+        covered = coverage(self._module, graph, options, self._shared)
         layers = covered.layers
         wanted = _wanted(self._module, captured, layers, options)
         found = self._calibrated(wanted, options, calibration)
@@ -165,7 +166,8 @@ class Compiler:
         """Change one captured timestep to half precision, in place; returns the network with its weights rounded."""
         layers = [layer for layer in weighted_layers(captured.model.graph) if holds_weights(self._module, layer.path)]
         ToFp16()(captured.model)
-        rounded = [as_module(layer) for layer in layers]
+        # With a norm folded into it, a weight is no longer the one that something else computes with.
+        rounded = [as_module(layer) for layer in layers if not (layer.norms and layer.path in self._shared)]
         return Reference(reference_network(self._module, rounded, captured.neurons, Calibration()), FLOAT16)
 
     def _calibrated(self, wanted: Wanted, options: Options, calibration: Calibration | Batches | None) -> Calibration:
@@ -244,25 +246,3 @@ def _giver(module: nn.Module, made: Sequence[str | None], layer: Layer, *, alone
     if relu and alone and isinstance(module.get_submodule(relu), nn.ReLU) and made.count(relu) == 1:
         return relu
     return layer.norms[-1] if layer.norms else layer.path
-
-
-def export_graph(
-    module: nn.Module, example: Tensor, timesteps: int, *, per_step: bool = False
-) -> tuple[ir.Model, tuple[str, ...]]:
-    """Capture `module` and lower it once.
-
-    Args:
-        module: as for `Compiler`.
-        example: as for `Compiler`.
-        timesteps: T, 1 to `MAX_TIMESTEPS`.
-        per_step: whether the graph also gives `logits_per_step`, `[T, N, K]`.
-
-    Returns:
-        The graph (`input` to `logits` `[N, K]`), and the names of the passes that were applied.
-
-    Raises:
-        ExportError: the module cannot be captured, or T is out of range.
-    """
-    options = Options(timesteps, per_step=per_step)
-    compiled = Compiler(module, example).compile(options)
-    return compiled.model, compiled.passes

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from tks_edge_export.errors import ExportError
-from tks_edge_export.values import static_shape
+from tks_edge_export.values import integer, static_shape
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ def _by_input(node: ir.Node) -> int:
 
 def _product(node: ir.Node) -> int:
     """Of a matrix product `[..., rows, summed] x [..., summed, columns]`; `transA` says the first is transposed."""
-    transposed = "transA" in node.attributes and node.attributes["transA"].as_int()
-    return math.prod(_shape(node.outputs[0])) * _shape(node.inputs[0])[-2 if transposed else -1]
+    return math.prod(_shape(node.outputs[0])) * _shape(node.inputs[0])[-2 if integer(node, "transA") else -1]
 
 
 _MULTIPLIERS: dict[str, Callable[[ir.Node], int]] = {

@@ -33,7 +33,27 @@ class Coverage:
     kept_float: tuple[str, ...]
 
 
-def coverage(network: nn.Module, graph: ir.Graph, options: Options) -> Coverage:
+def read_elsewhere(network: nn.Module, graph: ir.Graph) -> frozenset[str]:
+    """The linear and convolution modules whose weight or bias something else computes with too, as `F.linear` would.
+
+    Such a module cannot be given other weights without changing what that computes. Of a weight that two modules share,
+    each has a copy of its own in the reference.
+
+    Args:
+        network: the trained one.
+        graph: one timestep of it as it was captured: passes give each layer constants of its own.
+    """
+    readers = [[module_path(use.node) or "" for use in value.uses()] for value in graph.initializers.values()]
+    return frozenset(
+        path
+        for paths in readers
+        if not all(holds_weights(network, reader) for reader in paths)
+        for path in paths
+        if holds_weights(network, path)
+    )
+
+
+def coverage(network: nn.Module, graph: ir.Graph, options: Options, shared: Set[str] = frozenset()) -> Coverage:
     """Decide which layers int8 covers.
 
     These are the ones between spikes, whose inputs 8 bits hold exactly; of a network without spikes, the ones between
@@ -43,6 +63,7 @@ def coverage(network: nn.Module, graph: ir.Graph, options: Options) -> Coverage:
         network: the trained one.
         graph: one captured timestep of it.
         options: what is asked for.
+        shared: what `read_elsewhere` found.
 
     Raises:
         ExportError: no layer is left, a layer's input can be larger than 8 bits hold, its weights are not finite, or a
@@ -52,7 +73,7 @@ def coverage(network: nn.Module, graph: ir.Graph, options: Options) -> Coverage:
     others = _products_of_others(graph, layers)
     _check_kept(layers, others, options)
     norms = {path for node in graph if node.op_type == "BatchNormalization" and (path := module_path(node))}
-    reasons = [_refusal(layer, layers, norms, network, options) for layer in layers]
+    reasons = [_refusal(layer, layers, norms, shared, network, options) for layer in layers]
     covered = tuple(layer for layer, reason in zip(layers, reasons, strict=True) if reason is None)
     if not covered:
         raise ExportError(_nothing(layers, reasons))
@@ -64,7 +85,7 @@ def coverage(network: nn.Module, graph: ir.Graph, options: Options) -> Coverage:
 
 
 def _refusal(
-    layer: Layer, layers: Sequence[Layer], norms: Set[str], network: nn.Module, options: Options
+    layer: Layer, layers: Sequence[Layer], norms: Set[str], shared: Set[str], network: nn.Module, options: Options
 ) -> str | None:
     """Why a layer stays in float, or None when int8 covers it; `norms` are those that could not be folded."""
     if layer.name in options.keep_float:
@@ -73,6 +94,8 @@ def _refusal(
         return _AT_THE_ENDS[layer.place]
     if not layer.path or not holds_weights(network, layer.path):
         return "its weights are not those of a linear or convolution module"
+    if layer.path in shared:
+        return "something else computes with its weights too"
     if not all(isinstance(network.get_submodule(norm), nn.modules.batchnorm._BatchNorm) for norm in layer.norms):
         return "its batch norm is not a module"
     if not all(_alike(layer, other) for other in layers if other.path == layer.path):

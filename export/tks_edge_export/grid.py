@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from tks_edge_export.capture import is_lif
 from tks_edge_export.lif_steps import is_spikes
-from tks_edge_export.values import static_shape
+from tks_edge_export.values import integer, static_shape
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,9 @@ def _averaged(node: ir.Node) -> int | None:
         return None
     if node.op_type != "AveragePool":
         return math.prod(before) // math.prod(after)
-    attributes = node.attributes
-    if "ceil_mode" in attributes and attributes["ceil_mode"].as_int():
+    if integer(node, "ceil_mode") or (_is_padded(node) and not integer(node, "count_include_pad")):
         return None
-    counted = "count_include_pad" in attributes and attributes["count_include_pad"].as_int()
-    return None if _is_padded(node) and not counted else math.prod(attributes["kernel_shape"].as_ints())
+    return math.prod(node.attributes["kernel_shape"].as_ints())
 
 
 _RULES: dict[str, Callable[[ir.Node, Grids], Grid | None]] = {

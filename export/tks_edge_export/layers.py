@@ -5,17 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import numpy.typing as npt
 import onnx_ir as ir
 
 from tks_edge_export.capture import is_lif
 from tks_edge_export.grid import Grid, grids
 from tks_edge_export.provenance import folded_into, module_path
-from tks_edge_export.values import array_of, is_constant, static_shape
+from tks_edge_export.values import Array, array_of, integer, is_constant, static_shape
 
-Array = npt.NDArray[Any]
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
@@ -133,7 +130,7 @@ def channel_axis(node: ir.Node) -> int:
     """The axis of the weight of a layer that counts its output channels."""
     rank = len(static_shape(node.inputs[1]) or ())
     if node.op_type == "Gemm":
-        return 0 if "transB" in node.attributes and node.attributes["transB"].as_int() else 1
+        return 0 if integer(node, "transB") else 1
     return {"Conv": 0, "ConvTranspose": 1, "MatMul": rank - 1}[node.op_type]
 
 

@@ -1,11 +1,12 @@
 """The LIF equations of `tks_edge_models.lif` as ONNX nodes, step after step.
 
-    every t    h = (1 - 1/tau) v + k x (+ v_rest / tau)      v = 0 before the first step, unless a state is handed in
+    every t    h = (1 - 1/tau) v + k x (+ v_rest / tau)
                rests = h < v_threshold                       the neuron does not fire
                v = h * rests                                 hard reset to 0
                v = where(rests, h, v_reset)                  hard reset to another potential
                v = h - v_jump * (not rests)                  soft reset
 
+Before the first step v = v_rest, unless a state is handed in.
 v_threshold and v_jump are numbers, or one for each channel (`passes.channel_units`).
 
 What the first and the last step make needless is left to the passes `first_step` and `remove_unused`. The scale k is

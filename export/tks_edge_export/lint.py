@@ -16,11 +16,9 @@ from tks_edge_export.errors import ExportError
 from tks_edge_export.operators import Table, table
 from tks_edge_export.operators.rules import problem_of
 from tks_edge_export.signature import Use, conflict, numpy_name, schema_of, uses_by_schema, uses_by_table
-from tks_edge_export.targets import TARGETS, find_target
+from tks_edge_export.targets import IR_VERSION, OPSET, TARGETS, find_target
 from tks_edge_export.values import static_shape
 
-OPSET, MAX_IR_VERSION = 18, 10
-"""What the oldest engines that are supported read, and what the tables are about."""
 ENGINES = ("tensorrt", "onnxruntime-cpu", "openvino")
 """What has a table; the target `generic` is all of them."""
 _SUBGRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
@@ -96,8 +94,8 @@ def _of_graph(model: ir.Model) -> Iterator[Finding]:
     opset = model.opset_imports.get("")
     if opset != OPSET:
         yield Finding("", "", f"the graph is of opset {opset}; convert it to opset {OPSET}")
-    if model.ir_version > MAX_IR_VERSION:
-        problem = f"the graph is of IR version {model.ir_version}; save it with version {MAX_IR_VERSION}"
+    if model.ir_version > IR_VERSION:
+        problem = f"the graph is of IR version {model.ir_version}; save it with version {IR_VERSION}"
         yield Finding("", "", problem)
     for value in model.graph.inputs:
         if value.dtype is None or static_shape(value) is None:

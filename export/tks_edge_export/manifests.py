@@ -7,7 +7,6 @@ from importlib.metadata import version
 
 import onnx_ir as ir
 
-from tks_edge_export.capture import OPSET
 from tks_edge_export.codes import Calibration, Code
 from tks_edge_export.compiler import Compiled
 from tks_edge_export.errors import ExportError
@@ -15,6 +14,7 @@ from tks_edge_export.lif_steps import NEXT_STATE, state_name
 from tks_edge_export.options import Options
 from tks_edge_export.passes import providers, recorded
 from tks_edge_export.source import Source, network_spec, neuron_spec
+from tks_edge_export.targets import OPSET
 from tks_edge_export.unroll import LOGITS, LOGITS_PER_STEP
 from tks_edge_export.values import static_shape
 from tks_edge_export.verify import Comparison
@@ -103,6 +103,11 @@ def state_specs(model: ir.Model, calibration: Calibration) -> tuple[StateSpec, .
     return tuple(found)
 
 
+def rest_of(compiled: Compiled) -> dict[str, float]:
+    """What the states of a step graph are before the first step, by input name."""
+    return {state.input: state.zero for state in state_specs(compiled.model, compiled.calibration)}
+
+
 def calibration_of(manifest: Manifest) -> Calibration:
     """What the export that wrote this manifest found on samples."""
     spec = manifest.calibration
@@ -177,7 +182,9 @@ def _layout(value: ir.Value, options: Options) -> str:
 
 
 def _input_meaning(source: Source) -> str:
-    return "raw pixels, 0 to 255" if source.frames is None else "events in each pixel, one channel a polarity"
+    if source.frames is not None:
+        return "events in each pixel, one channel a polarity"
+    return "as the network takes it" if source.preprocessing is None else "raw pixels, 0 to 255"
 
 
 def _meaning(name: str, options: Options) -> tuple[str, str]:

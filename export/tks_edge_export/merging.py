@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from tks_edge_export.values import array_of
+from tks_edge_export.values import array_of, integer
 
 Shape = tuple[int, ...]
 
@@ -42,7 +42,7 @@ class Operands:
 
     def attribute(self, name: str, default: int) -> int:
         """An integer attribute."""
-        return self.node.attributes[name].as_int() if name in self.node.attributes else default
+        return integer(self.node, name, default)
 
     def text(self, name: str, default: str) -> str:
         """A string attribute."""

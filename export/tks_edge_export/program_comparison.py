@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from tks_edge_export.errors import VerificationError
+from tks_edge_export.values import Array
 from tks_edge_export.watched import batches
 
-Array = npt.NDArray[Any]
 _TOLERANCE = 1e-4
 """Of the golden logits, absolute and relative to the largest, as in the runtime's own test of an artifact: sums of a
 few thousand products in float32, taken in another order, are apart by some 1e-6 of their size."""

@@ -38,10 +38,9 @@ def folded_into(node: ir.Node) -> tuple[str, ...]:
     return tuple(filter(None, node.metadata_props.get(_FOLDED, "").split(" ")))
 
 
-def inherit(node: ir.Node, origin: ir.Node, folded: ir.Node) -> None:
-    """Record that `node` stands for `origin`, into which `folded` went."""
-    node.metadata_props.update(origin.metadata_props)
-    node.metadata_props[_FOLDED] = " ".join((*folded_into(origin), module_path(folded) or ""))
+def note_folded(node: ir.Node, folded: ir.Node) -> None:
+    """Record that `folded` went into `node`."""
+    node.metadata_props[_FOLDED] = " ".join((*folded_into(node), module_path(folded) or ""))
 
 
 def give_each_module_one_path(graph: ir.Graph, network: nn.Module) -> None:

@@ -27,9 +27,9 @@ import onnx_ir as ir
 
 from tks_edge_export.codes import Calibration
 from tks_edge_export.grid import Grid
-from tks_edge_export.layers import Array, Layer, bias_of
+from tks_edge_export.layers import Layer, bias_of
 from tks_edge_export.targets import Target
-from tks_edge_export.values import constant
+from tks_edge_export.values import Array, shared_constant
 
 INT8 = "int8"
 """Under this key an initializer's `meta` holds its `Int8Weight`."""
@@ -207,18 +207,12 @@ def _largest(grid: Grid) -> int:
 
 
 def _replace(graph: ir.Graph, layer: Layer, weight: Array, bias: Array | None, encoded: Int8Weight) -> None:
-    value = _constant(graph, f"{layer.path}.weight.rounded", weight)
+    # A module that runs several times has the same weights at each place.
+    value = shared_constant(graph, f"{layer.path}.weight.rounded", weight)
     value.meta[INT8] = encoded
     place = bias_of(layer.node)
     layer.node.replace_input_with(1, value)
     if bias is not None and place is not None:
-        value = _constant(graph, f"{layer.path}.bias.rounded", bias)
+        value = shared_constant(graph, f"{layer.path}.bias.rounded", bias)
         value.meta[BIAS_OF] = layer.path
         place[0].replace_input_with(place[1], value)
-
-
-def _constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
-    """A constant of the graph; a module that runs several times has the same weights at each place."""
-    if name not in graph.initializers:
-        graph.register_initializer(constant(name, array))
-    return graph.initializers[name]

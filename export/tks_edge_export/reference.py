@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tks_edge_export.channel_lif import ChannelLIF
 from tks_edge_export.codes import Calibration, Code, CodedLIF
 from tks_edge_export.errors import ExportError
-from tks_edge_export.layers import Array
 from tks_edge_export.quantization import RoundedLayer
+from tks_edge_export.values import Array
 from tks_edge_models import LIF, LIFParameters
 
 _MODULES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

@@ -17,10 +17,9 @@ from tks_edge_export.decisions import FloatNeuron, Judged, LayerComparison, Step
 from tks_edge_export.errors import VerificationError
 from tks_edge_export.probe import TIMESTEPS
 from tks_edge_export.reference import Reference, Rounding, substitute
+from tks_edge_export.values import Array
 from tks_edge_models import LIF, Network, Neuron
 from tks_edge_models.neuron import State
-
-Array = npt.NDArray[Any]
 
 
 class Replayed:

@@ -6,19 +6,16 @@ import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from tks_edge_export.errors import ExportError
 from tks_edge_export.options import Options
+from tks_edge_export.values import Array
 from tks_edge_models import LIFParameters, Network, Neuron
 from tks_edge_runtime.artifact import STEP, Accuracy, FrameSpec, NetworkSpec, NeuronSpec, Preprocessing, artifact_stem
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,13 @@ def first_batch(inputs: Array, size: int) -> Array:
 
 
 def evenly_spaced(inputs: Array, count: int) -> Array:
-    """At most `count` samples: a set that is sorted by class would otherwise show its first classes alone."""
+    """At most `count` samples: a set that is sorted by class would otherwise show its first classes alone.
+
+    Raises:
+        ExportError: none are asked for.
+    """
+    if count < 1:
+        raise ExportError(f"the graph is to be compared on {count} samples; at least 1 is needed.")
     return inputs[np.linspace(0, len(inputs) - 1, min(count, len(inputs)), dtype=int)]
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from tks_edge_runtime.errors import unknown
 
+OPSET, IR_VERSION = 18, 10
+"""Of every graph: what the oldest engines that are supported read, and what the tables in `operators/` are about."""
+
 
 @dataclass(frozen=True)
 class Target:

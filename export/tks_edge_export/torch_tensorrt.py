@@ -26,9 +26,10 @@ from tks_edge_export.artifact import INPUT_DTYPES
 from tks_edge_export.errors import ExportError
 from tks_edge_export.probe import reason
 from tks_edge_export.program import Unrolled, unrolled_program
-from tks_edge_export.program_comparison import Array, ProgramComparison, compare_program, logits_of
+from tks_edge_export.program_comparison import ProgramComparison, compare_program, logits_of
 from tks_edge_export.source import Source, evenly_spaced, first_batch, network_spec, neuron_spec
 from tks_edge_export.unroll import INPUT, LOGITS
+from tks_edge_export.values import Array
 from tks_edge_runtime.artifact import EvaluationSpec, Precision, TensorSpec, artifact_stem
 from tks_edge_runtime.errors import MissingError, unknown
 from tks_edge_runtime.files import replacing, sha256_of, write_json

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from tks_edge_export.batchwise import append_merged, merging
-from tks_edge_export.capture import OPSET, PATH, Capture, is_lif
+from tks_edge_export.capture import PATH, Capture, is_lif
 from tks_edge_export.codes import Code
 from tks_edge_export.errors import ExportError
 from tks_edge_export.graph_builder import GraphBuilder
@@ -24,11 +24,11 @@ from tks_edge_export.merging import Merging
 from tks_edge_export.options import Options
 from tks_edge_export.over_time import OverTime
 from tks_edge_export.passes.reshape_chain import chain_origin
+from tks_edge_export.targets import IR_VERSION, OPSET
 from tks_edge_export.traced_neuron import emit_traced, state_names
 from tks_edge_export.values import is_constant, static_shape
 
 INPUT, LOGITS, LOGITS_PER_STEP = "input", "logits", "logits_per_step"
-_IR_VERSION = 10
 
 
 def unroll(captured: Capture, options: Options, codes: Mapping[str, Code] | None = None) -> ir.Model:
@@ -101,7 +101,7 @@ class _Layout:
                 self._node(node)
         outputs = self._readout()
         graph = self._builder.graph(self._inputs, [*outputs, *self._states], "tks_edge")
-        return ir.Model(graph, ir_version=_IR_VERSION)
+        return ir.Model(graph, ir_version=IR_VERSION)
 
     def _still(self, value: ir.Value) -> OverTime:
         """A value that is the same at every step; where `share_still` is skipped, one a step of what is computed."""

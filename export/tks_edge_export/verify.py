@@ -12,19 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from tks_edge_export.decisions import LayerComparison, StepComparison
 from tks_edge_export.errors import VerificationError
 from tks_edge_export.reference import Reference, Rounding
 from tks_edge_export.replay import Replayed
+from tks_edge_export.values import Array
 from tks_edge_export.watched import Outputs, WatchedGraph, batches
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

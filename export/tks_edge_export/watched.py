@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 import onnxruntime
 
 from tks_edge_export.errors import VerificationError
 from tks_edge_export.lif_steps import NEXT_STATE, is_spikes, spikes_name
 from tks_edge_export.unroll import INPUT, LOGITS, LOGITS_PER_STEP
-from tks_edge_export.values import static_shape
+from tks_edge_export.values import Array, static_shape
 from tks_edge_runtime.errors import ArtifactError
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,12 @@ def _place(root: nn.Module, path: str, module: nn.Module) -> None:
     root.add_module(name, module)
 
 
+def own_path(path: str) -> str | None:
+    """What a graph calls the module or the weight at this path of its network; None of one that is not the graph's."""
+    part, _, own = path.partition(".")
+    return own if part in ("stem", "body") else None
+
+
 class AsFloat(nn.Module):
     """An input that the network gets as it is, in float32."""
 
@@ -198,11 +204,15 @@ def graph_network(
         std: likewise.
 
     Raises:
-        ModelError: the graph cannot run, or one of mean and std is missing.
+        ModelError: the graph cannot run, or one of mean and std is missing or of another number of channels.
     """
     graph.check()
     if (mean is None) != (std is None) or (mean is not None and len(input_shape) != 3):
         raise ModelError("give both mean and std, of an image [C, H, W], or neither.")
+    if mean is not None and std is not None and not len(mean) == len(std) == input_shape[0]:
+        raise ModelError(
+            f"mean has {len(mean)} channels, std {len(std)}, and the image {input_shape[0]}; these must be as many."
+        )
     spiking = neuron != "relu" and any(node.is_neuron for node in graph.nodes)
     modules: dict[str, nn.Module] = {}
     for node in graph.nodes:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tks_edge_models.errors import ModelError
+from tks_edge_models.errors import ModelError, unknown
 from tks_edge_models.lif import LIF, LIFParameters
 from tks_edge_models.lif_variants import CurrentLIF, DelayedResetLIF, RelaxingLIF
 
@@ -195,8 +195,6 @@ OPERATORS: dict[str, Operator] = {
             "adaptive_avg_pool2d": "AdaptiveAvgPool2d",
             "upsample": "Upsample",
             "relu": "ReLU",
-            "dropout": "Dropout",
-            "dropout2d": "Dropout2d",
             "flatten": "Flatten",
             "identity": "Identity",
         }.items()
@@ -222,7 +220,7 @@ def make(operator: str, options: Options) -> nn.Module:
         ModelError: there is no such operator, or its options are not right.
     """
     if operator not in OPERATORS:
-        raise ModelError(f"unknown operator {operator!r}. Allowed: {', '.join(sorted(OPERATORS))}.")
+        raise unknown("operator", operator, sorted(OPERATORS))
     try:
         return OPERATORS[operator].make(**options)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from tks_edge_models.errors import ModelError
-from tks_edge_models.graph import INPUT, Graph, Node, graph_network
+from tks_edge_models.graph import INPUT, Graph, Node, graph_network, own_path
 from tks_edge_models.network import Network
 
 _RESHAPE = "samples"
@@ -17,20 +17,16 @@ _RESHAPE = "samples"
 
 def graph_weights(network: Network) -> dict[str, Tensor]:
     """The weights of a graph's network, by the path of the node's module and their name in it."""
-    weights = {}
-    for name, tensor in network.state_dict().items():
-        part, _, own = name.partition(".")
-        if part in ("stem", "body"):
-            weights[own] = tensor
-    return weights
+    named = ((own_path(name), tensor) for name, tensor in network.state_dict().items())
+    return {own: tensor for own, tensor in named if own is not None}
 
 
 def load_graph_weights(network: Network, weights: Mapping[str, Tensor]) -> Network:
     """Put what `graph_weights` gives into a network of the same nodes, and leave it evaluating."""
     state = network.state_dict()
     for name in state:
-        part, _, own = name.partition(".")
-        if part in ("stem", "body"):
+        own = own_path(name)
+        if own is not None:
             state[name] = weights[own]
     network.load_state_dict(state)
     return network.eval()

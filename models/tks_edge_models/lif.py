@@ -18,9 +18,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tks_edge_models.errors import ModelError
+from tks_edge_models.errors import ModelError, unknown
 from tks_edge_models.neuron import Neuron, State
 from tks_edge_models.surrogate import SURROGATES, spike
+
+
+def tau_of(decay: float) -> float:
+    """The time constant of a membrane that keeps this share a step, 0 to 1; see `LIFParameters.decay`."""
+    return math.inf if decay == 1.0 else 1.0 / (1.0 - decay)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class LIFParameters:
                 f"v_threshold is {self.v_threshold}; it must lie above the resting potential {self.v_rest}."
             )
         if self.surrogate not in SURROGATES:
-            raise ModelError(f"unknown surrogate {self.surrogate!r}. Allowed: {', '.join(sorted(SURROGATES))}.")
+            raise unknown("surrogate", self.surrogate, sorted(SURROGATES))
 
     @property
     def v_rest(self) -> float:

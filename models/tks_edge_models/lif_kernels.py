@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from tks_edge_models import lif_compiled, lif_eager, lif_triton
-from tks_edge_models.errors import ModelError
+from tks_edge_models.errors import ModelError, unknown
 from tks_edge_models.lif import LIF, LIFParameters
 
 AUTO = "auto"
@@ -71,9 +70,7 @@ def choose_kernel(name: str, device: torch.device | str) -> Choice:
     if name == AUTO:
         return _automatic(kind)
     if name not in KERNELS:
-        close = get_close_matches(name, KERNELS, n=1, cutoff=0.5)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ModelError(f"unknown LIF kernel {name!r}.{hint} Allowed: {', '.join((AUTO, *KERNELS))}.")
+        raise unknown("LIF kernel", name, (AUTO, *KERNELS))
     problem = None
     if name != "torch":
         problem = lif_compiled.problem(kind) if name == "compiled" else lif_triton.problem(kind)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tks_edge_models.errors import ModelError
-from tks_edge_models.lif import LIFParameters
+from tks_edge_models.lif import LIFParameters, tau_of
 from tks_edge_models.neuron import Neuron, State, above
 
 
@@ -115,7 +115,7 @@ class DelayedResetLIF(Neuron):
         self._least = above(v_threshold)
         if delay and beta > 0.0:
             self.equivalent = LIFParameters(
-                tau=math.inf if beta == 1.0 else 1.0 / (1.0 - beta),
+                tau=tau_of(beta),
                 v_threshold=self._least,
                 v_reset=None,
                 decay_input=False,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from tks_edge_models import plugins
-from tks_edge_models.errors import ModelError
+from tks_edge_models.errors import ModelError, unknown
 from tks_edge_models.graph import NAME as GRAPH
 from tks_edge_models.graph import Graph, graph_network
 from tks_edge_models.layers import PixelNormalize
@@ -196,8 +195,5 @@ def _family(name: str) -> Family:
 
 
 def _known(kind: str, got: str, allowed: Sequence[str]) -> None:
-    if got in allowed:
-        return
-    close = get_close_matches(got, allowed, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ModelError(f"unknown {kind} {got!r}.{hint} Allowed: {', '.join(allowed)}.")
+    if got not in allowed:
+        raise unknown(kind, got, allowed)

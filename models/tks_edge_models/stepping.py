@@ -49,21 +49,27 @@ def _stepping(network: nn.Module, before: States, after: States) -> Iterator[Non
             del layer.forward
 
 
-def spikes_of(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """The spikes `[T, B, ...]` of every layer of neurons, by module path, when `network` runs on `x`."""
-    found: dict[str, Tensor] = {}
+@contextmanager
+def spikes_kept(network: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
+    """Keep what every layer of neurons gives, `[T, B, ...]` a call, by module path, while `network` runs."""
+    found: dict[str, list[Tensor]] = {}
     handles = []
     for path, layer in network.named_modules():
         if isinstance(layer, Neuron):
 
             def keep(_layer: nn.Module, _inputs: object, output: Tensor, path: str = path) -> None:
-                found[path] = output
+                found.setdefault(path, []).append(output)
 
             handles.append(layer.register_forward_hook(keep))
     try:
-        with torch.no_grad():
-            network(x)
+        yield found
     finally:
         for handle in handles:
             handle.remove()
-    return found
+
+
+def spikes_of(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """The spikes `[T, B, ...]` of every layer of neurons, by module path, when `network` runs on `x`."""
+    with spikes_kept(network) as found, torch.no_grad():
+        network(x)
+    return {path: calls[-1] for path, calls in found.items()}

@@ -83,10 +83,11 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class StateSpec:
-    """The state of one LIF layer in a step graph: what `output` gives is `input` of the next step, and `zero` at first.
+    """A state of a neuron layer in a step graph: what `output` gives is `input` of the next step, and `zero` at first.
 
-    `name` is the layer's module path ("body.0"); input and output are `state.<name>` and `state.<name>.out`, since a
-    graph cannot have an input and an output of one name. Both have this static shape (batch axis first) and dtype.
+    `name` is the layer's module path ("body.0"), with ".0", ".1" behind it where it has several states; input and
+    output are `state.<name>` and `state.<name>.out`, since a graph cannot have an input and an output of one name. Both
+    have this static shape (batch axis first) and dtype.
     `zero` is the integer that stands for 0 in it, other than 0 where the state is held in 8-bit codes.
     """
 

@@ -226,6 +226,9 @@ def test_what_cannot_be_kept_is_refused(name: str) -> None:
     [
         (nn.Linear(6, 4).forward, X, "a torch.nn.Module is needed"),
         (nn.Linear(6, 4), "x", "the example input is no tensor"),
+        (nn.Linear(6, 4), 3, "the example input is no tensor"),
+        (nn.Linear(6, 4), None, "the example input is no tensor"),
+        (nn.Linear(6, 4), X[0], r"the example input is \[6\]; a batch"),
         (nn.Linear(6, 4), torch.zeros(0, 6), "or an empty one"),
         (nn.Linear(5, 4), X, "fails on the example input"),
     ],
@@ -233,6 +236,58 @@ def test_what_cannot_be_kept_is_refused(name: str) -> None:
 def test_wrong_arguments(module: Any, example: Any, words: str) -> None:
     with pytest.raises(AdoptionError, match=words):
         adopt(module, example)
+
+
+def test_a_neuron_alone_is_refused() -> None:
+    with pytest.raises(AdoptionError, match="the network is a single Leaky"):
+        adopt(leaky(), X)
+
+
+def over_time(forward: Callable[[Any, Tensor], Any]) -> nn.Module:
+    """A network of SpikingJelly that runs sequences `[T, B, ...]`."""
+    from spikingjelly.activation_based import functional, layer
+
+    network = Around(forward, lif=spikingjelly("LIFNode")())
+    network.fc, network.last = layer.Linear(6, 6), layer.Linear(6, 4)
+    functional.set_step_mode(network, "m")
+    return network
+
+
+@pytest.mark.parametrize(
+    ("forward", "example"),
+    [
+        (lambda self, x: self.last(torch.erf(self.lif(self.fc(x)))), X.expand(5, 3, 6)),
+        (lambda self, x: self.last(torch.erf(self.lif(self.fc(x.unsqueeze(0).repeat(5, 1, 1))))), X),
+    ],
+    ids=["a sequence", "a still image"],
+)
+def test_of_a_sequence_the_function_without_operator_is_named(
+    forward: Callable[[Any, Tensor], Any], example: Tensor
+) -> None:
+    with pytest.raises(AdoptionError, match="computes with 'erf', which has no operator"):
+        adopt(over_time(forward), example)
+
+
+def test_a_sequence_of_numbers_has_no_channels() -> None:
+    with pytest.raises(AdoptionError, match="the network takes a number for each sample"):
+        adopt(nn.Sequential(spikingjelly("LIFNode", step_mode="m")()), X)
+
+
+def test_a_batch_that_holds_less_than_a_sequence_is_refused() -> None:
+    from sinabs.activation import SingleSpike
+
+    neuron = sinabs("LIFSqueeze", tau_mem=10.0, num_timesteps=8, spike_fn=SingleSpike)()
+    with pytest.raises(AdoptionError, match="flattens time or batch"):
+        adopt(nn.Sequential(nn.Flatten(0, 1), nn.Linear(6, 6), neuron), torch.ones(1, 8, 6))
+
+
+@pytest.mark.parametrize("name", ["fc", "lif"])
+def test_a_layer_may_be_called_input(name: str) -> None:
+    network = nn.Sequential()
+    for own, module in {"fc": nn.Linear(6, 6), "lif": leaky(), "last": nn.Linear(6, 4)}.items():
+        network.add_module("input" if own == name else own, module)
+    adopted = adopt(network, X)
+    assert "body.input" in dict(adopted.named_modules()) or "stem.input" in dict(adopted.named_modules())
 
 
 def test_a_network_that_was_not_reset_is_told_apart() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 from tks_edge_export import Comparison, Compiled, Compiler, LayerComparison, Options, Reference, compare
 from tks_edge_export.lif_steps import NEXT_STATE, is_spikes
-from tks_edge_export.manifests import state_specs
+from tks_edge_export.manifests import rest_of
 from tks_edge_export.replay import Replayed
 from tks_edge_runtime.backends import open_engine
 
@@ -25,6 +25,11 @@ NETWORKS = ("tiny", "sew_resnet18", "resnet19", "vggsnn", "sew_resnet50", "ms_re
 def each_network(*names: str) -> pytest.MarkDecorator:
     """Run a test for each of these networks."""
     return pytest.mark.parametrize("name", names or NETWORKS)
+
+
+def export_graph(module: nn.Module, example: Tensor, timesteps: int, *, per_step: bool = False) -> ir.Model:
+    """The float graph of a module that is captured for it alone, for every target."""
+    return Compiler(module, example).compile(Options(timesteps, per_step=per_step)).model
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,9 @@ class Lowered:
     path: Path
 
     @property
-    def rest(self) -> dict[str, int]:
+    def rest(self) -> dict[str, float]:
         """What the states of a step graph are at rest."""
-        return {state.input: state.zero for state in state_specs(self.compiled.model, self.compiled.calibration)}
+        return rest_of(self.compiled)
 
     def compared(self, inputs: Array, *, reference: Reference | None = None, path: Path | None = None) -> Comparison:
         return compare(

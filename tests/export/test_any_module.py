@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from tests.export.unusual_modules import BATCH, WIDTH, Around
 from tks_edge_export import ExportError, export
-from tks_edge_models import LIF
+from tks_edge_models import LIF, Neuron
+from tks_edge_models.neuron import State
 
 
 class Image(nn.Module):
@@ -27,6 +28,16 @@ class Image(nn.Module):
         return spikes
 
 
+class Counting(Neuron):
+    """No LIF."""
+
+    def rest(self, x: Tensor) -> State:
+        return ()
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self.fire(x), ()
+
+
 NOT_A_NUMBER = BATCH.clone()
 NOT_A_NUMBER[0, :2] = torch.nan
 
@@ -35,6 +46,7 @@ NOT_A_NUMBER[0, :2] = torch.nan
     ("network", "example", "options", "message"),
     [
         (Around(nn.Identity()), BATCH, {"timesteps": True}, "timesteps is True; "),
+        (Counting(), BATCH, {}, "the network is a Counting; a torch.nn.Module, from one step's input to logits"),
         (Around(nn.Identity()), NOT_A_NUMBER, {}, f"the example input: 2 of {2 * WIDTH} values are NaN or infinite"),
         (Around(nn.Identity()), BATCH, {"samples": NOT_A_NUMBER}, "samples: 2 of 32 values are NaN or infinite"),
         (Around(nn.Identity()), BATCH, {"calibration": BATCH / 0}, "calibration: 32 of 32 values are NaN or infinite"),

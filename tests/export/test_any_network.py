@@ -7,11 +7,11 @@ import torch
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from tests.export.lowering import export_graph
 from tests.export.ordinary_layers import RandomSequenceNetwork
 from tests.export.passes.graphs import outputs
 from tests.export.random_networks import Sample, samples
 from tests.export.step_by_step import StepByStep
-from tks_edge_export import export_graph
 
 NEAR = 2e-5
 """How near the threshold, relative to the largest membrane, a decision may go either way: sums of a few hundred
@@ -25,7 +25,7 @@ ROUNDING = 1e-4
 def test_a_random_network_gives_the_same_logits(sample: Sample, timesteps: int) -> None:
     reference = StepByStep(sample.network)
     expected = reference.run(sample.batch, timesteps).numpy()
-    model, _ = export_graph(sample.network, sample.batch, timesteps, per_step=True)
+    model = export_graph(sample.network, sample.batch, timesteps, per_step=True)
     got = outputs(model, input=sample.batch.numpy())
     tolerance = ROUNDING * max(1.0, float(np.abs(expected).max()))
     if reference.margin < NEAR and np.abs(got["logits_per_step"] - expected).max() > tolerance:

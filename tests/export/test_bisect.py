@@ -16,6 +16,7 @@ from tks_edge_export.bisect import Culprit, bisect
 from tks_edge_export.capture import Capture
 from tks_edge_export.passes import PASSES, Pass
 from tks_edge_export.unroll import unroll
+from tks_edge_models import LIFParameters
 
 GROUPS = ("ONE_STEP", "LAID_OUT", "FOR_ONNXRUNTIME", "CLEAN_UP")
 
@@ -85,3 +86,10 @@ def test_where_every_pass_keeps_the_network_there_is_no_culprit(small: Prepared)
     tried: list[str | None] = []
     assert found(small, Options(2), tried.append) is None
     assert tried == [None, *PASSES]
+
+
+def test_a_step_graph_of_neurons_that_rest_elsewhere_has_no_culprit() -> None:
+    torch.manual_seed(2)
+    module, inputs = Deeper(LIFParameters(v_threshold=0.5, v_reset=-0.25)).eval(), torch.randn(4, 6) * 2
+    resting = Prepared(module, Compiler(module, inputs[:2]), inputs.numpy())
+    assert found(resting, Options(2, form="step")) is None

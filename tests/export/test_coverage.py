@@ -239,3 +239,27 @@ def test_tokens_with_a_norm_are_compared_as_their_neuron_computes(
         is_float = isinstance(network.network.get_submodule("middle.norm"), nn.LayerNorm)
         assert ("second" in lowered.compiled.calibration.zeros) == (target == "onnxruntime-cpu" and not is_float)
         assert not lowered.compiled.calibration.currents  # one rounding, where the neuron reads them
+
+
+class Read(nn.Module):
+    """A layer whose weight a function reads too, a norm behind it or not."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.norm = nn.Conv2d(4, 4, 3, padding=1), norm
+        self.neuron, self.last = LIF(EASILY), nn.Conv2d(4, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        again = functional.conv2d(x, self.layer.weight, padding=1)
+        last: Tensor = self.last(self.neuron(self.norm(self.layer(x)) + again))
+        return last
+
+
+@pytest.mark.parametrize("norm", [nn.Identity(), nn.BatchNorm2d(4, eps=3.0)])
+def test_a_layer_whose_weight_something_else_reads_stays_in_float(norm: nn.Module, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = between(Read(norm), (2, 6, 6))
+    lowered = network.lower(INT8, tmp_path)
+    assert lowered.compiled.kept_float == ("middle", "middle.layer")
+    assert lowered.compared(network.inputs).problem() is None
+    assert network.lower(Options(2, precision="fp16"), tmp_path).compared(network.inputs).problem() is None

@@ -16,7 +16,7 @@ from tks_edge_export import Compiler, ExportError, Options
 from tks_edge_export.lint import ENGINES, check, lint
 from tks_edge_export.operators import table
 from tks_edge_export.options import PRECISIONS
-from tks_edge_export.targets import TARGETS
+from tks_edge_export.targets import OPSET, TARGETS
 from tks_edge_models import create
 from tks_edge_runtime.errors import InputError
 
@@ -304,10 +304,11 @@ def test_a_table_names_its_source_and_operators_of_its_opset(engine: str) -> Non
     known = table(engine)
     assert known.engine
     assert known.source
+    assert known.opset == OPSET
     for (domain, name), operator in known.operators.items():
         assert operator.kernels
         if domain == "":
-            schema = onnx.defs.get_schema(name, known.opset)
+            schema = onnx.defs.get_schema(name, OPSET)
             parameters = {parameter.name for parameter in schema.inputs}
             variables = {constraint.type_param_str for constraint in schema.type_constraints}
             assert {*operator.constant, *operator.zero, *operator.below} <= parameters

@@ -111,6 +111,11 @@ def test_every_form_and_precision_is_the_network(form: str, precision: str, targ
         assert made.comparison.total.differing == 0
     manifest = Artifact.open(made.artifact.path).manifest
     assert [state.name for state in manifest.states] == (["neuron.0", "neuron.1", "lif"] if form == "step" else [])
+    if form == "step":
+        outputs = {layer.path: layer.outputs for layer in manifest.layers}
+        assert outputs["neuron"] == ("state.neuron.0.out", "state.neuron.1.out")
+        assert outputs["lif"] == ("state.lif.out",)
+    assert manifest.input.meaning == "as the network takes it"
     with load(made.artifact.path) as session:
         assert session.run(x.numpy()).shape == (4, 5)
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.export.conftest import MakeSource
+from tests.export.lowering import export_graph
 from tests.export.neurons import neurons
 from tests.export.passes.graphs import run
-from tks_edge_export import ExportError, export_graph
+from tks_edge_export import ExportError
 from tks_edge_export.graph_builder import GraphBuilder
 from tks_edge_export.lif_steps import emit_lif, spikes_name
 from tks_edge_export.over_time import OverTime
@@ -48,7 +49,7 @@ def test_an_unrolled_layer_fires_the_same_spikes_to_the_bit(
 def graphs(make_source: MakeSource) -> dict[int, ir.Model]:
     source = make_source("sew_resnet18")
     example = torch.from_numpy(source.samples.inputs[:2])
-    return {t: export_graph(source.network, example, t, per_step=True)[0] for t in (1, 3)}
+    return {t: export_graph(source.network, example, t, per_step=True) for t in (1, 3)}
 
 
 def test_the_graph_keeps_its_contract(graphs: dict[int, ir.Model], tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ class OverBatch(nn.Module):
 def test_an_operator_that_mixes_samples_is_repeated_once_a_step() -> None:
     torch.manual_seed(0)
     module, x = OverBatch().eval(), torch.randint(0, 256, (4, 5), dtype=torch.uint8)
-    model, _ = export_graph(module, x, 3)
+    model = export_graph(module, x, 3)
     logits = run(model, input=x.numpy())
 
     params, states, expected = LIFParameters(), [None, None], []

@@ -10,7 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 from tests.export.conftest import MakeSource, write
-from tks_edge_export import Reference, Source, VerificationError, compare
+from tks_edge_export import ExportError, Reference, Source, VerificationError, compare
 from tks_edge_export.replay import Replayed
 from tks_edge_export.watched import WatchedGraph
 from tks_edge_models import LIFParameters
@@ -47,7 +47,10 @@ def test_every_family_passes_at_other_constants(name: str, make_source: MakeSour
 
 
 def test_the_twin_passes(make_source: MakeSource, tmp_path: Path) -> None:
-    exported = write(make_source(neuron="relu"), 1, tmp_path, verify_samples=4)
+    source = make_source(neuron="relu")
+    with pytest.raises(ExportError, match="compared on 0 samples"):
+        write(source, 1, tmp_path, verify_samples=0)
+    exported = write(source, 1, tmp_path, verify_samples=4)
     assert exported.comparison.layers == ()
     assert exported.artifact.manifest.is_twin
     assert exported.artifact.manifest.neuron is None

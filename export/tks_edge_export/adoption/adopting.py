@@ -41,16 +41,37 @@ def adopt(module: nn.Module, example_input: Tensor | Sequence[Tensor], *, output
     """
     if not isinstance(module, nn.Module):
         raise AdoptionError(f"the network is a {type(module).__name__}; a torch.nn.Module is needed.")
-    inputs = [example_input] if isinstance(example_input, Tensor) else list(example_input)
-    if not inputs or not all(isinstance(each, Tensor) and each.numel() for each in inputs):
+    inputs = _inputs(example_input)
+    alone = _layer("", module)
+    if alone is not None and alone.is_neuron:
+        raise AdoptionError(
+            f"the network is a single {type(module).__name__}, and has no module path. Put it into an nn.Sequential."
+        )
+    found = translate(module, inputs, _layer, output=output)
+    lowered = found.lowered
+    for what, shape in (("takes", lowered.input_shape), ("gives", lowered.output.shape[len(lowered.output_axes) :])):
+        if not shape:
+            raise AdoptionError(f"the network {what} a number for each sample; it must take [B, ...] and give [B, K].")
+    network = graph_network(lowered.graph, lowered.input_shape, found.output.shape[-1])
+    load_graph_weights(network, lowered.weights)
+    compare(module, network, inputs, found)
+    return network
+
+
+def _inputs(given: object) -> list[Tensor]:
+    """What the forward is called with.
+
+    Raises:
+        AdoptionError: it is none of what `adopt` takes.
+    """
+    found = [given] if isinstance(given, Tensor) else list(given) if isinstance(given, Sequence) else []
+    if not found or not all(isinstance(each, Tensor) and each.numel() for each in found):
         raise AdoptionError(
             "the example input is no tensor, or an empty one; a batch [B, ...] of real inputs is needed."
         )
-    found = translate(module, inputs, _layer, output=output)
-    network = graph_network(found.lowered.graph, found.lowered.input_shape, found.output.shape[-1])
-    load_graph_weights(network, found.lowered.weights)
-    compare(module, network, inputs, found)
-    return network
+    if found[0].ndim < 2:
+        raise AdoptionError(f"the example input is {list(found[0].shape)}; a batch [B, ...] of real inputs is needed.")
+    return found
 
 
 def _layer(path: str, module: nn.Module) -> Layer | None:

@@ -35,6 +35,8 @@ class Sequence:
     def of_merged(cls, size: int, batch: int | None, timesteps: int | None) -> Sequence | None:
         """That of values whose first axis, of this size, is B times T, batch first; one of both is told."""
         batch = batch or size // (timesteps or 1)
+        if not batch:
+            return None
         timesteps = size // batch
         return cls(TIME_SECOND, timesteps, batch) if batch * timesteps == size else None
 

@@ -15,8 +15,9 @@ from tks_edge_export.adoption.lowering import Lowered
 from tks_edge_export.adoption.recording import copied
 from tks_edge_export.adoption.translation import Translation
 from tks_edge_export.probe import named, tensors_in
-from tks_edge_models import Network, Neuron
-from tks_edge_models.stepping import States, step_network
+from tks_edge_models import Network
+from tks_edge_models.graph import own_path
+from tks_edge_models.stepping import States, spikes_kept, step_network
 
 Spikes = dict[str, Tensor]
 
@@ -103,23 +104,11 @@ def spikes_of(
 
 def _run(network: Network, frames: Tensor) -> tuple[Spikes, Tensor]:
     """Ours, one timestep at a time: its spikes by the path in the foreign network, and its outputs `[T, B, K]`."""
-    found: dict[str, list[Tensor]] = {}
     outputs: list[Tensor] = []
     states: States | None = None
-    handles = []
-    for path, layer in network.named_modules():
-        if isinstance(layer, Neuron):
-
-            def keep(_layer: nn.Module, _inputs: object, output: Tensor, path: str = path.partition(".")[2]) -> None:
-                found.setdefault(path, []).append(output[0])
-
-            handles.append(layer.register_forward_hook(keep))
-    try:
-        with torch.no_grad():
-            for frame in frames:
-                output, states = step_network(network, frame, states)
-                outputs.append(output[0])
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {path: torch.stack(spikes) for path, spikes in found.items()}, torch.stack(outputs)
+    with spikes_kept(network) as found, torch.no_grad():
+        for frame in frames:
+            output, states = step_network(network, frame, states)
+            outputs.append(output[0])
+    spikes = {name: torch.cat(steps) for path, steps in found.items() if (name := own_path(path)) is not None}
+    return spikes, torch.stack(outputs)

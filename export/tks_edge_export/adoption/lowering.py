@@ -69,10 +69,16 @@ def lower(recording: Recording, line: Timeline, layers: Mapping[str, Layer]) -> 
     try:
         return _Lowering(recording, line, layers, over_time).lowered(over_time)
     except AdoptionError:
-        # A still image that the network itself repeats has no time axis yet.
         if over_time == ONE_STEP:
             raise
-    return _Lowering(recording, line, layers, over_time).lowered(ONE_STEP)
+        # A still image that the network itself repeats has no time axis yet.
+        of_still = _Lowering(recording, line, layers, over_time)
+        try:
+            return of_still.lowered(ONE_STEP)
+        except AdoptionError:
+            if of_still.is_over_time:
+                raise
+        raise
 
 
 class _Lowering:
@@ -86,6 +92,11 @@ class _Lowering:
         self._weights: dict[str, Tensor] = {}
         self._sequence: Sequence | None = None
 
+    @property
+    def is_over_time(self) -> bool:
+        """Whether a value with several timesteps was met."""
+        return self._sequence is not None
+
     def lowered(self, axes: str) -> Lowered:
         entry = self._line.step_input
         self._see(entry, INPUT, axes)
@@ -98,9 +109,8 @@ class _Lowering:
             raise AdoptionError("what the network returns does not depend on its input.")
         graph = Graph(tuple(self._nodes), self._seen[self._line.outputs[0]].name)
         graph.check()
-        behind = 1 if axes == MERGED else len(axes)
         output, seen = next((value, seen) for value, seen in self._seen.items() if seen.name == graph.output)
-        return Lowered(graph, self._weights, axes, self._sequence, entry.shape[behind:], output, seen.axes)
+        return Lowered(graph, self._weights, axes, self._sequence, entry.shape[len(axes) :], output, seen.axes)
 
     def _see(self, value: Value, name: str, axes: str) -> None:
         self._seen[value] = _Seen(name, axes)
@@ -141,7 +151,11 @@ class _Lowering:
             )
         if layer.operator == "flatten":
             options = self._flattened(call, options, _shift(axes))
-        name = call.target if call.target not in {node.name for node in self._nodes} else self._fresh(call.target)
+        name = (
+            call.target
+            if call.target not in {INPUT, *(node.name for node in self._nodes)}
+            else self._fresh(call.target)
+        )
         module = None if name == call.target else call.target
         self._nodes.append(Node(name, layer.operator, (seen.name,), options, module))
         self._weights |= {f"{call.target}.{key}": tensor for key, tensor in layer.weights.items()}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from tks_edge_export.adoption.errors import AdoptionError
-from tks_edge_export.probe import named, raised_in, reason
+from tks_edge_export.probe import named, raised_in, reason, tensors_in
 
 _READS_VALUES = frozenset(
     {"__bool__", "__int__", "__float__", "__index__", "item", "tolist", "numpy", "nonzero", "__array__", "equal"}
@@ -104,7 +104,7 @@ def record(module: nn.Module, inputs: Sequence[Tensor], is_layer: Callable[[str,
         except Exception as error:
             where = named(raised_in(error, network), network.get_submodule(raised_in(error, network)))
             raise AdoptionError(f"{where} fails on the example input: {reason(error)}") from error
-    outputs = [recorder.value(tensor) for tensor in _tensors(output)]
+    outputs = [recorder.value(tensor) for tensor in tensors_in(output)]
     return Recording(values, recorder.calls, outputs, network)
 
 
@@ -175,12 +175,12 @@ class _Recorder(TorchFunctionMode):
             written = self.value(arguments[0])
             written.tensor = written.tensor.clone()
         result = function(*arguments, **options)
-        if depends and name not in _TELLS_ABOUT and any(True for _ in _tensors(result)):
+        if depends and name not in _TELLS_ABOUT and tensors_in(result):
             self._add(name, None, arguments, options, result)
         return result
 
     def _depends(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
-        found = (self._known.get(id(tensor)) for tensor in _tensors((arguments, options)))
+        found = (self._known.get(id(tensor)) for tensor in tensors_in((arguments, options)))
         return any(value is not None and value.constant is None for value in found)
 
     def _where(self) -> str:
@@ -192,7 +192,7 @@ class _Recorder(TorchFunctionMode):
     ) -> None:
         as_values = _mapped(arguments, self.value), _mapped(options, self.value)
         call = Call(target, module, *as_values, inside=self._running[-1])
-        for tensor in _tensors(result):
+        for tensor in tensors_in(result):
             # What writes in place gives the same tensor, which is another value from then on.
             call.outputs.append(self._learn(tensor, Value(tuple(tensor.shape), call, position=len(call.outputs))))
         self.calls.append(call)
@@ -254,16 +254,6 @@ def _refuse_hooks(path: str, module: nn.Module) -> None:
                 f"{named(path, module)} has a hook on its forward, which may change what it computes. Remove it (for a "
                 "weight or spectral norm, torch.nn.utils.remove_weight_norm or its like)."
             )
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors of a value, where it is one or a tuple, list or dictionary of them."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        yield from (tensor for each in value.values() for tensor in _tensors(each))
-    elif isinstance(value, (tuple, list)):
-        yield from (tensor for each in value for tensor in _tensors(each))
 
 
 def _values(value: Any) -> Iterator[Value]:

@@ -10,14 +10,13 @@ Source: sinabs/layers/functional/lif.py of 3.1.3. LIF and IAF take `[B, T, ...]`
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 from torch import nn
 
 from tks_edge_export.adoption.layer import MERGED, TIME_SECOND, Layer, number, refuse
 from tks_edge_models.graph_operators import lif_options
-from tks_edge_models.lif import LIFParameters
+from tks_edge_models.lif import LIFParameters, tau_of
 
 package = "sinabs"
 
@@ -73,7 +72,7 @@ def _lif(path: str, module: Any, axes: str) -> Layer:
         raise refuse(path, module, f"its reset_fn is {module.reset_fn}, which adds to neurons that did not fire, too")
     alpha = number(path, module, "alpha_mem", module.alpha_mem_calculated)
     params = LIFParameters(
-        tau=math.inf if alpha == 1.0 else 1.0 / (1.0 - alpha),
+        tau=tau_of(alpha),
         v_threshold=threshold,
         v_reset=v_reset,
         decay_input=bool(module.norm_input) and alpha != 1.0,

@@ -8,14 +8,13 @@ membrane to 0 before it decays, "none" leaves it. Source: snntorch/_neurons/leak
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from torch import nn
 
 from tks_edge_export.adoption.layer import Layer, number, refuse
 from tks_edge_models.graph_operators import lif_options
-from tks_edge_models.lif import LIFParameters
+from tks_edge_models.lif import LIFParameters, tau_of
 from tks_edge_models.neuron import above
 
 package = "snntorch"
@@ -52,7 +51,7 @@ def layer(path: str, module: nn.Module) -> Layer | None:
 
 def _leaky(beta: float, threshold: float, *, resets: bool) -> LIFParameters:
     return LIFParameters(
-        tau=math.inf if beta == 1.0 else 1.0 / (1.0 - beta),
+        tau=tau_of(beta),
         v_threshold=above(threshold),
         v_reset=0.0 if resets else None,
         decay_input=False,

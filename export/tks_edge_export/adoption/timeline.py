@@ -47,13 +47,11 @@ class Timeline:
     """A run, by timesteps.
 
     Attributes:
-        timesteps: how often each neuron ran.
         outputs: the values that the timesteps give, in order; one value where the run has all timesteps in one.
         step_input: the value that stands for the input of the first timestep: the input, or its first frame.
         frames: whether each timestep has an input of its own.
     """
 
-    timesteps: int
     outputs: tuple[Value, ...]
     step_input: Value
     frames: bool
@@ -91,7 +89,7 @@ class _Timeline:
             self._place(call)
         if timesteps == 1:
             entry = self._frame or self._input
-            return Timeline(1, (_listed_alone(output) or output,), entry, self._frame is not None)
+            return Timeline((_listed_alone(output) or output,), entry, self._frame is not None)
         leaves = self._leaves(output)
         steps = [self._steps.get(leaf) for leaf in leaves]
         if sorted(step for step in steps if step is not None) != list(range(timesteps)) or len(steps) != timesteps:
@@ -100,7 +98,7 @@ class _Timeline:
                 "of them, as a list, a sum or a mean, are needed."
             )
         outputs = tuple(leaves[steps.index(step)] for step in range(timesteps))
-        return Timeline(timesteps, outputs, self._frame or self._input, self._frame is not None)
+        return Timeline(outputs, self._frame or self._input, self._frame is not None)
 
     def _count(self) -> int:
         counts = {path: len(calls) for path, calls in self._neurons.items()}

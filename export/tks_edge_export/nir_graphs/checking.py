@@ -10,7 +10,7 @@ from torch import Tensor
 from tks_edge_export.adoption.own import Described
 from tks_edge_export.errors import VerificationError
 from tks_edge_models import Network
-from tks_edge_models.graph import graph_network
+from tks_edge_models.graph import graph_network, own_path
 from tks_edge_models.graph_samples import load_graph_weights
 from tks_edge_models.stepping import spikes_of
 
@@ -20,14 +20,14 @@ then differs in its last digits, and a neuron whose membrane is that close to th
 
 
 @dataclass(frozen=True)
-class Agreement:
+class SpikeAgreement:
     """How many spikes were compared, and how many of them differ."""
 
     spikes: int
     differing: int
 
 
-def compare(network: Network, plain: Described, read: Network, frames: Tensor, *, is_folded: bool) -> Agreement:
+def compare(network: Network, plain: Described, read: Network, frames: Tensor, *, is_folded: bool) -> SpikeAgreement:
     """Compare a network with what was read from its file.
 
     Args:
@@ -59,7 +59,7 @@ def compare(network: Network, plain: Described, read: Network, frames: Tensor, *
         raise VerificationError(
             f"the file, read again, fires {differing:,} of {spikes:,} spikes otherwise than the network. Report it."
         )
-    return Agreement(spikes, differing)
+    return SpikeAgreement(spikes, differing)
 
 
 def _averages(plain: Described) -> bool:
@@ -67,4 +67,4 @@ def _averages(plain: Described) -> bool:
 
 
 def _by_node(spikes: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {path.partition(".")[2]: found for path, found in spikes.items()}
+    return {name: found for path, found in spikes.items() if (name := own_path(path)) is not None}

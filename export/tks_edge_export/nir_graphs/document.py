@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 from tks_edge_export.nir_graphs.errors import NirError
 from tks_edge_export.nir_graphs.nir_library import require
+from tks_edge_export.nir_graphs.probe import NO_LIBRARY
+from tks_edge_runtime.errors import MissingError
 
 _LARGEST = 8 << 30
 """Bytes of all arrays together."""
@@ -31,7 +34,7 @@ def load(path: Path) -> Any:
     """The `nir.NIRGraph` in a file, its types unchecked.
 
     Raises:
-        NirError: it is no file of NIR, is damaged, or declares more than such a file can hold.
+        NirError: it is no file of NIR, is damaged, or declares more than such a file or this machine can hold.
         MissingError: the library is not installed.
     """
     nir, h5py = require("nir"), require("h5py")
@@ -60,11 +63,16 @@ def load(path: Path) -> Any:
 
 def _check_readable(path: Path) -> None:
     """Refuse a file that the library crashes on: it must not take this process with it."""
-    command = [sys.executable, "-I", str(_PROGRAM), str(path.resolve()), str(_room(path))]
+    # Isolated, and with the same places to import from: the library may lie outside of the environment.
+    command = [sys.executable, "-I", str(_PROGRAM), str(path.resolve()), str(_room(path)), *sys.path]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=_PATIENCE)  # noqa: S603
     except subprocess.TimeoutExpired as error:
         raise NirError(f"{path} could not be read in {_PATIENCE} seconds. Write it again with nir.write.") from error
+    if done.returncode == NO_LIBRARY:
+        raise MissingError(f"{path} cannot be looked over: {sys.executable} does not find h5py. Install it there.")
+    if done.returncode == -signal.SIGKILL:
+        raise NirError(f"{path} could not be read: the system ended the process, as it does when memory runs out.")
     if done.returncode < 0:
         raise NirError(f"{path} is damaged: the library that reads HDF5 crashes on it. Write it again with nir.write.")
 

@@ -10,6 +10,7 @@ from typing import Any
 from tks_edge_export.nir_graphs.discretization import ABOVE, AT, EULER, HARD, SOFT, Discretization
 from tks_edge_export.nir_graphs.errors import NirError
 from tks_edge_models.graph_operators import lif_parameters
+from tks_edge_models.lif import tau_of
 from tks_edge_models.neuron import above
 
 
@@ -66,9 +67,8 @@ def _relaxing(_: str, options: Mapping[str, Any], dt: float) -> Equation:
 
 
 def _delayed(_: str, options: Mapping[str, Any], dt: float) -> Equation:
-    tau = math.inf if options["beta"] == 1.0 else 1.0 / (1.0 - options["beta"])
     delay, threshold = options.get("delay", True), options.get("v_threshold", 1.0)
-    return _leaky(tau, threshold, None, ABOVE, dt, decay_input=False, reset_delay=delay)
+    return _leaky(tau_of(options["beta"]), threshold, None, ABOVE, dt, decay_input=False, reset_delay=delay)
 
 
 def _leaky(

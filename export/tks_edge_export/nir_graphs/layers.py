@@ -14,7 +14,7 @@ from tks_edge_export.nir_graphs.wiring import Wired
 
 
 @dataclass(frozen=True)
-class Layer:
+class MadeLayer:
     """A node as an operator: a key of `graph_operators.OPERATORS`, its options, its weights by their name there."""
 
     operator: str
@@ -22,7 +22,7 @@ class Layer:
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def layer(wired: Wired) -> Layer | None:
+def layer(wired: Wired) -> MadeLayer | None:
     """A stateless node; None for one that has a state.
 
     Raises:
@@ -32,13 +32,13 @@ def layer(wired: Wired) -> Layer | None:
     return None if made is None else made(wired)
 
 
-def _linear(wired: Wired) -> Layer:
+def _linear(wired: Wired) -> MadeLayer:
     weight = weights(wired, "weight", 2)
     outputs, inputs = weight.shape
     options = {"in_features": inputs, "out_features": outputs, "bias": wired.kind == "Affine"}
     if wired.kind == "Linear":
-        return Layer("linear", options, {"weight": weight})
-    return Layer("linear", options, {"weight": weight, "bias": _bias(wired, outputs)})
+        return MadeLayer("linear", options, {"weight": weight})
+    return MadeLayer("linear", options, {"weight": weight, "bias": _bias(wired, outputs)})
 
 
 def _bias(wired: Wired, outputs: int) -> Tensor:
@@ -48,7 +48,7 @@ def _bias(wired: Wired, outputs: int) -> Tensor:
     return bias
 
 
-def _convolution(wired: Wired, axes: int) -> Layer:
+def _convolution(wired: Wired, axes: int) -> MadeLayer:
     weight = weights(wired, "weight", axes + 2)
     groups = integers(wired, "groups", 1, 1)[0]
     outputs, inputs = weight.shape[0], weight.shape[1] * groups
@@ -66,34 +66,34 @@ def _convolution(wired: Wired, axes: int) -> Layer:
         "groups": groups,
         "bias": True,
     }
-    return Layer(f"conv{axes}d", options, {"weight": weight, "bias": _bias(wired, outputs)})
+    return MadeLayer(f"conv{axes}d", options, {"weight": weight, "bias": _bias(wired, outputs)})
 
 
-def _pool(wired: Wired) -> Layer:
+def _pool(wired: Wired) -> MadeLayer:
     sizes = {"kernel_size": integers(wired, "kernel_size", 2, 1), "stride": integers(wired, "stride", 2, 1)}
     padding = integers(wired, "padding", 2, 0)
     if wired.kind == "AvgPool2d":
-        return Layer("avg_pool2d", sizes | {"padding": padding})
+        return MadeLayer("avg_pool2d", sizes | {"padding": padding})
     if any(padding):
         raise refuse(wired, f"padding is {padding}, and a sum over windows is padded nowhere in ours")
-    return Layer("sum_pool2d", sizes)
+    return MadeLayer("sum_pool2d", sizes)
 
 
-def _flatten(wired: Wired) -> Layer:
+def _flatten(wired: Wired) -> MadeLayer:
     axes = {name: int(np.asarray(getattr(wired.node, name)).item()) for name in ("start_dim", "end_dim")}
     # The axes of a sample are counted there; ours count the batch, too.
-    return Layer("flatten", {name: axis + 1 if axis >= 0 else axis for name, axis in axes.items()})
+    return MadeLayer("flatten", {name: axis + 1 if axis >= 0 else axis for name, axis in axes.items()})
 
 
-def _scale(wired: Wired) -> Layer:
-    return Layer("scale", {"factor": number(wired, "scale")})
+def _scale(wired: Wired) -> MadeLayer:
+    return MadeLayer("scale", {"factor": number(wired, "scale")})
 
 
-def _same(_: Wired) -> Layer:
-    return Layer("identity")
+def _same(_: Wired) -> MadeLayer:
+    return MadeLayer("identity")
 
 
-_KINDS: dict[str, Callable[[Wired], Layer]] = {
+_KINDS: dict[str, Callable[[Wired], MadeLayer]] = {
     "Affine": _linear,
     "Linear": _linear,
     "Conv1d": lambda wired: _convolution(wired, 1),

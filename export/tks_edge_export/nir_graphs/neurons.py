@@ -39,7 +39,7 @@ _REFUSED = {
 
 
 @dataclass(frozen=True)
-class Neuron:
+class MadeNeuron:
     """A neuron node as ours: an operator, its options, and what its input is multiplied by before."""
 
     operator: str
@@ -69,7 +69,7 @@ def needed(wired: Wired, told: Discretization) -> Iterator[tuple[str, str]]:
     return ((name, wired.name) for name in names)
 
 
-def neuron(wired: Wired, how: Discretization) -> Neuron:
+def neuron(wired: Wired, how: Discretization) -> MadeNeuron:
     """The neuron, with everything told that it needs.
 
     Raises:
@@ -82,13 +82,13 @@ def neuron(wired: Wired, how: Discretization) -> Neuron:
     return _integrate_and_fire(wired, how)
 
 
-def _threshold(wired: Wired, how: Discretization) -> Neuron:
+def _threshold(wired: Wired, how: Discretization) -> MadeNeuron:
     threshold = _checked(wired, number(wired, "threshold"), 0.0)
     params = LIFParameters(tau=1.0, v_threshold=_least(threshold, how), v_reset=0.0, decay_input=False)
-    return Neuron("lif", lif_options(params))
+    return MadeNeuron("lif", lif_options(params))
 
 
-def _integrate_and_fire(wired: Wired, how: Discretization) -> Neuron:
+def _integrate_and_fire(wired: Wired, how: Discretization) -> MadeNeuron:
     v_reset, soft = _reset(wired, how)
     threshold = _checked(wired, number(wired, "v_threshold"), v_reset)
     r = number(wired, "r")
@@ -109,32 +109,32 @@ def _integrate_and_fire(wired: Wired, how: Discretization) -> Neuron:
 
 def _scaled_by_rate(
     wired: Wired, how: Discretization, rate: float, threshold: float, v_reset: float, *, soft: bool
-) -> Neuron:
+) -> MadeNeuron:
     """The input counts as much as what the membrane loses."""
     _refuse_delay(wired, how, soft, "scales its input by dt/tau")
     reset = None if soft else v_reset
     if how.leak == EXPONENTIAL:
         params = LIFParameters(1.0 / rate, _least(threshold, how), reset, v_jump=threshold if soft else None)
-        return Neuron("lif", lif_options(params))
+        return MadeNeuron("lif", lif_options(params))
     options = {"v_threshold": threshold, "v_reset": reset, "strict": how.fires == ABOVE}
     # Who fires above the threshold (Norse) multiplies by the rate, who fires at it (SpikingJelly) divides by tau.
     options |= {"rate": float(np.float32(rate))} if how.fires == ABOVE else {"tau": rounded(1.0 / rate)}
-    return Neuron("relaxing_lif", options)
+    return MadeNeuron("relaxing_lif", options)
 
 
 def _unscaled(
     wired: Wired, how: Discretization, rate: float, threshold: float, v_reset: float, factor: float, *, soft: bool
-) -> Neuron:
+) -> MadeNeuron:
     """The input is added as it is, or times a number of its own."""
     if soft and (how.reset_delay or how.fires == ABOVE):
         if how.fires != ABOVE:
             raise refuse(wired, "a reset one step late is known of neurons that fire above the threshold alone")
         beta = float(np.float32(1.0 - rate))
         options = {"beta": beta, "v_threshold": threshold, "delay": bool(how.reset_delay)}
-        return Neuron("delayed_reset_lif", options, factor)
+        return MadeNeuron("delayed_reset_lif", options, factor)
     if rate and how.leak != EXPONENTIAL and how.fires != ABOVE:
         options = {"tau": rounded(1.0 / rate), "v_threshold": threshold, "decay_input": False}
-        return Neuron("relaxing_lif", options | {"v_reset": None if soft else v_reset}, factor)
+        return MadeNeuron("relaxing_lif", options | {"v_reset": None if soft else v_reset}, factor)
     if rate and how.leak != EXPONENTIAL:
         rate = 1.0 - float(np.float32(1.0 - rate))
     params = LIFParameters(
@@ -144,10 +144,10 @@ def _unscaled(
         decay_input=False,
         v_jump=threshold if soft else None,
     )
-    return Neuron("lif", lif_options(params), factor)
+    return MadeNeuron("lif", lif_options(params), factor)
 
 
-def _with_current(wired: Wired, how: Discretization) -> Neuron:
+def _with_current(wired: Wired, how: Discretization) -> MadeNeuron:
     v_reset, soft = _reset(wired, how)
     if soft:
         raise refuse(wired, "its reset is soft, and ours with a synaptic current are set to v_reset")
@@ -159,7 +159,7 @@ def _with_current(wired: Wired, how: Discretization) -> Neuron:
     fires_above = threshold if how.fires == ABOVE else _below(threshold)
     options = {name: float(np.float32(rate)) for name, rate in rates.items()}
     options |= {"v_threshold": fires_above, "v_leak": number(wired, "v_leak"), "v_reset": v_reset}
-    return Neuron("current_lif", options, 1.0 if is_close(gain, 1.0) else rounded(gain))
+    return MadeNeuron("current_lif", options, 1.0 if is_close(gain, 1.0) else rounded(gain))
 
 
 def _reset(wired: Wired, how: Discretization) -> tuple[float, bool]:

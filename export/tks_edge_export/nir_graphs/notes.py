@@ -8,7 +8,7 @@ from typing import Any
 
 from tks_edge_export.nir_graphs.equations import equation
 from tks_edge_export.nir_graphs.errors import NirError
-from tks_edge_export.nir_graphs.neurons import Neuron
+from tks_edge_export.nir_graphs.neurons import MadeNeuron
 from tks_edge_export.nir_graphs.values import is_close, number, refuse
 from tks_edge_export.nir_graphs.wiring import Wired
 from tks_edge_models import ModelError
@@ -22,7 +22,7 @@ def note(operator: str, options: Mapping[str, Any], dt: float) -> dict[str, str]
     return {KEY: json.dumps({"operator": operator, "options": dict(options), "dt": dt})}
 
 
-def noted(wired: Wired) -> Neuron | None:
+def noted(wired: Wired) -> MadeNeuron | None:
     """The neuron that is noted at a node; None where nothing is.
 
     Raises:
@@ -39,10 +39,10 @@ def noted(wired: Wired) -> Neuron | None:
             raise TypeError(f"{operator!r} is no neuron")
         make(operator, options)
         expected = equation(wired.name, operator, options, dt)
-    except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, ModelError, NirError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, ModelError, NirError) as error:
         raise refuse(wired, f"what tks-edge noted of it is damaged ({error}); {again}") from error
     if expected.kind != wired.kind or any(
         not is_close(number(wired, name), value) for name, value in expected.constants.items()
     ):
         raise refuse(wired, f"its constants were changed after tks-edge wrote them; {again}")
-    return Neuron(operator, dict(options))
+    return MadeNeuron(operator, dict(options))

@@ -1,12 +1,15 @@
 """Reads a whole HDF5 file, in a process of its own: on a damaged one the library may not raise but crash.
 
-Run with the file and the most bytes that an array of it may have.
+Run with the file, the most bytes that an array of it may have, and where to import from.
 """
 
 from __future__ import annotations
 
 import sys
 from typing import Any
+
+NO_LIBRARY = 3
+"""The exit code where the library cannot be imported."""
 
 
 def walk(group: Any, depth: int, room: int) -> None:
@@ -24,7 +27,11 @@ def walk(group: Any, depth: int, room: int) -> None:
 
 
 if __name__ == "__main__":
-    import h5py
+    sys.path += sys.argv[3:]
+    try:
+        import h5py
+    except ImportError:
+        sys.exit(NO_LIBRARY)
 
     with h5py.File(sys.argv[1], "r") as file:
         walk(file, 0, int(sys.argv[2]))

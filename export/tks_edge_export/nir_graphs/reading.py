@@ -10,9 +10,9 @@ from torch import Tensor
 from tks_edge_export.nir_graphs.discretization import Discretization
 from tks_edge_export.nir_graphs.document import load
 from tks_edge_export.nir_graphs.errors import NirError
-from tks_edge_export.nir_graphs.layers import Layer, layer
+from tks_edge_export.nir_graphs.layers import MadeLayer, layer
 from tks_edge_export.nir_graphs.module_names import module_names
-from tks_edge_export.nir_graphs.neurons import Neuron, check_known, needed, neuron
+from tks_edge_export.nir_graphs.neurons import MadeNeuron, check_known, needed, neuron
 from tks_edge_export.nir_graphs.notes import noted
 from tks_edge_export.nir_graphs.shapes import input_shape, output_shape
 from tks_edge_export.nir_graphs.wiring import Wired, wired
@@ -53,7 +53,7 @@ def read_nir(path: Path | str, told: Discretization | None = None) -> Network:
     return load_graph_weights(network, weights)
 
 
-def _neurons(found: Sequence[Wired], told: Discretization, path: Path) -> dict[str, Neuron]:
+def _neurons(found: Sequence[Wired], told: Discretization, path: Path) -> dict[str, MadeNeuron]:
     for each in found:
         check_known(each)
     notes = {} if told.told() else {each.name: noted(each) for each in found}
@@ -69,8 +69,8 @@ def _graph(
     entry: Wired,
     between: Sequence[Wired],
     exit_: Wired,
-    layers: dict[str, Layer | None],
-    neurons: dict[str, Neuron],
+    layers: dict[str, MadeLayer | None],
+    neurons: dict[str, MadeNeuron],
 ) -> tuple[Graph, dict[str, Tensor]]:
     """The graph, and its weights by the path of the node's module."""
     names = module_names([each.name for each in between])

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from tks_edge_export.adoption.own import described
-from tks_edge_export.nir_graphs.checking import Agreement, compare
+from tks_edge_export.nir_graphs.checking import SpikeAgreement, compare
 from tks_edge_export.nir_graphs.discretization import Discretization
 from tks_edge_export.nir_graphs.equations import equation
 from tks_edge_export.nir_graphs.errors import NirError
@@ -45,7 +45,7 @@ class Written:
     nodes: int
     norms: int
     told: Discretization | None
-    agreement: Agreement
+    agreement: SpikeAgreement
 
 
 def write_nir(network: Network, path: Path | str, frames: Tensor, *, dt: float = DT) -> Written:

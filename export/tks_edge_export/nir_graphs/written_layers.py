@@ -162,6 +162,4 @@ _OPERATORS: dict[str, Callable[[Place], list[Any]]] = {
     "scale": _scale,
     "divide": lambda place: [_scaled(place, 1.0 / place.node.options["divisor"])],
     "identity": lambda _: [],
-    "dropout": lambda _: [],
-    "dropout2d": lambda _: [],
 }

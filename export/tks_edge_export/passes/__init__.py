@@ -26,6 +26,7 @@ from tks_edge_export.passes.hard_sigmoid import HardSigmoid
 from tks_edge_export.passes.normalize_neurons import normalize_neurons
 from tks_edge_export.passes.remove_reshapes import RemoveReshapes
 from tks_edge_export.passes.sink_reshapes import SinkReshapes
+from tks_edge_runtime.artifact import STEP
 from tks_edge_runtime.errors import InputError, MissingError, unknown
 from tks_edge_runtime.plugins import PASSES as GROUP
 from tks_edge_runtime.plugins import Plugins, provider
@@ -107,7 +108,8 @@ PLUGINS = Plugins("pass", GROUP, Pass, PASSES)
 
 
 _CONSTANTS = frozenset({"fold_constants", "lift_constants"})
-_CODES = frozenset({"normalize_neurons"})
+_RESTS = frozenset({"normalize_neurons"})
+"""What makes every potential 0 at rest, as membranes in codes and the states of a step graph need it."""
 
 
 def check_names(skip: frozenset[str]) -> None:
@@ -165,7 +167,7 @@ def _tool(name: str) -> str:
 def needed(options: Options) -> frozenset[str]:
     """The passes that this export cannot do without: weights that are rounded must be constants of the graph."""
     return (_CONSTANTS if options.precision != "fp32" else frozenset()) | (
-        _CODES if options.codes_currents else frozenset()
+        _RESTS if options.codes_currents or options.form == STEP else frozenset()
     )
 
 
@@ -180,7 +182,9 @@ def check_skipped(options: Options) -> None:
     check_names(options.skip)
     of_plugins(options)
     for name in sorted(options.skip & needed(options)):
-        raise ExportError(f"the pass {name} cannot be skipped: {options.precision} for {options.target} builds on it.")
+        at_zero = name in _RESTS and not options.codes_currents
+        what = "a step graph, whose states start at 0," if at_zero else f"{options.precision} for {options.target}"
+        raise ExportError(f"the pass {name} cannot be skipped: {what} builds on it.")
 
 
 def apply(captured: Capture, passes: Sequence[Pass], skip: frozenset[str]) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tks_edge_export.capture import PATH, is_lif
-from tks_edge_export.layers import Array, Layer
-from tks_edge_export.values import static_shape
+from tks_edge_export.layers import Layer
+from tks_edge_export.values import Array, static_shape
 from tks_edge_models import LIFParameters
 
 _CHANNELS_FIRST = "Conv"

@@ -12,19 +12,16 @@ codes. Refused where the weight was not rounded, and where the input is neither.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from tks_edge_export.codes import Calibration, Code
 from tks_edge_export.grid import Grid, grids
 from tks_edge_export.quantization import BIAS_OF, INT8, Int8Weight, fits
 from tks_edge_export.targets import Target
-from tks_edge_export.values import constant
+from tks_edge_export.values import Array, shared_constant
 
-Array = npt.NDArray[Any]
 _CAST_BEHIND = frozenset({"MaxPool", "Cast"})
 """ONNX Runtime moves a QuantizeLinear before a pooling, which it then computes ten times as slowly in 8 bits."""
 
@@ -107,8 +104,8 @@ class _Encoder:
         """Append Q/DQ right behind `value`; a cast does for Q where the values are whole numbers."""
         if name in self._made:
             return self._made[name]
-        step = self._shared(f"step.{code.scale!r}", np.asarray(code.scale, np.float32))
-        point = self._shared(f"zero.{code.dtype}.{code.zero}", np.asarray(code.zero, code.dtype))
+        step = shared_constant(self._graph, f"step.{code.scale!r}", np.asarray(code.scale, np.float32))
+        point = shared_constant(self._graph, f"zero.{code.dtype}.{code.zero}", np.asarray(code.zero, code.dtype))
         quantize = ir.Node("", "QuantizeLinear", [value, step, point], name=f"{name}.codes")
         if by_cast:
             to = [ir.AttrInt64("to", ir.DataType.from_numpy(np.dtype(code.dtype)))]
@@ -129,19 +126,14 @@ class _Encoder:
         if name in self._made:
             return self._made[name]
         inputs = [
-            self._shared(f"{value.name}.codes", codes),
-            self._shared(f"{value.name}.scale", scale),
-            self._shared(f"{value.name}.zero", np.zeros(len(scale), codes.dtype)),
+            shared_constant(self._graph, f"{value.name}.codes", codes),
+            shared_constant(self._graph, f"{value.name}.scale", scale),
+            shared_constant(self._graph, f"{value.name}.zero", np.zeros(len(scale), codes.dtype)),
         ]
         node = ir.Node("", "DequantizeLinear", inputs, [ir.AttrInt64("axis", axis)], name=name)
         self._graph.insert_before(before, node)
         self._made[name] = _typed(node.outputs[0], name, value.shape, value.type)
         return self._made[name]
-
-    def _shared(self, name: str, array: Array) -> ir.Value:
-        if name not in self._graph.initializers:
-            self._graph.register_initializer(constant(name, array))
-        return self._graph.initializers[name]
 
 
 def _output(node: ir.Node, path: str) -> ir.Value:

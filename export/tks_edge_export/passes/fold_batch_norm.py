@@ -20,8 +20,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from tks_edge_export.layers import bias_of, channel_axis
-from tks_edge_export.provenance import inherit
-from tks_edge_export.values import array_of, constant, is_constant, static_shape
+from tks_edge_export.provenance import note_folded
+from tks_edge_export.values import array_of, constant, integer, is_constant, static_shape
 
 Array = npt.NDArray[np.float64]
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
@@ -100,7 +100,7 @@ def _fold(graph: ir.Graph, norm: ir.Node) -> None:
     name = layer.inputs[1].name
     layer.replace_input_with(1, _initializer(graph, f"{name}.folded", _scaled(layer, scale)))
     _set_bias(graph, layer, _initializer(graph, f"{name}.folded_bias", scale * (bias - mean) + beta))
-    inherit(layer, layer, norm)
+    note_folded(layer, norm)
     ir.convenience.replace_all_uses_with(norm.outputs[0], norm.inputs[0], replace_graph_outputs=True)
     graph.remove(norm, safe=True)
 
@@ -110,7 +110,7 @@ def _scaled(layer: ir.Node, scale: Array) -> Array:
     weight, axis = _array(layer.inputs[1]), channel_axis(layer)
     if layer.op_type == "ConvTranspose":
         # Each group has channels of its own: [inputs, outputs a group, *kernel] are those of one group after the other.
-        groups = layer.attributes["group"].as_int() if "group" in layer.attributes else 1
+        groups = integer(layer, "group", 1)
         by_group = weight.reshape(groups, -1, *weight.shape[1:])
         factors = scale.reshape(groups, 1, -1, *[1] * (weight.ndim - 2))
         return (by_group * factors).reshape(weight.shape)

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from tks_edge_export.lif_steps import is_spikes
 from tks_edge_export.quantization import INT8
-from tks_edge_export.values import array_of, constant, is_constant, static_shape
+from tks_edge_export.values import array_of, constant, integer, is_constant, static_shape
 
 _POOLING = frozenset({"GlobalAveragePool", "AveragePool"})
 _RESHAPES = frozenset({"Flatten", "Reshape"})
@@ -96,7 +96,7 @@ def _is_linear(node: ir.Node, rows: int) -> bool:
     if before[0] != rows or after[0] != rows:
         return False
     if node.op_type in ("Gemm", "MatMul", "Add"):
-        return not _is_transposed(node) and _weights_broadcast(node, len(after))
+        return not integer(node, "transA") and _weights_broadcast(node, len(after))
     if node.op_type in ("ReduceMean", "ReduceSum"):
         return _keeps_the_batch(node, len(before))
     widens = node.op_type == "Cast" and (value.dtype, output.dtype) == (ir.DataType.FLOAT16, ir.DataType.FLOAT)
@@ -115,10 +115,6 @@ def _weights_broadcast(node: ir.Node, rank: int) -> bool:
 def _keeps_the_batch(node: ir.Node, rank: int) -> bool:
     axes = array_of(node.inputs[1]) if len(node.inputs) > 1 else None
     return axes is not None and axes.size > 0 and all(axis % rank for axis in axes.tolist())
-
-
-def _is_transposed(node: ir.Node) -> bool:
-    return "transA" in node.attributes and bool(node.attributes["transA"].as_int())
 
 
 def _move(graph: ir.Graph, readout: _Readout) -> None:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from tks_edge_export.capture import OPSET
 from tks_edge_export.errors import ExportError
 from tks_edge_export.layers import nodes_from_the_first_layer_on
 from tks_edge_export.passes.reshape_chain import chain_origin
 from tks_edge_export.signature import schema_of
-from tks_edge_export.values import array_of, constant
+from tks_edge_export.targets import OPSET
+from tks_edge_export.values import array_of, constant, integer
 
 _LARGEST = float(np.finfo(np.float16).max)
 
@@ -39,7 +39,7 @@ class ToFp16(ir.passes.InPlacePass):
                     if value not in cast:
                         cast[value] = _as_half(graph, value)
                     node.replace_input_with(index, cast[value])
-            if "to" in node.attributes and node.attributes["to"].as_int() == ir.DataType.FLOAT:
+            if integer(node, "to") == ir.DataType.FLOAT:
                 node.attributes.add(ir.AttrInt64("to", ir.DataType.FLOAT16))
         for output in outputs:
             if output.dtype == ir.DataType.FLOAT:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.export.nir.files import HARD, chain, lif, linear
 from tks_edge_export.nir_graphs import NirError, document, read_nir
+from tks_edge_runtime.errors import MissingError
 
 
 def _replaced(file: h5py.File, name: str, value: Any) -> None:
@@ -89,12 +90,48 @@ def test_a_file_that_is_cut_off_or_not_there(tmp_path: Path) -> None:
         read_nir(tmp_path / "other.nir", HARD)
 
 
+@pytest.mark.parametrize(
+    ("ending", "message"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "crashes on it"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "when memory runs out"),
+    ],
+)
 def test_a_file_that_the_library_crashes_on_does_not_take_the_process_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, message: str
 ) -> None:
     path = chain(tmp_path / "model.nir", linear(6, 3), lif(3))
     crashing = tmp_path / "probe.py"
-    crashing.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    crashing.write_text(f"import os, signal\n{ending}\n")
     monkeypatch.setattr(document, "_PROGRAM", crashing)
-    with pytest.raises(NirError, match="crashes on it"):
+    with pytest.raises(NirError, match=message):
         read_nir(path, HARD)
+
+
+def test_without_the_library_in_a_process_of_its_own_nothing_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = chain(tmp_path / "model.nir", linear(6, 3), lif(3))
+    without = tmp_path / "probe.py"
+    without.write_text(
+        f"import sys\nsys.modules['h5py'] = None\n{document._PROGRAM.read_text().partition('annotations')[2]}"
+    )
+    monkeypatch.setattr(document, "_PROGRAM", without)
+    with pytest.raises(MissingError, match="does not find h5py"):
+        read_nir(path, HARD)
+
+
+def test_the_library_may_lie_outside_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = chain(tmp_path / "model.nir", linear(6, 3), lif(3))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "only_here.py").touch()
+    looking = tmp_path / "probe.py"
+    looking.write_text(document._PROGRAM.read_text().replace("import h5py", "import only_here"))
+    monkeypatch.setattr(document, "_PROGRAM", looking)
+    monkeypatch.syspath_prepend(str(elsewhere))
+    document.load(path)
+    monkeypatch.undo()
+    monkeypatch.setattr(document, "_PROGRAM", looking)
+    with pytest.raises(MissingError):
+        document.load(path)

@@ -228,7 +228,17 @@ def test_constants_that_were_changed_are_not_overruled_by_what_is_noted(tmp_path
     assert read_nir(path, told).spec["graph"]["nodes"][2]["options"]["tau"] == 5.0
 
 
-@pytest.mark.parametrize("noted", ["{", "[]", '{"operator": "relu", "options": {}, "dt": 1}', '{"operator": "lif"}'])
+@pytest.mark.parametrize(
+    "noted",
+    [
+        "{",
+        "[]",
+        '{"operator": "relu", "options": {}, "dt": 1}',
+        '{"operator": "lif"}',
+        f'{{"operator": "lif", "options": {{}}, "dt": 1{"0" * 400}}}',
+    ],
+    ids=["cut off", "a list", "no neuron", "no options", "a huge number"],
+)
 def test_notes_that_are_damaged(tmp_path: Path, noted: str) -> None:
     path = tmp_path / "model.nir"
     write_nir(with_neuron(*NEURONS["hard"]), path, frames())

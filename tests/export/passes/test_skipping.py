@@ -77,6 +77,11 @@ def test_a_name_that_does_not_exist_is_refused_with_the_closest_one(tiny: Prepar
     assert str(error.value).startswith("unknown pass 'fold_batchnorm'. Did you mean 'fold_batch_norm'?")
 
 
+def test_the_states_of_a_step_graph_start_at_zero(tiny: Prepared) -> None:
+    with pytest.raises(ExportError, match="a step graph, whose states start at 0, builds on it"):
+        tiny.compiler.compile(Options(1, form="step", skip=frozenset({"normalize_neurons"})))
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [
