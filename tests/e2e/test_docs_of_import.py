@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shlex
 import sys
 from collections.abc import Callable
@@ -9,35 +10,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from tests.e2e.conftest import tks_edge, working_in
 from tests.e2e.test_docs import commands
+from tests.e2e.test_texts import blocks
 from tests.export.nir.files import chain, lif, linear
 from tests.tks_edge.ranks import few_digits
 from tks_edge.checkpoint import load_run
 from tks_edge.data import registry
 
 pytestmark = [pytest.mark.usefixtures("elsewhere"), pytest.mark.filterwarnings("ignore")]  # of the other libraries
-CODE = """
-from torch import nn
-from spikingjelly.activation_based import layer, neuron
-
-def build():
-    return nn.Sequential(
-        layer.Flatten(),
-        layer.Linear(256, 20), neuron.LIFNode(v_threshold=0.1),
-        layer.Linear(20, 20), neuron.LIFNode(v_threshold=0.1),
-        layer.Linear(20, 10),
-    )
-"""
 PAGES = ("README.md", "docs/import.md")
 
 
 def code(_command: str) -> None:
-    Path("mynet.py").write_text(CODE)
-    layers = {"1": nn.Linear(256, 20), "3": nn.Linear(20, 20), "5": nn.Linear(20, 10)}
-    torch.save(nn.ModuleDict(layers).state_dict(), "weights.pt")
+    """The program of the page, and weights as a training would leave them."""
+    (program,) = blocks("docs/import.md", "python")
+    Path("mynet.py").write_text(program)
+    torch.save(runpy.run_path("mynet.py")["build"]().state_dict(), "weights.pt")
 
 
 def nir_file(command: str) -> None:

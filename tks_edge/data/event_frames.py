@@ -96,6 +96,6 @@ def event_library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingError(
-            f"recordings of event cameras need {name.partition('.')[0]} ({error}). Install it: pip install "
-            "'tks-edge[train,events]'."
+            f"recordings of event cameras need {name.partition('.')[0]} ({error}). In a checkout of tks-edge: pip "
+            "install '.[train,events]'."
         ) from error

@@ -18,5 +18,6 @@ def require(name: str) -> Any:
         return import_module("nir") if name == "nir" else import_module("h5py")
     except ModuleNotFoundError as error:
         raise MissingError(
-            "NIR needs the package nir, which is not installed. Install it: pip install 'tks-edge[nir]'"
+            "NIR needs the package nir, which is not installed. Install it: pip install nir, or in a checkout of "
+            "tks-edge: pip install '.[nir]'"
         ) from error

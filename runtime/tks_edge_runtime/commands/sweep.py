@@ -114,7 +114,8 @@ def measured(
             out.warn(f"left out: {text}")
         rows = len({id(one) for turn in plan.turns for one in turn})
         kept = f"{plan.kept} of {len(candidates)} rows are measured already; " if plan.kept else ""
-        out.say(f"{kept}measuring {rows} in {len(plan.turns)} turns" if plan.turns else f"{kept}nothing to measure")
+        turns = f"{len(plan.turns)} turn{'s' if len(plan.turns) > 1 else ''}"
+        out.say(f"{kept}measuring {rows} in {turns}" if plan.turns else f"{kept}nothing to measure")
 
     with out.stages() as show:
         return run(
