@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tests.operator_table  # noqa: F401 - makes it once
+from tests.few_plots import DRAW, few_plots
 from tests.made_once import made_once
 from tks_edge.cli import app
 from tks_edge_runtime.presets import PRESETS
@@ -74,9 +75,10 @@ def tks_edge(*arguments: str | Path, cwd: Path) -> Finished:
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_measurements() -> Iterator[None]:
-    """How steady a latency is, is not asked here; the demo, in processes of its own, measures as long as it says."""
+    """How steady a latency is, is not asked here, nor for plots; the demo, in its processes, measures as it says."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "quick", 0.1)
+        patch.setattr(DRAW, few_plots)
         yield
 
 

@@ -18,6 +18,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from tests.export.nir.files import chain, lif, linear, values
+from tests.few_plots import DRAW, few_plots
 from tks_edge.checkpoint import CONFIG, load_run
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.facts import PLUGINS, DatasetEntry, Facts
@@ -129,7 +130,7 @@ def test_a_network_from_code_goes_through_every_command(app: typer.Typer, monkey
     assert "conv2d of input" in invoke(app, "info", "runs/a").stdout
 
     monkeypatch.setitem(presets.PRESETS, "quick", 0.02)
-    monkeypatch.setattr("tks_edge_runtime.reporting.build.draw", lambda _: ())
+    monkeypatch.setattr(DRAW, few_plots)
     swept = invoke(app, "sweep", "runs/a", "--timesteps", "1,2", *FEW, "--threads", "1", "--json")
     assert swept.exit_code == 0, swept.stderr
     assert {row["status"] for row in json.loads(swept.stdout)["rows"]} == {"ok"}

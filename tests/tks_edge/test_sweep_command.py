@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from tests.few_plots import DRAW, few_plots
 from tests.tks_edge.short_training import short
 from tks_edge.checkpoint import load_run
 from tks_edge.commands.sweep_exports import with_twin
@@ -30,8 +31,7 @@ FEW = ("--verify-samples", "4", "--threads", "1")
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(presets.PRESETS, "quick", 0.02)
-    # Plots take longer than all else here, and have tests of their own.
-    monkeypatch.setattr("tks_edge_runtime.reporting.build.draw", lambda _: ())
+    monkeypatch.setattr(DRAW, few_plots)
 
 
 @pytest.fixture(scope="module")

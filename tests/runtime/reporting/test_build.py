@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.few_plots import DRAW, few_plots
 from tests.runtime.conftest import CPU_BACKENDS, Build, BuildSpiking
 from tks_edge_runtime import presets
 from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, NetworkSpec, Precision
@@ -22,6 +23,7 @@ from tks_edge_runtime.reporting import build as building
 from tks_edge_runtime.reporting.build import FILES
 from tks_edge_runtime.reporting.columns import COLUMNS
 from tks_edge_runtime.reporting.document import ReportDocument, schema
+from tks_edge_runtime.reporting.plots import draw
 from tks_edge_runtime.reporting.row import FAILED
 from tks_edge_runtime.reporting.wording import NONE
 
@@ -40,6 +42,13 @@ app.callback()(lambda: None)
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(presets.PRESETS, "quick", 0.05)
+    monkeypatch.setattr(DRAW, few_plots)
+
+
+@pytest.fixture
+def plotted(_short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all plots."""
+    monkeypatch.setattr(DRAW, draw)
 
 
 @pytest.fixture
@@ -184,6 +193,7 @@ def test_without_an_evaluation_set_latency_is_measured_and_the_lack_is_said(buil
     assert any("no evaluation set" in warning for warning in row.warnings)
 
 
+@pytest.mark.usefixtures("plotted")
 def test_an_accuracy_that_was_only_recorded_is_never_shown_as_measured(build: Build, tmp_path: Path) -> None:
     """Neither in the row nor in the conclusion: the set that PyTorch took it on is not here."""
     spec = EvaluationSpec("digits", "test", 500, "d" * 64, None)
@@ -210,6 +220,7 @@ def test_an_accuracy_that_was_only_recorded_is_never_shown_as_measured(build: Bu
         assert "no evaluation set beside it" in text
 
 
+@pytest.mark.usefixtures("plotted")
 def test_a_failed_self_test_is_a_row_and_ends_the_command_with_1_after_everything_is_written(folder: Path) -> None:
     spoil_golden(folder)
     output = folder.parent / "report"

@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from tests.few_plots import DRAW, few_plots
 from tests.runtime.conftest import BuildSpiking, SpikingArtifact
 from tests.runtime.reporting.example import row, twin
 from tests.runtime.spiking import LAYERS
@@ -34,6 +35,7 @@ SPECS = (
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(presets.PRESETS, "quick", 0.05)
+    monkeypatch.setattr(DRAW, few_plots)
 
 
 def keep_rule(built: SpikingArtifact, threshold: float) -> None:

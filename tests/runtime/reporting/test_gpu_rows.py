@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jsonschema
 import pytest
 
+from tests.few_plots import DRAW, few_plots
 from tests.runtime.conftest import Build
 from tests.runtime.reporting.test_build import measured
 from tks_edge_runtime import presets
@@ -64,6 +65,7 @@ def test_with_cuda_graphs_each_artifact_is_measured_without_and_with_one(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(presets.PRESETS, "quick", 0.05)
+    monkeypatch.setattr(DRAW, few_plots)
     fake = Backend(lambda: "1", lambda _: None, FakeGpuEngine, devices=("cuda",), cuda_graph_devices=("cuda",))
     monkeypatch.setitem(BACKENDS, "fake", fake)
     monkeypatch.setattr(collect, "EnergyMeter", lambda: contextlib.nullcontext(FakeMeter()))

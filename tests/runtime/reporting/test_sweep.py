@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.few_plots import DRAW, few_plots
 from tests.runtime.conftest import Build
 from tests.runtime.reporting.test_build import SAMPLES, TWIN, spoil_golden
 from tks_edge_runtime import cli, presets
@@ -36,8 +37,7 @@ BOTH = "onnxruntime,openvino"
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(presets.PRESETS, "quick", 0.02)
     monkeypatch.setitem(presets.PRESETS, "long", 0.03)
-    # Plots take longer than all else here, and have tests of their own.
-    monkeypatch.setattr("tks_edge_runtime.reporting.build.draw", lambda _: ())
+    monkeypatch.setattr(DRAW, few_plots)
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def test_the_commands_sweep_and_pick(folder: Path) -> None:
     output = folder.parent / "sweep"
     swept = invoke("sweep", folder, "--backend", BOTH, "--output", output, "--threads", 1, "--min-accuracy", "1%")
     assert swept.exit_code == 0, swept.stderr
-    assert "measuring 9 in 1 turns" in swept.stdout.replace("\n", " ")
+    assert "measuring 9 in 1 turn" in swept.stdout.replace("\n", " ")
     assert f"next: tks-edge pick {output}" in swept.stdout.replace("\n", "")
     picked = invoke("pick", output, "--max-latency", "1s", "--json")
     assert picked.exit_code == 0, picked.stderr
