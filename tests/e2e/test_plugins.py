@@ -46,7 +46,7 @@ def trained(example: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     task = ("--dataset", "stripes", "--model", "fork", "--timesteps", "2", "--output", "runs/stripes")
     done = tks_edge("train", *task, *loss, cwd=folder, plugins=example)
     assert done.code == 0, done.err
-    how = ("--timesteps", "2", "--pass", REWRITE, "--form", "static,step", "--json")
+    how = ("--timesteps", "2", "--pass", REWRITE, "--form", "static,step", "--verify-samples", "4", "--json")
     done = tks_edge("export", "runs/stripes", *how, cwd=folder, plugins=example)
     assert done.code == 0, done.err
     assert [row["accuracy"] > 0.9 for row in done.document["artifacts"]] == [True, True]

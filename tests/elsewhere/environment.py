@@ -33,7 +33,9 @@ def install() -> Path:
         half_done = wanted.with_suffix(".partial")
         shutil.rmtree(half_done, ignore_errors=True)
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(half_done)]
-        done = subprocess.run([*command, "--requirement", str(REQUIREMENTS)], capture_output=True, text=True)
+        done = subprocess.run(
+            [*command, "--no-compile", "--requirement", str(REQUIREMENTS)], capture_output=True, text=True
+        )
         if done.returncode:
             problem = f"the other libraries cannot be installed: {done.stderr.strip()[-500:]}"
             if os.environ.get("TKS_EDGE_REQUIRE_LIBRARIES"):

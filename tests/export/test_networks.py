@@ -17,7 +17,7 @@ from tks_edge_export.lint import lint
 from tks_edge_export.reference import FLOAT32
 
 NETWORKS = ("sew_resnet50", "ms_resnet18", "spikformer", "qkformer")
-FORMS = [("static", 1), ("static", 2), ("static", 4), ("step", 4)]
+FORMS = [("static", 1), ("static", 2), ("step", 4)]
 
 
 @each_network(*NETWORKS)

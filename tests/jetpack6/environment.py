@@ -47,7 +47,7 @@ def prepare(python: Path) -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     subprocess.run([python, "-m", "venv", FOLDER], check=True)
     pip: list[str | Path] = [PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", ROOT / "runtime", *REQUIREMENTS], check=True)
+    subprocess.run([*pip, "install", "--no-compile", ROOT / "runtime", *REQUIREMENTS], check=True)
     # The tests are to run the source as it is now.
     subprocess.run([*pip, "uninstall", "--yes", "tks-edge-runtime"], check=True)
     stamp.write_text(wanted)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import typer
+from torch.utils.data import _utils as data_loader
 
 import tests.operator_table  # noqa: F401 - makes it once
 from tests.tks_edge.short_training import outcome, short
@@ -16,6 +17,9 @@ from tks_edge.data.dataset import Dataset, Split
 from tks_edge.data.digits import open_digits
 from tks_edge.data.registry import open_dataset
 from tks_edge.trainer import train
+
+# Seconds that a worker is waited for when its samples are not wanted any more, before it is ended: it has nothing to lose.
+data_loader.MP_STATUS_CHECK_INTERVAL = 1.0
 
 
 def _few(split: Split, samples: int) -> Split:

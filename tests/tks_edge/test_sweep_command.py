@@ -73,7 +73,7 @@ def test_every_t_precision_and_engine_is_exported_and_measured_with_the_twin(app
     assert again.exit_code == 0, again.stderr
     assert "12 of 12 rows are measured already; nothing to measure" in again.stderr
     more = invoke(app, "runs/digits", *wanted[2:], "--timesteps", "1-3", *FEW, "--json")
-    assert "12 of 16 rows are measured already; measuring 5 in 1 turns" in more.stderr
+    assert "12 of 16 rows are measured already; measuring 5 in 1 turn" in more.stderr
 
 
 def test_a_neighbour_that_cannot_be_read_stands_in_no_sweeps_way(app: typer.Typer, runs: Path) -> None:
