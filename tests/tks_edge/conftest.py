@@ -18,7 +18,7 @@ from tks_edge.data.digits import open_digits
 from tks_edge.data.registry import open_dataset
 from tks_edge.trainer import train
 
-# Seconds that a worker is waited for when its samples are not wanted any more, before it is ended: it has nothing to lose.
+# Seconds that a worker whose samples are not wanted any more is waited for, before it is ended: it loses nothing.
 data_loader.MP_STATUS_CHECK_INTERVAL = 1.0
 
 
