@@ -168,5 +168,5 @@ def test_a_library_that_is_missing_is_named(
     else:
         _by_prophesee("dat")(path, random_events(0))
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(MissingError, match=r"pip install 'tks-edge\[train,events\]'"):
+    with pytest.raises(MissingError, match=r"pip install '\.\[train,events\]'"):
         read_recording(path)

@@ -235,7 +235,7 @@ def test_a_damaged_recording_is_named_when_it_is_used(tmp_path: Path) -> None:
 def test_tonic_is_missed_before_a_training_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path)
     monkeypatch.setitem(sys.modules, "tonic.transforms", None)
-    with pytest.raises(MissingError, match=r"need tonic .* pip install 'tks-edge\[train,events\]'"):
+    with pytest.raises(MissingError, match=r"need tonic .* pip install '\.\[train,events\]'"):
         open_dataset("event-folder", tmp_path)
 
 
