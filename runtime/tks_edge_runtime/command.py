@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,6 +20,9 @@ from rich.progress import Progress, TaskID
 from tks_edge_runtime.errors import TksEdgeError
 from tks_edge_runtime.program import INTERRUPTED, print_error
 from tks_edge_runtime.progress import counting_bars, waiting_bars
+
+if TYPE_CHECKING:
+    from tks_edge_runtime.backends.choice import Choice
 
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output, all else on standard error.")
@@ -74,6 +77,11 @@ class Output:
     def say(self, message: str) -> None:
         """Print a sentence as it stands."""
         self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def say_choice(self, chosen: Choice) -> None:
+        """Print what runs the artifacts and why, where nobody asked for it by name."""
+        if chosen.reason is not None:
+            self.say(str(chosen))
 
     def warn(self, message: str) -> None:
         """Print a warning that does not end the command."""

@@ -24,8 +24,9 @@ _TENSORRT_OF_JETPACK = "usr/lib/python3*/dist-packages/tensorrt"
 
 def kind(root: Path = _ROOT) -> Kind:
     """Tell a Jetson from a PC with an Arm processor, and from one with an x86-64 processor."""
-    if jetpack.is_jetson(Tree(root)):
-        return "jetson"
+    with Tree(root) as tree:
+        if jetpack.is_jetson(tree):
+            return "jetson"
     return "arm" if platform.machine().lower().startswith(("aarch64", "arm")) else "x86-64"
 
 

@@ -15,7 +15,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from tests.e2e.conftest import ROOT, tks_edge, working_in
-from tests.e2e.test_texts import TEXTS, blocks, ran, read, saved
+from tests.e2e.test_texts import TEXTS, blocks, fenced, ran, read, saved
 from tks_edge.cli import app
 from tks_edge_runtime.cli import app as runtime
 
@@ -64,17 +64,12 @@ def test_the_pictures_show_what_is_exported(tmp_path: Path) -> None:
     assert "box fire1.t1.h" in committed["t2.svg"]
 
 
-def parts(page: str) -> list[tuple[str, str]]:
-    """The blocks of a page that are run, in their order: language and text."""
-    return re.findall(r"^```(bash|python)\n(.*?)^```", read(page), re.DOTALL | re.MULTILINE)
-
-
 SHORTER = {"--epochs 5": "--epochs 1", "fp32,int8": "fp32", "--min-accuracy 94": "--min-accuracy 10"}
 """What takes long, and what then does not hold: a network of one epoch reads few digits."""
 
 
 def test_starting_here_works_command_by_command(tmp_path: Path) -> None:
-    install, *rest = parts("docs/start.md")
+    install, *rest = (block for block in fenced("docs/start.md") if block[0] in ("bash", "python"))
     assert "pip install" in install[1]  # test_packaging.py installs
     done = []
     for language, text in rest:
@@ -113,7 +108,7 @@ def test_the_python_of_every_page_is_run() -> None:
 
 def commands(page: str) -> Iterator[str]:
     """The commands of tks-edge in the code of a page, without comments."""
-    for language, text in re.findall(r"^```(\w*)\n(.*?)^```", read(page), re.DOTALL | re.MULTILINE):
+    for language, text in fenced(page):
         if language not in ("", "bash", "sh", "console"):
             continue
         for line in text.replace("\\\n", " ").splitlines():

@@ -38,8 +38,13 @@ def table(text: str, header: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
+def fenced(name: str) -> list[tuple[str, str]]:
+    """The blocks of a text, in their order: language and content."""
+    return re.findall(r"^```(\w*)\n(.*?)^```", read(name), re.DOTALL | re.MULTILINE)
+
+
 def blocks(name: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", read(name), re.DOTALL)
+    return [content for found, content in fenced(name) if found == language]
 
 
 def reasons(path: Path) -> Iterator[str]:
@@ -107,8 +112,8 @@ def test_every_option_of_export_is_explained() -> None:
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_options_in_the_texts_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    lines = [line for _, part in fenced for line in part.replace("\\\n", " ").splitlines()]
+    parts = (part for _, part in fenced(str(path.relative_to(ROOT))))
+    lines = [line for part in parts for line in part.replace("\\\n", " ").splitlines()]
     code = [line for line in lines if "tks-edge" in line or "benchmarks." in line] + re.findall(r"`([^`\n]+)`", text)
     used = {option for part in code for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", part)}
     of_others = options_of_benchmarks() | options_of_torchrun() | {"--help", "--system-site-packages"}

@@ -151,11 +151,7 @@ class _Lowering:
             )
         if layer.operator == "flatten":
             options = self._flattened(call, options, _shift(axes))
-        name = (
-            call.target
-            if call.target not in {INPUT, *(node.name for node in self._nodes)}
-            else self._fresh(call.target)
-        )
+        name = self._fresh(call.target) if call.target in self._taken() else call.target
         module = None if name == call.target else call.target
         self._nodes.append(Node(name, layer.operator, (seen.name,), options, module))
         self._weights |= {f"{call.target}.{key}": tensor for key, tensor in layer.weights.items()}
@@ -203,9 +199,13 @@ class _Lowering:
             raise AdoptionError(f"{call.target!r} in the module {call.inside!r} computes with {what}.")
         return self._seen[value]
 
+    def _taken(self) -> set[str]:
+        """The names of the nodes so far, and of the input."""
+        return {INPUT, *(node.name for node in self._nodes)}
+
     def _fresh(self, wanted: str) -> str:
         """A name that no node and no module has."""
-        taken, number = {INPUT, *(node.name for node in self._nodes), *self._layers}, 1
+        taken, number = self._taken() | self._layers.keys(), 1
         while f"{wanted}_{number}" in taken:
             number += 1
         return f"{wanted}_{number}"

@@ -43,7 +43,7 @@ class Value:
     maker: Call | None = None
     constant: Tensor | None = None
     position: int = 0
-    tensor: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
+    tensor: Tensor = field(init=False, repr=False)
 
 
 @dataclass(eq=False)

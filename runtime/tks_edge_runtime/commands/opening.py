@@ -41,10 +41,6 @@ def opened(
     """
     from tks_edge_runtime.chosen import load_chosen
 
-    def tell(chosen: Choice) -> None:
-        if chosen.reason is not None:
-            out.say(str(chosen))
-
     with out.stages() as show:
         session, chosen = load_chosen(
             artifact,
@@ -53,7 +49,7 @@ def opened(
             threads=threads,
             cuda_graph=cuda_graph,
             steps=steps,
-            on_choice=tell,
+            on_choice=out.say_choice,
             on_build=show,
         )
         with session:

@@ -68,7 +68,7 @@ def profile(
                 steps=steps,
                 early_exit=early_exit,
                 per_layer=per_layer,
-                on_choice=lambda chosen: out.say(str(chosen)) if chosen.reason is not None else None,
+                on_choice=out.say_choice,
                 on_progress=show,
             )
         document = _document(found, artifact, preset, cuda_graph=cuda_graph)

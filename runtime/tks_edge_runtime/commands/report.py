@@ -63,7 +63,7 @@ def report(
                 threads=threads,
                 cuda_graph=cuda_graph,
                 program=context.find_root().info_name or "tks-edge",
-                on_choice=lambda chosen: out.say(str(chosen)) if chosen.reason is not None else None,
+                on_choice=out.say_choice,
                 on_progress=lambda stage, done: show(f"measuring {stage}", done),
                 on_build=show,
             )
@@ -101,11 +101,11 @@ def _show_intent(
     from tks_edge_runtime.reporting.build import report_candidates, report_files
 
     seconds = preset_seconds(preset)
-    chosen = choose(backend, find_artifacts(folder), device=device, cuda_graph=cuda_graph)
-    if chosen.reason is not None:
-        out.say(str(chosen))
+    artifacts = find_artifacts(folder)
+    chosen = choose(backend, artifacts, device=device, cuda_graph=cuda_graph)
+    out.say_choice(chosen)
     candidates = report_candidates(
-        folder, output, backend=chosen.backend, device=chosen.device, threads=threads, cuda_graph=cuda_graph
+        artifacts, output, backend=chosen.backend, device=chosen.device, threads=threads, cuda_graph=cuda_graph
     )
     measured = [f"measure {one.label} for {seconds:g} s" for one in candidates]
     show_intent(Intent(measured, written(report_files(output))), out)

@@ -38,8 +38,7 @@ def self_test(
         tests = []
         found = find_artifacts(folder)
         chosen = choose(backend, found, device=device)
-        if chosen.reason is not None:
-            out.say(str(chosen))
+        out.say_choice(chosen)
         with out.stages() as show:
             for number, artifact in enumerate(found):
                 show("testing the artifacts", number / len(found))

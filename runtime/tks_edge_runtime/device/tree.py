@@ -103,6 +103,12 @@ class Tree:
         while self._handles:
             os.close(self._handles.popitem()[1])
 
+    def __enter__(self) -> Tree:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def integer(text: str | None) -> int | None:
     """Read the integer that is all of a text; None where there is anything else in it."""

@@ -45,12 +45,8 @@ def examine(root: Path = Path("/"), folder: Path = Path()) -> Examination:
     """
     with Machine(root) as machine:
         facts, now = machine.facts(), machine.state()
-    tree = Tree(root)
-    try:
-        found = _live(facts, now, tree, folder) if tree.live else _recorded(facts, now, tree)
-    finally:
-        tree.close()
-    return found
+    with Tree(root) as tree:
+        return _live(facts, now, tree, folder) if tree.live else _recorded(facts, now, tree)
 
 
 def _live(facts: dict[str, Any], now: dict[str, Any], tree: Tree, folder: Path) -> Examination:

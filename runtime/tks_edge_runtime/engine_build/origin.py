@@ -107,11 +107,8 @@ def origin_of(path: Path, options: BuildOptions, root: Path = _ROOT) -> Origin:
 
 def system(newest_cuda: str, root: Path = _ROOT) -> str:
     """Name the board's L4T release ("L4T 36.4.3"), or the driver's version; where neither is readable, its CUDA."""
-    tree = Tree(root)
-    try:
+    with Tree(root) as tree:
         release, driver = jetpack.l4t(tree), nvml.driver(tree)
-    finally:
-        tree.close()
     if release is not None:
         return f"L4T {release}"
     return f"driver for CUDA {newest_cuda}" if driver is None else f"driver {driver}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tks_edge_runtime.artifact import find_artifacts
+from tks_edge_runtime.artifact import Artifact, find_artifacts
 from tks_edge_runtime.backends.choice import Choice, choose
 from tks_edge_runtime.device import facts
 from tks_edge_runtime.errors import InputError
@@ -82,11 +82,12 @@ def report(
         MissingError: the backend's library, its driver or the device is missing, or the disk is full.
     """
     seconds = preset_seconds(preset)
-    chosen = choose(backend, find_artifacts(folder), device=device, cuda_graph=cuda_graph)
+    artifacts = find_artifacts(folder)
+    chosen = choose(backend, artifacts, device=device, cuda_graph=cuda_graph)
     if on_choice is not None:
         on_choice(chosen)
     candidates = report_candidates(
-        folder, output, backend=chosen.backend, device=chosen.device, threads=threads, cuda_graph=cuda_graph
+        artifacts, output, backend=chosen.backend, device=chosen.device, threads=threads, cuda_graph=cuda_graph
     )
     collection = collect(
         candidates,
@@ -119,7 +120,7 @@ def _command(
 
 
 def report_candidates(
-    folder: Path | str,
+    artifacts: Sequence[Artifact],
     output: Path | str,
     *,
     backend: str,
@@ -129,7 +130,7 @@ def report_candidates(
 ) -> list[Candidate]:
     """What `report` would measure, checked as far as it can be before; arguments and errors are its own."""
     check_output(output)
-    candidates = candidates_of(find_artifacts(folder), [(backend, device)], threads=threads, cuda_graph=cuda_graph)
+    candidates = candidates_of(artifacts, [(backend, device)], threads=threads, cuda_graph=cuda_graph)
     check_trainings([candidate.row() for candidate in candidates])
     return candidates
 
