@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import pytest
@@ -12,6 +13,9 @@ from tests.elsewhere.environment import install
 # A machine that is busy with something else is no fault.
 settings.register_profile("tks-edge", deadline=None)
 settings.load_profile("tks-edge")
+
+# Modules, networks and graphs of all tests are millions of objects, and to go through them took a seventh of the time.
+gc.set_threshold(10_000, 10, 10)
 
 FIRST = (
     "e2e/test_chain.py",

@@ -49,7 +49,7 @@ def run_ranks(world: int, action: Callable[..., Any], *arguments: Any) -> list[A
         arguments: of the action.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tks_edge.trainer", "sklearn.datasets", "torch.distributed.fsdp"])
+    context.set_forkserver_preload(["tks_edge.trainer", "torch.distributed.fsdp"])
     store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     pipes, processes = [], []
     for rank in range(world):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 
+import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 from tks_edge.data.dataset import Dataset
 from tks_edge.data.registry import describe
 from tks_edge.data.splits import stratified
+from tks_edge.data.uci_digits import uci_digits
 
 
 def test_digits_are_real_digits_at_sixteen_pixels(digits: Dataset) -> None:
@@ -21,6 +25,16 @@ def test_digits_are_real_digits_at_sixteen_pixels(digits: Dataset) -> None:
     assert len(every) == 1797
     assert (int(every.min()), int(every.max())) == (0, 255)
     assert digits.classes == tuple("0123456789")
+
+
+@pytest.mark.parametrize("where_it_was", [True, False])
+def test_the_originals_are_those_that_scikit_learn_gives(monkeypatch: pytest.MonkeyPatch, where_it_was: bool) -> None:
+    if not where_it_was:
+        monkeypatch.setattr("tks_edge.data.uci_digits.find_spec", lambda _: None)
+    images, labels = uci_digits()
+    expected = load_digits()
+    assert np.array_equal(images, expected.images)
+    assert labels == expected.target.tolist()
 
 
 def test_the_splits_of_digits_never_change(digits: Dataset) -> None:

@@ -1,12 +1,8 @@
-"""`digits`: 1,797 real handwritten digits, embedded in scikit-learn, brought from 8x8 to 16x16 pixels.
-
-Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository (the test part).
-"""
+"""`digits`: 1,797 real handwritten digits, embedded in scikit-learn, brought from 8x8 to 16x16 pixels."""
 
 from __future__ import annotations
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,6 +10,7 @@ from tks_edge.data.arrays import ArrayImages, channel_statistics
 from tks_edge.data.dataset import Dataset, Split
 from tks_edge.data.request import Request
 from tks_edge.data.splits import SPLIT_SEED, stratified
+from tks_edge.data.uci_digits import uci_digits
 from tks_edge_runtime.artifact import Preprocessing
 
 _SIZE = 16
@@ -25,9 +22,8 @@ _INK = 16.0
 
 def open_digits(_request: Request | None = None) -> Dataset:
     """Open `digits`: uint8 `[1, 16, 16]`, light ink on black, ten classes; there is nothing to ask for."""
-    originals = load_digits()
-    pixels = _enlarged(torch.from_numpy(originals.images))
-    labels = [int(label) for label in originals.target]
+    originals, labels = uci_digits()
+    pixels = _enlarged(torch.from_numpy(originals))
     images = ArrayImages(pixels, "digits")
     parts = stratified([images.name(index) for index in range(len(images))], labels, _SIZES)
     train, validation, test = (Split(images, labels, part) for part in parts)

@@ -6,15 +6,13 @@ machine.
 
 from __future__ import annotations
 
-import numpy as np
-from sklearn.datasets import load_digits
-
 from tks_edge.data.dataset import Dataset, Split
 from tks_edge.data.digits import open_digits
 from tks_edge.data.event_camera import SENSOR, record
 from tks_edge.data.event_frames import Cutter
 from tks_edge.data.recordings import HeldRecordings, recorded
 from tks_edge.data.request import Request
+from tks_edge.data.uci_digits import uci_digits
 
 _NAME = "digits-dvs"
 
@@ -25,7 +23,7 @@ def open_digits_dvs(request: Request) -> Dataset:
     Raises:
         MissingError: tonic is not installed.
     """
-    images = load_digits().images.astype(np.uint8)
+    images, _ = uci_digits()
     events = record(images, [f"{_NAME}/{index}" for index in range(len(images))])
     recordings = HeldRecordings(events, SENSOR, Cutter(request.timesteps, request.frames.cut, SENSOR), _NAME)
     digits = open_digits()
