@@ -89,7 +89,12 @@ def test_the_whole_way_with_the_network_off(build: Build, tmp_path: Path) -> Non
     home.mkdir()
     programs.mkdir()
     (programs / "python3").symlink_to(PYTHON)
-    environment = {"HOME": str(home), "PATH": f"{programs}:/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    environment = {
+        "HOME": str(home),
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "OMP_NUM_THREADS": "1",
+        "PIP_NO_COMPILE": "1",
+    }
 
     def installer(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["unshare", "-n", "sh", str(root / INSTALLER), *arguments]
