@@ -103,9 +103,8 @@ def lowered(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for arguments in (
             (network, "--timesteps", "1,2,4", "--precision", "fp32,fp16,int8", "--form", "static,step"),
             (network, "--timesteps", "8", *int8),
-            (network, "--timesteps", "2,8", *int8, "--target", "onnxruntime-cpu"),
-            (network, "--timesteps", "4", *int8, "--form", "step", "--target", "onnxruntime-cpu"),
-            (network, "--timesteps", "1,2", *int8, "--target", "openvino"),
+            (network, "--timesteps", "1,2,4,8", *int8, "--form", "static,step", "--target", "onnxruntime-cpu"),
+            (network, "--timesteps", "1,2,4,8", *int8, "--target", "openvino"),
             (twin, "--precision", "fp32,int8"),
         ):
             # Few samples: `tks-edge verify` sees each of them again.
