@@ -20,6 +20,9 @@ settings.load_profile("tks-edge")
 # Typer makes all commands anew for every command line; they are the same ones.
 vars(typer.testing)["_get_command"] = functools.cache(get_command)
 
+# As the command line does it (tks_edge/cli.py).
+gc.set_threshold(10_000, 10, 10)
+
 FIRST = (
     "e2e/test_chain.py",
     "tks_edge/test_several_processes.py",
@@ -49,10 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _what_stays_is_no_garbage() -> None:
     """What earlier files left is looked through by no later collection; those took a seventh of the whole time.
 
-    A measurement and a fake GPU collect, and Python does so by itself after every 700 new objects (here 10,000), among
-    modules, networks and graphs that all stay.
+    Every measurement and every test with a fake GPU collects, among modules, networks and graphs that all stay.
     """
-    gc.set_threshold(10_000, 10, 10)
     gc.collect()
     gc.freeze()
 

@@ -55,18 +55,8 @@ def test_a_wheel_holds_its_packages_whole_and_nothing_else(name: str, wheels: di
 def test_a_wheel_works_installed_elsewhere_without_torch(name: str, wheels: dict[str, Path], tmp_path: Path) -> None:
     venv.create(tmp_path / "env", with_pip=False)
     python = tmp_path / "env/bin/python"
-    pip: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        python,
-        "install",
-        "--quiet",
-        "--no-compile",
-        wheels[name],
-    ]
-    subprocess.run(pip, check=True, cwd=tmp_path)
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]
+    subprocess.run([*pip, "install", "--quiet", "--no-compile", wheels[name]], check=True, cwd=tmp_path)
     program = f"import importlib\nfor name in {modules('tks_edge_runtime')!r}: importlib.import_module(name)"
     subprocess.run([python, "-I", "-c", program], check=True, cwd=tmp_path)
     shown = subprocess.run(

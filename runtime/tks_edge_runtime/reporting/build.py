@@ -128,7 +128,7 @@ def report_candidates(
     threads: int | None,
     cuda_graph: bool,
 ) -> list[Candidate]:
-    """What `report` would measure, checked as far as it can be before; arguments and errors are its own."""
+    """What `report` would measure of the artifacts it found, checked as far as it can be before; errors are its own."""
     check_output(output)
     candidates = candidates_of(artifacts, [(backend, device)], threads=threads, cuda_graph=cuda_graph)
     check_trainings([candidate.row() for candidate in candidates])
