@@ -64,11 +64,7 @@ def test_a_recipe_trains_two_steps_with_its_own_network(
 
 
 @pytest.mark.parametrize("recipe", WRITERS | RECORDING_WRITERS)
-def test_a_recipe_leads_to_a_report(
-    recipe: str, data: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Plots take longer than all else in a report, are of no data set, and have tests of their own.
-    monkeypatch.setattr("tks_edge_runtime.reporting.build.draw", lambda _: ())
+def test_a_recipe_leads_to_a_report(recipe: str, data: Path | None, tmp_path: Path) -> None:
     facts = FACTS[read_recipe(recipe).dataset]
     run, artifacts = tmp_path / "runs/run", tmp_path / "artifacts"
     # The recipe's network would take minutes to export; the data set is the same.

@@ -100,6 +100,8 @@ INTERRUPTED = """
 import gc, signal, sys
 from tks_edge_runtime.backends import open_engine
 
+# As Python begins in a terminal; what starts in the background of a shell ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 engines = [open_engine(sys.argv[1], "openvino", threads=1) for _ in range(2)]
 while engines:
     engines.pop(0).close()

@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.few_plots import DRAW, few_plots
 from tests.tks_edge.test_event_sets import write_folder
 from tks_edge_runtime.artifact import Artifact, FrameSpec
 from tks_edge_runtime.presets import PRESETS
@@ -21,8 +22,7 @@ FEW = ("--verify-samples", "4", "--output", "artifacts", "--json")
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "quick", 0.05)
-    # Plots take longer than all else here, and have tests of their own.
-    monkeypatch.setattr("tks_edge_runtime.reporting.build.draw", lambda _: ())
+    monkeypatch.setattr(DRAW, few_plots)
 
 
 def invoke(app: typer.Typer, *arguments: str) -> Any:
