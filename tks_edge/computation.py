@@ -64,10 +64,13 @@ def choose_neurons(settings: TrainSettings, device: torch.device, begun_with: st
     """
     if settings.neuron == "relu" or settings.compute.compile:
         return None
+    resumed = begun_with is not None
     try:
-        return choose_kernel(begun_with if begun_with is not None else settings.compute.lif_kernel, device)
+        chosen = choose_kernel(begun_with or settings.compute.lif_kernel, device)
     except ModelError as error:
-        raise MissingError(str(error)) from error
+        other = "The run began with it, and goes on with no other." if resumed else "Or choose --lif-kernel torch."
+        raise MissingError(f"{error} {other}") from error
+    return Choice(chosen.name, "the run began with it") if resumed else chosen
 
 
 def keeping_less(network: Network, compute: ComputeSettings) -> contextlib.AbstractContextManager[None]:

@@ -75,7 +75,7 @@ def choose_kernel(name: str, device: torch.device | str) -> Choice:
     if name != "torch":
         problem = lif_compiled.problem(kind) if name == "compiled" else lif_triton.problem(kind)
     if problem is not None:
-        raise ModelError(f"the LIF kernel {name!r} cannot be used: {problem} Or choose the kernel 'torch'.")
+        raise ModelError(f"the LIF kernel {name!r} cannot be used: {problem}")
     return Choice(name, "asked for")
 
 

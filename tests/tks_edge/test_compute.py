@@ -92,9 +92,14 @@ def test_a_run_goes_on_with_the_kernel_that_it_began_with(tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt):
         train(settings, tmp_path / "run", watcher=Watched(stop=2))
     assert json.loads((tmp_path / "run" / CONFIG).read_text())["kernel"] == "compiled"
-    monkeypatch.setattr("tks_edge_models.lif_compiled.problem", lambda _: "there is no compiler.")
-    with pytest.raises(MissingError, match="LIF kernel 'compiled' cannot be used: there is no compiler"):
-        train(settings, tmp_path / "run", resume=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("tks_edge_models.lif_compiled.problem", lambda _: "there is no compiler.")
+        missing = "LIF kernel 'compiled' cannot be used: there is no compiler. The run began with it"
+        with pytest.raises(MissingError, match=missing):
+            train(settings, tmp_path / "run", resume=True)
+    resumed = Watched()
+    train(settings, tmp_path / "run", resume=True, watcher=resumed)
+    assert resumed.notes == ["LIF kernel: compiled (the run began with it)"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +116,7 @@ def test_a_kernel_that_changes_nothing_is_refused(given: dict[str, Any], said: s
 
 
 def test_a_kernel_that_cannot_run_here_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="LIF kernel 'triton' cannot be used"):
+    with pytest.raises(MissingError, match=r"LIF kernel 'triton' cannot be used.*Or choose --lif-kernel torch"):
         train(short(compute={"lif_kernel": "triton"}), tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 

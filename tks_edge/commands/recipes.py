@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -49,12 +50,10 @@ def recipes(
 
 
 def _list(known: Sequence[Recipe], yours: dict[str, list[Achieved]], out: Output) -> None:
-    table = Table(title="recipes", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("recipe", "network", "T", "loss", "epochs", "published", "yours"):
         right = column in ("T", "epochs", "published")
-        table.add_column(
-            column, justify="right" if right else "left", no_wrap=column in ("recipe", "loss"), overflow="fold"
-        )
+        table.add_column(column, justify="right" if right else "left", no_wrap=column != "yours", overflow="fold")
     rows = []
     for recipe in known:
         settings, own = resolve({"recipe": recipe.name}), yours.get(recipe.name, [])

@@ -49,10 +49,12 @@ def _show(findings: tuple[Finding, ...], out: Output) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", "what")
-    table.add_column("found", overflow="fold")
-    table.add_column("advice", overflow="fold")
+    # Without lines, and with the advice below what was found: so it is read at the 80 columns of a remote terminal.
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for finding in findings:
-        advice = escape(finding.advice) if finding.advice else ""
-        table.add_row(_MARKS[finding.status], finding.subject, escape(finding.found), advice)
+        advice = f"\n[dim]{escape(finding.advice)}[/]" if finding.advice else ""
+        table.add_row(_MARKS[finding.status], finding.subject, escape(finding.found) + advice)
     out.console.print(table)
