@@ -159,12 +159,14 @@ def doubts(
 
 
 def _restless(summary: LatencySummary) -> Iterator[str]:
-    """What of a trace of equal runs spreads too far."""
+    """What of a trace of equal runs spreads too far, in one sentence."""
+    found = []
     if summary.cv > _CV_LIMIT:
-        yield f"latency varies: standard deviation {summary.cv:.1%} of the mean (more than {_CV_LIMIT:.1%})"
+        found.append(f"standard deviation {summary.cv:.1%} of the mean (more than {_CV_LIMIT:.1%})")
     if summary.iqr >= _IQR_LIMIT * summary.p50:
-        share = summary.iqr / summary.p50
-        yield f"latency spreads: interquartile range {share:.0%} of the median ({_IQR_LIMIT:.0%} or more)"
+        found.append(f"interquartile range {summary.iqr / summary.p50:.0%} of the median ({_IQR_LIMIT:.0%} or more)")
+    if found:
+        yield f"latency varies: {', '.join(found)}"
 
 
 def _bound_elsewhere(compute: float, enqueue: Trace | None, copies: Trace | None) -> Iterator[str]:
