@@ -110,6 +110,8 @@ def misses(row: Row, bounds: Bounds) -> list[Miss]:
     if row.latency is None:
         return [Miss(None, row.reason or "it was not measured")]
     found = [*_latency_miss(row, bounds), *_accuracy_miss(row, bounds), *_energy_miss(row, bounds)]
+    if row.foreign is not None:
+        found.append(Miss(None, f"it was {row.foreign}"))
     if guesses(row):
         found.append(Miss(None, "its accuracy is no better than guessing"))
     return found

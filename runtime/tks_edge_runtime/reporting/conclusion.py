@@ -42,7 +42,7 @@ def _conclusion(group: tuple[Row, ...], rows: tuple[Row, ...]) -> Conclusion:
         headline = f"No timestep count can be recommended for {first.name} ({first.precision})"
         return Conclusion(first.name, first.precision, "none", None, None, headline, tuple(_why_none(group, reference)))
     twin, rival = twin_of(row, rows), rival_of(row, rows)
-    verdict, about_twin = _against_twin(row, twin, rival)
+    verdict, about_twin = _against_twin(row, twin, rival, reference)
     sentences = [
         *_accuracy(row, row.accuracy, reference),
         *_latency(row, like_at_train(row, group, reference)),
@@ -75,6 +75,8 @@ def _why_none(group: tuple[Row, ...], reference: Reference | None) -> list[str]:
         )
     elif guessing := [row for row in group if guesses(row)]:
         found += [_guess(row, row.accuracy) for row in guessing if row.accuracy is not None]
+    if not found and all(row.foreign is not None for row in group):
+        found += [f"{row.label} was {row.foreign}." for row in group]
     if not found and reference is not None:
         found.append(
             f"No T in the folder is within {TOLERATED_LOSS:g} percentage point of the accuracy at T={train} "
@@ -146,7 +148,11 @@ def _other_targets(row: Row, group: tuple[Row, ...]) -> list[str]:
         return []
     same = (row.timesteps, row.form)
     others = [r for r in group if r is not row and (r.timesteps, r.form) == same and r.typical is not None]
-    stated = ", ".join(f"{r.variant} {milliseconds(r.typical)} ms" for r in others)
+    stated = ", ".join(
+        f"{r.variant} {milliseconds(r.typical)} ms"
+        + (f" ({r.accuracy.percent:.2f} %)" if r.accuracy is not None and r.accuracy != row.accuracy else "")
+        for r in others
+    )
     return [f"Also at T={row.timesteps}: {stated}."] if others else []
 
 
@@ -230,7 +236,7 @@ def _faster(relative: float, than: str = "") -> str:
     return f"{words} than {than}" if than else words
 
 
-def _against_twin(row: Row, twin: Row | None, rival: Row | None) -> tuple[str, list[str]]:
+def _against_twin(row: Row, twin: Row | None, rival: Row | None, reference: Reference) -> tuple[str, list[str]]:
     """The verdict, and what the ReLU twins do to it: `rival` decides, and `twin` is what ratios are taken to."""
     if rival is None or twin is None:
         return "ship", [
@@ -241,7 +247,7 @@ def _against_twin(row: Row, twin: Row | None, rival: Row | None) -> tuple[str, l
     relative = ratio(rival, row)
     if relative is None or row.accuracy is None or rival.accuracy is None:
         return "ship", [f"The ReLU twin {rival.label} could not be compared: one of the two was not measured."]
-    verdict = _verdict(relative, row.accuracy, rival.accuracy)
+    verdict = _verdict(relative, row.accuracy, rival.accuracy, reference)
     named = "The ReLU twin" if rival.variant == row.variant == twin.variant else f"The {rival.variant} ReLU twin"
     found = [
         f"{named} takes {milliseconds(rival.typical)} ms at {rival.accuracy.percent:.2f} %. "
@@ -272,13 +278,16 @@ _VERDICTS = {
 }
 
 
-def _verdict(relative: float, mine: MeasuredAccuracy, other: MeasuredAccuracy) -> str:
+def _verdict(relative: float, mine: MeasuredAccuracy, other: MeasuredAccuracy, reference: Reference) -> str:
     """Who is better, the spiking network (`mine`) or its twin: what may be noise counts as no difference.
+
+    But for a twin that does not hold the accuracy that `mine` was chosen for: it would not be chosen either.
 
     `relative` is the twin's latency in units of the spiking network's.
     """
     speed = 0 if abs(relative - 1) < SAME_SPEED else 1 if relative > 1 else -1
-    accuracy = 0 if mine.within_noise_of(other) else 1 if mine.percent > other.percent else -1
+    equal = mine.within_noise_of(other) and reference.held_by(other)
+    accuracy = 0 if equal else 1 if mine.percent > other.percent else -1
     if speed == accuracy == 0:
         return "tie"
     if speed * accuracy < 0:

@@ -25,6 +25,10 @@ class Reference:
     accuracy: MeasuredAccuracy
     row: Row | None
 
+    def held_by(self, accuracy: MeasuredAccuracy) -> bool:
+        """Whether an accuracy is at most `TOLERATED_LOSS` below."""
+        return accuracy.percent >= self.accuracy.percent - TOLERATED_LOSS - _ROUNDING
+
 
 def measured(correct: int, total: int) -> MeasuredAccuracy:
     """`correct` of `total` as percent, with the 95 % Wilson interval."""
@@ -139,7 +143,9 @@ def on_front(row: Row, rows: Iterable[Row]) -> bool:
 
 
 def _point(row: Row) -> tuple[float, float] | None:
-    return None if row.typical is None or row.accuracy is None else (relative_latency(row), row.accuracy.percent)
+    if row.typical is None or row.accuracy is None or row.foreign is not None:
+        return None
+    return relative_latency(row), row.accuracy.percent
 
 
 def lowered(row: Row) -> tuple[object, ...]:
@@ -193,15 +199,15 @@ def like_at_train(row: Row, group: tuple[Row, ...], reference: Reference) -> Row
 
 
 def recommended(group: tuple[Row, ...], rows: Iterable[Row]) -> Row | None:
-    """The fastest row whose accuracy is at most `TOLERATED_LOSS` below that at T_train; of equals, the smaller T.
+    """The fastest row that holds the accuracy at T_train, on an engine it was lowered for; of equals, the smaller T.
 
     None where the accuracy at T_train is lost by all, or where all are no better than guessing: that loses nothing.
     """
     reference = reference_of(group, rows)
     if reference is None:
         return None
-    floor = reference.accuracy.percent - TOLERATED_LOSS - _ROUNDING
-    held = [row for row in group if row.accuracy is not None and row.accuracy.percent >= floor and not guesses(row)]
+    able = (row for row in group if row.foreign is None and not guesses(row))
+    held = [row for row in able if row.accuracy is not None and reference.held_by(row.accuracy)]
     return min(held, key=lambda row: (relative_latency(row), row.timesteps), default=None)
 
 

@@ -10,6 +10,7 @@ from array import array
 from dataclasses import dataclass
 
 from tks_edge_runtime.artifact import Accuracy, EvaluationSpec, variant
+from tks_edge_runtime.backends import foreign_target
 from tks_edge_runtime.energy import BOARD, GPU, PROCESSOR, EnergyUse
 from tks_edge_runtime.energy_estimate import EnergyEstimate
 from tks_edge_runtime.exit_measures import mean_steps
@@ -214,6 +215,11 @@ class Row:
     def point(self) -> tuple[float, float] | None:
         """(typical latency in ms, accuracy in percent), where both were measured."""
         return None if self.typical is None or self.accuracy is None else (self.typical, self.accuracy.percent)
+
+    @property
+    def foreign(self) -> str | None:
+        """That its graph was lowered for another engine than the one that runs it, in words; None where it fits."""
+        return foreign_target(self.target, self.backend, self.device)
 
     @property
     def variant(self) -> str:

@@ -1,9 +1,10 @@
-"""The report's table on a terminal: as many columns as its width holds, every warning under it."""
+"""The report's table on a terminal: as many columns as its width holds, and the warnings under it."""
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console, JustifyMethod
@@ -13,12 +14,15 @@ from rich.table import Table
 
 from tks_edge_runtime.reporting.columns import Column, columns_of
 from tks_edge_runtime.reporting.document import Answer, ReportDocument
+from tks_edge_runtime.reporting.ranking import twin_of
 from tks_edge_runtime.reporting.row import OK, Row
 from tks_edge_runtime.reporting.wording import unstable_rows
 
 _LEAST_NAME, _FAIR_NAME = 8, 16
 _GAP, _EDGE = 2, 1
 """What a column takes beside its texts, and the table beside its columns."""
+_FEW_WARNINGS = 2
+"""Of one kind, so many are printed each; of more, one stands for all."""
 
 
 def print_report(document: ReportDocument, console: Console) -> None:
@@ -27,15 +31,29 @@ def print_report(document: ReportDocument, console: Console) -> None:
     if unstable is not None:
         console.print(f"[bold yellow]{escape(unstable)}[/]", highlight=False)
     _print_table(document.rows, console)
+    for rows, warning in _warnings(document.rows):
+        console.print(f"[yellow]{escape(rows)}:[/] {escape(warning)}", highlight=False)
     for row in document.rows:
-        for warning in row.warnings:
-            console.print(f"[yellow]{escape(row.label)}:[/] {escape(warning)}", highlight=False)
         if row.reason is not None:
             console.print(f"[red]{escape(row.label)}:[/] {escape(row.reason)}", highlight=False)
     if document.answer is not None:
         print_answer(document.answer, console)
     for conclusion in document.conclusions:
         _print_sentences(conclusion.headline, conclusion.sentences, console)
+
+
+def _warnings(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Each warning with its row; of one kind that many rows have, the first, and how many there are."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for row in rows:
+        for warning in row.warnings:
+            kinds.setdefault(re.split(r"[:\d]", warning)[0], []).append((row.label, warning))
+    for found in kinds.values():
+        if len(found) <= _FEW_WARNINGS:
+            yield from found
+        else:
+            label, warning = found[0]
+            yield f"{len(found)} of {len(rows)} rows", f"{warning} ({label}; report.md has the others)"
 
 
 def print_answer(answer: Answer, console: Console) -> None:
@@ -54,23 +72,47 @@ def _print_sentences(headline: str, sentences: Sequence[str], console: Console) 
 
 
 def _print_table(rows: tuple[Row, ...], console: Console) -> None:
-    """Each row on one line: a name that does not fit is cut in its middle, and given in full below."""
+    """Each row on one line, but for its notes: a name that does not fit is cut in its middle, and given in full below.
+
+    Where the terminal is too narrow, notes stand one below the other, and then accuracies are without their intervals.
+    What is wider even so is printed as wide as it is: a number is never cut.
+    """
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     columns = _fitting(rows, console.width)
     cells = {column.key: [column.cell(row) for row in rows] for column in columns}
-    rest = _EDGE + sum(_width(column, cells[column.key]) + _GAP for column in columns if column.key != "name")
-    short = shortened(cells["name"], max(_LEAST_NAME, console.width - rest - _GAP))
+    for key, shorten in _SHORTER.items():
+        if key in cells and _taken(columns, cells, _FAIR_NAME) > console.width:
+            cells[key] = [shorten(cell) for cell in cells[key]]
+    short = shortened(cells["name"], max(_LEAST_NAME, console.width - _taken(columns, cells, 0)))
     cells["name"] = [short[name] for name in cells["name"]]
     for column in columns:
         justify: JustifyMethod = "right" if column.numeric else "left"
-        header = _header(column, cells[column.key])
-        table.add_column(header, justify=justify, overflow="fold", no_wrap=column.key != "marks")
+        table.add_column(_header(column, cells[column.key]), justify=justify, no_wrap=True)
     for row, texts in zip(rows, zip(*cells.values(), strict=True), strict=True):
         table.add_row(*map(escape, texts), style=_style(row))
-    console.print(table)
+    table.width = max(console.measure(table).maximum, _taken(columns, cells, _LEAST_NAME))
+    console.print(table, crop=False)
     for name, cut in short.items():
         if cut != name:
             console.print(f"[dim]{escape(cut)}:[/] {escape(name)}", highlight=False)
+    twins = {twin.label for row in rows if (twin := twin_of(row, rows)) is not None}
+    if len(twins) == 1 and "ratio" in cells:
+        unit = f"\N{MULTIPLICATION SIGN} twin: latency over that of {twins.pop()} (of early exit, the expected one)"
+        console.print(f"[dim]{escape(unit)}[/]", highlight=False)
+
+
+_SHORTER: dict[str, Callable[[str], str]] = {
+    "marks": lambda cell: cell.replace(", ", ",\n"),
+    "accuracy": lambda cell: cell.partition(" (")[0],
+}
+"""How the cells of a column are written where the whole ones do not fit, in this order."""
+
+
+def _taken(columns: Sequence[Column], cells: dict[str, list[str]], most_of_name: int) -> int:
+    """Characters that the table takes, with a name of at most so many."""
+    widths = {column.key: _width(column, cells[column.key]) for column in columns}
+    widths["name"] = min(widths["name"], most_of_name)
+    return _EDGE + sum(width + _GAP for width in widths.values())
 
 
 def _fitting(rows: tuple[Row, ...], width: int) -> list[Column]:
@@ -90,11 +132,12 @@ def _fitting(rows: tuple[Row, ...], width: int) -> list[Column]:
 
 def _header(column: Column, cells: Sequence[str]) -> str:
     """The column's header on as many lines as keep it no wider than its cells, or than its longest word."""
-    return "\n".join(textwrap.wrap(column.header, max(map(len, (*cells, *column.header.split())))))
+    lines = (line for cell in cells for line in cell.split("\n"))
+    return "\n".join(textwrap.wrap(column.header, max(map(len, (*lines, *column.header.split())))))
 
 
 def _width(column: Column, cells: Sequence[str]) -> int:
-    return max(map(len, (*cells, *_header(column, cells).splitlines())))
+    return max(len(line) for text in (*cells, _header(column, cells)) for line in text.split("\n"))
 
 
 def shortened(names: Iterable[str], room: int) -> dict[str, str]:

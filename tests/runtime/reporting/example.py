@@ -150,7 +150,7 @@ def side_by_side() -> list[Row]:
             row(8, 589 - lost, 0.402 * factor, precision=precision),
             row(8, 589 - lost, 0.423 * factor, precision=precision, form=STEP),
         ]
-    rows += [row(2, 582, 0.036, precision="int8", target="openvino")]
+    rows += [row(2, 582, 0.036, precision="int8", target="onnxruntime-cpu")]
     return [*rows, twin(590, 0.049), twin(590, 0.044, precision="fp16"), twin(588, 0.015, precision="int8")]
 
 

@@ -25,7 +25,7 @@ from tks_edge_runtime.reporting.plots import draw
 from tks_edge_runtime.reporting.row import Row
 from tks_edge_runtime.reporting.series import series_of
 from tks_edge_runtime.reporting.table import print_report, shortened
-from tks_edge_runtime.reporting.wording import NONE
+from tks_edge_runtime.reporting.wording import NONE, percentile, times
 from tks_edge_runtime.statistics import summarize
 from tks_edge_runtime.traces import unpack
 
@@ -134,8 +134,9 @@ def test_a_form_or_a_target_has_a_column_where_there_is_more_than_the_usual_one(
     assert re.findall(r'data-key="graph">([^<]*)<', page) == cells
     text = printed(made, 80)
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
-    assert re.search(r"digits +8 +fp32 +step +98\.66 \(97\.38.99\.32\) +0\.423 +8\.6", text)
-    assert re.search(r"digits +2 +int8 +openvino +97\.49", text)
+    assert re.search(r"digits +8 +fp32 +step +98\.66 +0\.423 +8\.6", text)
+    assert re.search(r"digits +8 +fp32 +step +98\.66 \(97\.38.99\.32\) +0\.423 +8\.6", printed(made, 90))
+    assert re.search(r"digits +2 +int8 +onnxruntime-cpu +97\.49", text)
     jsonschema.validate(made.to_dict(), schema())
 
 
@@ -229,6 +230,39 @@ def test_the_terminal_shows_every_warning_and_failure() -> None:
         "UNSTABLE",
     ):
         assert words in text
+
+
+def test_one_warning_stands_for_all_of_its_kind() -> None:
+    def warned(of: int) -> list[Row]:
+        words = [f"latency varies: standard deviation {place + 3}.0% of the mean" for place in range(of)]
+        return [row(place + 1, 586, 0.1, warnings=(text,)) for place, text in enumerate(words)]
+
+    assert printed(document(warned(2)), 200).count("latency varies") == 2
+    text = printed(document(warned(5)), 200)
+    assert text.count("latency varies") == 1
+    assert "5 of 5 rows: latency varies: standard deviation 3.0% of the mean (digits-t1-fp32.onnx; report.md" in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
+def test_no_cell_of_the_terminal_table_is_cut(width: int) -> None:
+    """Of two engines, where the least columns take more than 80 characters."""
+    rows = [
+        dataclasses.replace(made, backend=backend)
+        for made in side_by_side()
+        for backend in ("onnxruntime", "openvino")
+        if made.target == "generic"
+    ]
+    made = document(rows)
+    table = printed(made, width).partition("\n\n")[0]
+    lines = [line for line in table.splitlines() if re.match(" digi", line)]
+    assert len(lines) == len(rows)
+    for line, shown in zip(lines, made.rows, strict=True):
+        assert shown.accuracy is not None
+        words = line.replace(",", " ").split()
+        assert {f"{shown.accuracy.percent:.2f}", shown.backend, shown.precision} <= set(words)
+        assert percentile(shown.latency, "p50") in words
+        assert times(shown.ratio_to_twin) in words
+        assert ("best" in words) == shown.recommended
 
 
 def test_a_folder_in_the_way_of_a_file_is_one_clear_error(tmp_path: Path) -> None:
