@@ -73,7 +73,8 @@ def onnxruntime_gpu_advice(root: Path = _ROOT) -> str:
             "There are no official wheels with CUDA for a Jetson (onnxruntime#20503): use --backend tensorrt, which "
             "needs JetPack alone, or install the onnxruntime-gpu wheel that NVIDIA offers for this JetPack."
         )
-    both = f"{pip('uninstall onnxruntime')}; {pip('install onnxruntime-gpu')}"
+    new = "install 'onnxruntime-gpu[cuda,cudnn]'"
+    both = f"{pip('uninstall onnxruntime')}; {pip(new)}"
     return f"Two builds of it cannot share an environment, so replace the one for CPUs: {both}"
 
 

@@ -48,6 +48,11 @@ def network(channels=1, size=16):
                 module.weight *= 3.0
     return made
 
+def guessing():
+    made = network()
+    nn.init.zeros_(made[-1].weight)
+    return made
+
 def sequence():
     made = network()
     functional.set_step_mode(made, "m")
@@ -150,6 +155,12 @@ def test_the_run_computes_what_the_network_does_on_normalised_pixels(app: typer.
     with torch.no_grad():
         expected = torch.stack([theirs((samples.float() / 255 - 0.3) / 0.3) for _ in range(4)])
         assert torch.allclose(run.network(samples, timesteps=4), expected, atol=1e-5)
+
+
+def test_an_accuracy_of_guessing_is_warned_of(app: typer.Typer) -> None:
+    assert "no better than guessing" not in invoke(app, "import", "mynet:network", *TASK).stdout
+    imported = invoke(app, "import", "mynet:guessing", *TASK)
+    assert "warning: that is no better than guessing among 10 classes" in imported.stdout
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,7 @@ def bundle(
             pack = [f"pack {path}" for path in packed.artifacts]
             show_intent(Intent([fetch, *pack], written([output])), out)
             return
-        out.say(f"fetching the wheels for Python {python} on {platform}")
-        with out.waiting("fetching and packing"):
+        with out.waiting(f"fetching the wheels for Python {python} on {platform}, and packing"):
             made = write_bundle(artifacts, output, board, extras=extras, runtime=runtime_wheel)
         held = f"{len(made.wheels)} wheels, {len(made.artifacts)} files of artifacts"
         out.say(f"written: {made.path} ({made.size / 1e6:.1f} MB): {held}")

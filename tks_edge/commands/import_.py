@@ -97,7 +97,7 @@ def import_(
                 device=chosen,
                 after_batch=lambda samples: bar.advance(task, samples),
             )
-        _conclude(run, out)
+        _conclude(run, opened, out)
 
 
 def _kind(source: str) -> str:
@@ -169,9 +169,17 @@ def _show_intent(source: str, path: Path, target: Target, dataset: Dataset, devi
     show_intent(Intent([measured], written([path / name for name in (CONFIG, MODEL, HISTORY, SUMMARY)])), out)
 
 
-def _conclude(run: Run, out: Output) -> None:
+def _conclude(run: Run, dataset: Dataset, out: Output) -> None:
+    from tks_edge_runtime.statistics import wilson
+
     best, steps, origin = run.best, run.config.train.timesteps, run.config.origin
     out.say(f"{run.path}: validation accuracy {best.validation_accuracy:.2%} at T={steps}, as imported")
+    classes, total = len(dataset.classes), len(dataset.validation)
+    if wilson(round(best.validation_accuracy * total), total)[0] <= 1 / classes:
+        out.warn(
+            f"that is no better than guessing among {classes} classes. Was it trained on this data, its pixels "
+            "normalised with other numbers than --mean and --std here, its classes in another order?"
+        )
     out.document(
         {
             "run": str(run.path),

@@ -164,10 +164,14 @@ def _shown(key: str, document: dict[str, Any]) -> Any:
 def _rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """One row a value, however deep it lies: the names on the way to it, and what it is."""
     if not isinstance(value, dict):
-        yield name, _text(value)
+        yield name, _text(_percent(value) if "accuracy" in name else value)
         return
     for key, inner in value.items():
         yield from _rows(f"{name} {key}", inner)
+
+
+def _percent(shares: float | list[float]) -> str | list[str]:
+    return [f"{share:.2%}" for share in shares] if isinstance(shares, (list, tuple)) else f"{shares:.2%}"
 
 
 def _text(value: Any) -> str:

@@ -59,7 +59,8 @@ def show_comparison(comparison: Comparison, agreement: Agreement, out: Output) -
         out.console.print(table)
         out.console.print(
             "borderline and faults: against the network with the graph's weights, each from the same past; flips: "
-            "against the trained network, each running freely; *: no spike may differ",
+            "against the trained network, each running freely; *: computed exactly, so that any difference would be a "
+            "fault",
             highlight=False,
             soft_wrap=True,
         )
