@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def with_twin(runs: Sequence[Run], out: Output) -> list[Run]:
         )
         return list(runs)
     twin = load_run(max(twins, key=lambda file: file.stat().st_mtime_ns).parent)
-    out.say(f"with the ReLU twin {twin.path}")
+    out.say(f"with the ReLU twin {os.path.relpath(twin.path)}")
     return [*runs, twin]
 
 
