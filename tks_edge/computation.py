@@ -19,7 +19,7 @@ from tks_edge.settings.compute import ComputeSettings
 from tks_edge_models import LIF, ModelError, Network
 from tks_edge_models.activations import compact_activations
 from tks_edge_models.lif_compiled import exact_options
-from tks_edge_models.lif_kernels import Choice, choose_kernel, select_kernel
+from tks_edge_models.lif_kernels import Choice, choose_kernel, problem, select_kernel
 from tks_edge_runtime.errors import CheckError, InputError, MissingError
 
 
@@ -64,13 +64,18 @@ def choose_neurons(settings: TrainSettings, device: torch.device, begun_with: st
     """
     if settings.neuron == "relu" or settings.compute.compile:
         return None
-    resumed = begun_with is not None
+    if begun_with is not None:
+        missing = problem(begun_with, device)
+        if missing is not None:
+            raise MissingError(
+                f"the LIF kernel {begun_with!r}, with which the run began, cannot be used: {missing} "
+                "Resume it where it began, or train anew with --lif-kernel torch."
+            )
+        return Choice(begun_with, "the run began with it")
     try:
-        chosen = choose_kernel(begun_with or settings.compute.lif_kernel, device)
+        return choose_kernel(settings.compute.lif_kernel, device)
     except ModelError as error:
-        other = "The run began with it, and goes on with no other." if resumed else "Or choose --lif-kernel torch."
-        raise MissingError(f"{error} {other}") from error
-    return Choice(chosen.name, "the run began with it") if resumed else chosen
+        raise MissingError(str(error)) from error
 
 
 def keeping_less(network: Network, compute: ComputeSettings) -> contextlib.AbstractContextManager[None]:

@@ -147,8 +147,8 @@ class Exporter:
             source, compiled, options, comparison, layers, evaluation=evaluation, golden_file=golden.name
         )
         compiled.model.metadata_props[METADATA_KEY] = manifest.to_json()
-        # Both are written before either gets its name: an old artifact never stands beside a new golden pair.
-        with replacing(golden) as golden_file, replacing(target) as graph_file:
+        # Both are written before either gets its name, the artifact last: it never stands without its golden pair.
+        with replacing(target) as graph_file, replacing(golden) as golden_file:
             logits = Replayed(compiled.reference, options.timesteps, frames=self._frames).run_freely(self._example)
             np.savez_compressed(golden_file, input=self._example, logits=logits.mean(0))
             ir.save(compiled.model, graph_file)

@@ -69,14 +69,24 @@ def choose_kernel(name: str, device: torch.device | str) -> Choice:
     kind = torch.device(device).type
     if name == AUTO:
         return _automatic(kind)
+    missing = problem(name, kind)
+    if missing is not None:
+        raise ModelError(f"the LIF kernel {name!r} cannot be used: {missing} Or choose the kernel 'torch'.")
+    return Choice(name, "asked for")
+
+
+def problem(name: str, device: torch.device | str) -> str | None:
+    """Why one of `KERNELS` cannot run on a device, and what to do about it; None where it can.
+
+    Raises:
+        ModelError: no such kernel.
+    """
     if name not in KERNELS:
         raise unknown("LIF kernel", name, (AUTO, *KERNELS))
-    problem = None
-    if name != "torch":
-        problem = lif_compiled.problem(kind) if name == "compiled" else lif_triton.problem(kind)
-    if problem is not None:
-        raise ModelError(f"the LIF kernel {name!r} cannot be used: {problem}")
-    return Choice(name, "asked for")
+    if name == "torch":
+        return None
+    kind = torch.device(device).type
+    return lif_compiled.problem(kind) if name == "compiled" else lif_triton.problem(kind)
 
 
 def _automatic(kind: str) -> Choice:

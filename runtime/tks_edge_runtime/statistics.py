@@ -123,6 +123,11 @@ class Ratio:
     high: float
 
 
+def guesses(correct: int, total: int, classes: int) -> bool:
+    """Whether an accuracy is within noise of what naming one of the classes at random gives, or below."""
+    return classes > 1 and wilson(correct, total)[0] <= 1 / classes
+
+
 def expected_latency(trace_ms: npt.ArrayLike, steps: npt.ArrayLike) -> float:
     """What a run takes whose length depends on its sample: the median of each length, by how often that occurs.
 

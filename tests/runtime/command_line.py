@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 from tks_edge_runtime import cli
 
 
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+def invoke(*arguments: object, columns: int = 200) -> Result:
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], env={"COLUMNS": str(columns)})
 
 
 def fails(result: Result, exit_code: int, *words: str) -> None:

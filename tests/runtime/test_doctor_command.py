@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -19,6 +20,15 @@ def test_doctor_says_what_is_there() -> None:
     assert found["backends"] == ["onnxruntime", "openvino"]
     assert {"Python", "numpy", "training", "disk"} <= {finding["subject"] for finding in found["findings"]}
     assert invoke("doctor").stdout.endswith("next: tks-edge report artifacts/\n")
+
+
+def test_the_advice_stands_below_what_was_found_and_no_word_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    lines = invoke("doctor", columns=80).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    (place,) = (at for at, line in enumerate(lines) if re.match(r"(-|missing) +onnxruntime on cpu +", line))
+    below = " ".join(" ".join(lines[place + 1 : place + 5]).split())
+    assert "pip install onnxruntime" in below
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -348,6 +348,7 @@ def test_info_is_readable(app: typer.Typer, in_folder: Path) -> None:
     lines = [" ".join(line.replace("│", " ").split()) for line in result.stdout.splitlines()]
     for shown in ("network lif tau 2", "network lif decay_input yes", "train loss_options tau 3", "dataset root -"):
         assert shown in lines
+    assert any(re.fullmatch(r"best validation_accuracy \d+\.\d\d%", line) for line in lines)
     assert not set("{}[]'") & set(result.stdout)
 
 

@@ -94,7 +94,7 @@ def test_a_run_goes_on_with_the_kernel_that_it_began_with(tmp_path: Path, monkey
     assert json.loads((tmp_path / "run" / CONFIG).read_text())["kernel"] == "compiled"
     with monkeypatch.context() as patch:
         patch.setattr("tks_edge_models.lif_compiled.problem", lambda _: "there is no compiler.")
-        missing = "LIF kernel 'compiled' cannot be used: there is no compiler. The run began with it"
+        missing = "LIF kernel 'compiled', with which the run began, cannot be used: there is no compiler. Resume it"
         with pytest.raises(MissingError, match=missing):
             train(settings, tmp_path / "run", resume=True)
     resumed = Watched()
@@ -116,7 +116,7 @@ def test_a_kernel_that_changes_nothing_is_refused(given: dict[str, Any], said: s
 
 
 def test_a_kernel_that_cannot_run_here_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match=r"LIF kernel 'triton' cannot be used.*Or choose --lif-kernel torch"):
+    with pytest.raises(MissingError, match=r"LIF kernel 'triton' cannot be used.*Or choose the kernel 'torch'"):
         train(short(compute={"lif_kernel": "triton"}), tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,17 @@ def test_the_list_names_every_recipe_and_the_published_results(app: typer.Typer,
     assert set(rows) == set(RECIPES)
     assert (rows["imagenet"]["model"], rows["imagenet"]["timesteps"]) == ("sew_resnet34", 4)
     assert not any(row["yours"] for row in rows.values())
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_no_cell_of_the_list_is_cut(columns: int, app: typer.Typer, in_folder: Path) -> None:
+    text = CliRunner().invoke(app, ["recipes"], env={"COLUMNS": str(columns)}).stdout
+    table = text.partition("published: on")[0]
+    for name in RECIPES:
+        settings = resolve({"recipe": name})
+        cells = (name, settings.model, str(settings.timesteps), settings.loss, str(settings.epochs))
+        assert re.search(rf"^ {' +'.join(cells)} ", table, re.MULTILINE), name
+    assert columns < 80 or max(map(len, table.splitlines())) <= columns
 
 
 def test_yours_are_finished_spiking_runs_of_the_recipe_the_best_first(app: typer.Typer, in_folder: Path) -> None:

@@ -170,15 +170,16 @@ def _show_intent(source: str, path: Path, target: Target, dataset: Dataset, devi
 
 
 def _conclude(run: Run, dataset: Dataset, out: Output) -> None:
-    from tks_edge_runtime.statistics import wilson
+    from tks_edge_runtime.statistics import guesses
 
     best, steps, origin = run.best, run.config.train.timesteps, run.config.origin
     out.say(f"{run.path}: validation accuracy {best.validation_accuracy:.2%} at T={steps}, as imported")
     classes, total = len(dataset.classes), len(dataset.validation)
-    if wilson(round(best.validation_accuracy * total), total)[0] <= 1 / classes:
+    if guesses(round(best.validation_accuracy * total), total, classes):
+        neurons = ", its neurons with other constants" if origin is not None and origin.source == NIR else ""
         out.warn(
-            f"that is no better than guessing among {classes} classes. Was it trained on this data, its pixels "
-            "normalised with other numbers than --mean and --std here, its classes in another order?"
+            f"that is no better than guessing among {classes} classes. Was it trained on other data, its pixels "
+            f"normalised otherwise than by --mean and --std{neurons}, its classes in another order?"
         )
     out.document(
         {

@@ -150,8 +150,15 @@ def _show(run: Run, document: dict[str, Any], out: Output) -> None:
 
 
 def _shown(key: str, document: dict[str, Any]) -> Any:
-    """What people see of a part: a graph's nodes by name, and of an import not how it would have been trained."""
+    """What people see of a part.
+
+    A graph's nodes by name, accuracies in percent, and of an import not how it would have been trained.
+    """
     part = document[key]
+    if key == "best":
+        by_t = [f"{share:.2%}" for share in part["validation_accuracy_by_timesteps"]]
+        accuracies = {"validation_accuracy": f"{part['validation_accuracy']:.2%}"}
+        return part | accuracies | {"validation_accuracy_by_timesteps": by_t}
     if key == "network" and "graph" in part:
         graph = part["graph"]
         nodes = {node["name"]: f"{node['operator']} of {', '.join(node['inputs'])}" for node in graph["nodes"]}
@@ -164,14 +171,10 @@ def _shown(key: str, document: dict[str, Any]) -> Any:
 def _rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """One row a value, however deep it lies: the names on the way to it, and what it is."""
     if not isinstance(value, dict):
-        yield name, _text(_percent(value) if "accuracy" in name else value)
+        yield name, _text(value)
         return
     for key, inner in value.items():
         yield from _rows(f"{name} {key}", inner)
-
-
-def _percent(shares: float | list[float]) -> str | list[str]:
-    return [f"{share:.2%}" for share in shares] if isinstance(shares, (list, tuple)) else f"{shares:.2%}"
 
 
 def _text(value: Any) -> str:

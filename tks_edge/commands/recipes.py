@@ -17,6 +17,7 @@ from tks_edge.data.facts import facts_of
 from tks_edge.recipes import RECIPES, Published, Recipe, read_recipe
 from tks_edge.settings import RUNS, TrainSettings, resolve
 from tks_edge_runtime.command import DebugFlag, JsonFlag, Output, running
+from tks_edge_runtime.tables import print_whole
 
 if TYPE_CHECKING:
     from tks_edge.recipes.achieved import Achieved
@@ -53,7 +54,7 @@ def _list(known: Sequence[Recipe], yours: dict[str, list[Achieved]], out: Output
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("recipe", "network", "T", "loss", "epochs", "published", "yours"):
         right = column in ("T", "epochs", "published")
-        table.add_column(column, justify="right" if right else "left", no_wrap=column != "yours", overflow="fold")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     rows = []
     for recipe in known:
         settings, own = resolve({"recipe": recipe.name}), yours.get(recipe.name, [])
@@ -78,7 +79,7 @@ def _list(known: Sequence[Recipe], yours: dict[str, list[Achieved]], out: Output
                 **_results(recipe.published, own),
             }
         )
-    out.console.print(table)
+    print_whole(table, out.console)
     out.say("published: on the test split; yours: on the validation split. `tks-edge recipes NAME` has whose, and how.")
     out.document({"recipes": rows})
     out.next("recipes", "digits")

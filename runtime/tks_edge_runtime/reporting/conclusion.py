@@ -20,12 +20,11 @@ from tks_edge_runtime.reporting.ranking import (
     twin_of,
 )
 from tks_edge_runtime.reporting.row import OK, EarlyExit, MeasuredAccuracy, Row
-from tks_edge_runtime.reporting.wording import energy, factor, interval, milliseconds
+from tks_edge_runtime.reporting.verdict import VERDICTS, against_twin, faster
+from tks_edge_runtime.reporting.wording import energy, interval, milliseconds
 
 FEW_TIMESTEPS = 2
 """Early exit is held against static graphs of at most so many."""
-SAME_SPEED = 0.02
-"""Two medians that differ by less than this fraction count as equal: warm-up calls a median steady at the same 2 %."""
 
 
 def conclude(rows: Iterable[Row]) -> tuple[Conclusion, ...]:
@@ -42,9 +41,9 @@ def _conclusion(group: tuple[Row, ...], rows: tuple[Row, ...]) -> Conclusion:
         headline = f"No timestep count can be recommended for {first.name} ({first.precision})"
         return Conclusion(first.name, first.precision, "none", None, None, headline, tuple(_why_none(group, reference)))
     twin, rival = twin_of(row, rows), rival_of(row, rows)
-    verdict, about_twin = _against_twin(row, twin, rival, reference)
+    verdict, about_twin = against_twin(row, twin, rival, reference)
     sentences = [
-        *_accuracy(row, row.accuracy, reference),
+        *_accuracy(row, row.accuracy, reference, group),
         *_latency(row, like_at_train(row, group, reference)),
         *_other_targets(row, group),
         *_step_by_step(group),
@@ -55,7 +54,7 @@ def _conclusion(group: tuple[Row, ...], rows: tuple[Row, ...]) -> Conclusion:
     ]
     headline = f"{row.name} ({row.variant}): {row.pace} holds its accuracy"
     if verdict == "twin":
-        headline += f", but {_VERDICTS[verdict]}"
+        headline += f", but {VERDICTS[verdict]}"
     return Conclusion(row.name, row.precision, verdict, row.file, row.timesteps, headline, tuple(sentences))
 
 
@@ -75,8 +74,12 @@ def _why_none(group: tuple[Row, ...], reference: Reference | None) -> list[str]:
         )
     elif guessing := [row for row in group if guesses(row)]:
         found += [_guess(row, row.accuracy) for row in guessing if row.accuracy is not None]
-    if not found and all(row.foreign is not None for row in group):
-        found += [f"{row.label} was {row.foreign}." for row in group]
+    found += [
+        f"{row.label} holds the accuracy at T={train}, but was {row.foreign}."
+        for row in group
+        if row.foreign is not None and row.accuracy is not None
+        if reference is not None and reference.held_by(row.accuracy) and not guesses(row)
+    ]
     if not found and reference is not None:
         found.append(
             f"No T in the folder is within {TOLERATED_LOSS:g} percentage point of the accuracy at T={train} "
@@ -100,14 +103,16 @@ def _stated(accuracy: MeasuredAccuracy) -> str:
     return f"{accuracy.percent:.2f} %, 95 % interval {interval(accuracy)}"
 
 
-def _accuracy(row: Row, accuracy: MeasuredAccuracy, reference: Reference) -> list[str]:
+def _accuracy(row: Row, accuracy: MeasuredAccuracy, reference: Reference, group: tuple[Row, ...]) -> list[str]:
     """How accurate the recommended row is, against the accuracy at T_train."""
     train = row.train_timesteps
+    fitting = " on the engine it was lowered for" if any(other.foreign is not None for other in group) else ""
+    held = f"within {TOLERATED_LOSS:g} percentage point of T={train}"
+    of = f"{_other_variant(reference.row, row)}{_source(reference)}"
     found = [
-        f"{row.pace} is the fastest in the folder within {TOLERATED_LOSS:g} percentage point of T={train}"
-        f"{_other_variant(reference.row, row)}{_source(reference)}."
+        f"{row.pace} is the fastest in the folder{fitting} {held}{of}."
         if not row.as_trained
-        else f"Nothing faster in the folder is within {TOLERATED_LOSS:g} percentage point of T={train}, as trained."
+        else f"Nothing faster in the folder{fitting} is {held}, as trained."
     ]
     if reference.row is row:
         return [*found, f"Accuracy {_stated(accuracy)}, {accuracy.total} samples."]
@@ -135,7 +140,7 @@ def _latency(row: Row, train: Row | None) -> list[str]:
     if train is None or row.as_trained or relative is None:
         return [f"{stated}."]
     at_train = f"{milliseconds(train.typical)} ms at T={train.timesteps}{_other_variant(train, row)}"
-    return [f"{stated}, against {at_train}: {_faster(relative)}."]
+    return [f"{stated}, against {at_train}: {faster(relative)}."]
 
 
 def _other_variant(other: Row | None, row: Row) -> str:
@@ -143,14 +148,15 @@ def _other_variant(other: Row | None, row: Row) -> str:
 
 
 def _other_targets(row: Row, group: tuple[Row, ...]) -> list[str]:
-    """The graphs of the recommended T for other targets, which are slower, or lose more accuracy."""
+    """The graphs of the recommended T for other targets: slower, less accurate, or for another engine than ran them."""
     if row.early_exit is not None:
         return []
     same = (row.timesteps, row.form)
     others = [r for r in group if r is not row and (r.timesteps, r.form) == same and r.typical is not None]
-    stated = ", ".join(
+    stated = "; ".join(
         f"{r.variant} {milliseconds(r.typical)} ms"
         + (f" ({r.accuracy.percent:.2f} %)" if r.accuracy is not None and r.accuracy != row.accuracy else "")
+        + (f", {r.foreign}" if r.foreign is not None else "")
         for r in others
     )
     return [f"Also at T={row.timesteps}: {stated}."] if others else []
@@ -166,7 +172,7 @@ def _step_by_step(group: tuple[Row, ...]) -> list[str]:
         if relative is not None:
             found.append(
                 f"Step by step ({stepped.label}), T={stepped.timesteps} takes {milliseconds(stepped.typical)} ms: "
-                f"{_faster(relative, 'one static graph')}."
+                f"{faster(relative, 'one static graph')}."
             )
     return found
 
@@ -178,7 +184,7 @@ def _early_exit(group: tuple[Row, ...]) -> Iterator[str]:
         if found is None or found.mean_steps is None or row.accuracy is None or row.latency is None:
             continue
         statics = [
-            f"{_faster(relative, f'static T={other.timesteps}')}, whose accuracy is {other.accuracy.percent:.2f} %"
+            f"{faster(relative, f'static T={other.timesteps}')}, whose accuracy is {other.accuracy.percent:.2f} %"
             for other in group
             if other.form == STATIC and other.timesteps <= FEW_TIMESTEPS and other.accuracy is not None
             if (relative := ratio(other, row)) is not None and _same_engine(other, row)
@@ -226,73 +232,6 @@ def _energy(row: Row, train: Row | None, rival: Row | None) -> list[str]:
     ]
     against = f", against {' and '.join(others)}" if others else ""
     return [f"Energy {energy(use)} mJ ({use.label}; idle subtracted){against}."]
-
-
-def _faster(relative: float, than: str = "") -> str:
-    """How fast something is against another, whose latency in units of its own is `relative`."""
-    if abs(relative - 1) < SAME_SPEED:
-        return f"as fast as {than}" if than else "as fast"
-    words = f"{factor(relative)} times faster" if relative > 1 else f"{factor(1 / relative)} times slower"
-    return f"{words} than {than}" if than else words
-
-
-def _against_twin(row: Row, twin: Row | None, rival: Row | None, reference: Reference) -> tuple[str, list[str]]:
-    """The verdict, and what the ReLU twins do to it: `rival` decides, and `twin` is what ratios are taken to."""
-    if rival is None or twin is None:
-        return "ship", [
-            "No ReLU twin is in the folder, so whether spiking pays here is open. Train one on the same data with "
-            f"`tks-edge train --neuron relu --model {row.model}`, and export it into this folder (--output) with "
-            "`tks-edge export --timesteps 1`."
-        ]
-    relative = ratio(rival, row)
-    if relative is None or row.accuracy is None or rival.accuracy is None:
-        return "ship", [f"The ReLU twin {rival.label} could not be compared: one of the two was not measured."]
-    verdict = _verdict(relative, row.accuracy, rival.accuracy, reference)
-    named = "The ReLU twin" if rival.variant == row.variant == twin.variant else f"The {rival.variant} ReLU twin"
-    found = [
-        f"{named} takes {milliseconds(rival.typical)} ms at {rival.accuracy.percent:.2f} %. "
-        f"Against it, {row.pace} is {_faster(relative)}, with {_accuracy_words(row.accuracy, rival.accuracy)}: "
-        f"{_VERDICTS[verdict]}."
-    ]
-    yardstick = ratio(twin, row)
-    if twin is not rival and yardstick is not None:
-        found.append(
-            f"Against the {twin.variant} ReLU twin, at {milliseconds(twin.typical)} ms, it is {_faster(yardstick)}."
-        )
-    return verdict, found
-
-
-def _accuracy_words(mine: MeasuredAccuracy, other: MeasuredAccuracy) -> str:
-    difference = mine.percent - other.percent
-    if difference == 0:
-        return "equal accuracy"
-    noise = " (within noise)" if mine.within_noise_of(other) else ""
-    return f"{abs(difference):.2f} points {'more' if difference > 0 else 'less'} accuracy{noise}"
-
-
-_VERDICTS = {
-    "twin": "the ReLU twin is the better choice here",
-    "ship": "the spiking network is the better choice here",
-    "tie": "neither is the better choice here",
-    "trade": "a trade of latency for accuracy, in which neither is better at both",
-}
-
-
-def _verdict(relative: float, mine: MeasuredAccuracy, other: MeasuredAccuracy, reference: Reference) -> str:
-    """Who is better, the spiking network (`mine`) or its twin: what may be noise counts as no difference.
-
-    But for a twin that does not hold the accuracy that `mine` was chosen for: it would not be chosen either.
-
-    `relative` is the twin's latency in units of the spiking network's.
-    """
-    speed = 0 if abs(relative - 1) < SAME_SPEED else 1 if relative > 1 else -1
-    equal = mine.within_noise_of(other) and reference.held_by(other)
-    accuracy = 0 if equal else 1 if mine.percent > other.percent else -1
-    if speed == accuracy == 0:
-        return "tie"
-    if speed * accuracy < 0:
-        return "trade"
-    return "ship" if speed + accuracy > 0 else "twin"
 
 
 def _doubts(row: Row, *twins: Row | None) -> list[str]:

@@ -23,7 +23,8 @@ class Conclusion:
 
     `verdict` is "ship" (no twin to compare with, or the spiking network is the better choice), "tie", "trade" (slower
     and more accurate than its ReLU twin, or the reverse), "twin" (the twin is the better choice), or "none" (no T can
-    be recommended); accuracies that differ within noise count as equal. `file` and `timesteps` are the recommended
+    be recommended); accuracies that differ within noise count as equal, but a twin that is faster and more than a point
+    below the accuracy at T_train is a trade. `file` and `timesteps` are the recommended
     artifact's, where there is one.
     """
 

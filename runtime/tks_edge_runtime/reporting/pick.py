@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from tks_edge_runtime.errors import unknown
 from tks_edge_runtime.reporting.bounds import ACCURACY, ENERGY, LATENCY, Bounds, Miss, energy_of, misses
-from tks_edge_runtime.reporting.conclusion import SAME_SPEED
 from tks_edge_runtime.reporting.document import Answer
 from tks_edge_runtime.reporting.mixed import check_sets, check_trainings
 from tks_edge_runtime.reporting.ranking import TOLERATED_LOSS, comparable, groups, ratio, reference_of, rival_of
 from tks_edge_runtime.reporting.row import OK, Row
+from tks_edge_runtime.reporting.verdict import SAME_SPEED
 from tks_edge_runtime.reporting.wording import energy, factor, interval, milliseconds
 
 _SHOWN_MISSES = 3

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tks_edge_runtime import statistics
 from tks_edge_runtime.artifact import FORMS, GENERIC
 from tks_edge_runtime.reporting.row import NOT_EXPORTED, OK, MeasuredAccuracy, Row
 from tks_edge_runtime.statistics import wilson
@@ -112,6 +113,7 @@ def _twin(row: Row, rows: Iterable[Row], precisions: tuple[str, ...], *, same_en
         twins,
         key=lambda t: (
             precisions.index(t.precision) if t.precision in precisions else len(precisions),
+            t.foreign is not None,
             same_engine and _engine(t) != _engine(row),
             t.cuda_graph != row.cuda_graph,
             -t.accuracy.percent if t.accuracy is not None else 0.0,
@@ -134,7 +136,10 @@ def relative_latency(row: Row) -> float:
 
 
 def on_front(row: Row, rows: Iterable[Row]) -> bool:
-    """Whether no comparable row is at least as fast and as accurate, and better in one of the two."""
+    """Whether no comparable row is at least as fast and as accurate, and better in one of the two.
+
+    Rows on another engine than they were lowered for do not count.
+    """
     mine = _point(row)
     if mine is None:
         return False
@@ -179,6 +184,7 @@ def reference_of(group: tuple[Row, ...], rows: Iterable[Row]) -> Reference | Non
         key=lambda row: (
             row.precision != first.precision,
             row.precision,
+            row.foreign is not None,
             FORMS.index(row.form),
             row.target != GENERIC,
             row.target,
@@ -212,8 +218,8 @@ def recommended(group: tuple[Row, ...], rows: Iterable[Row]) -> Row | None:
 
 
 def guesses(row: Row) -> bool:
-    """Whether a measured accuracy is within noise of what naming classes at random gives, or below."""
-    return row.accuracy is not None and len(row.classes) > 1 and row.accuracy.low <= chance(row)
+    """Whether the accuracy was measured and is no better than naming classes at random."""
+    return row.accuracy is not None and statistics.guesses(row.accuracy.correct, row.accuracy.total, len(row.classes))
 
 
 def chance(row: Row) -> float:

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.padding import Padding
@@ -17,12 +18,13 @@ from tks_edge_runtime.reporting.document import Answer, ReportDocument
 from tks_edge_runtime.reporting.ranking import twin_of
 from tks_edge_runtime.reporting.row import OK, Row
 from tks_edge_runtime.reporting.wording import unstable_rows
+from tks_edge_runtime.tables import print_whole
 
 _LEAST_NAME, _FAIR_NAME = 8, 16
 _GAP, _EDGE = 2, 1
 """What a column takes beside its texts, and the table beside its columns."""
 _FEW_WARNINGS = 2
-"""Of one kind, so many are printed each; of more, one stands for all."""
+"""A kind that so many rows have is printed for each; of more, one stands for all."""
 
 
 def print_report(document: ReportDocument, console: Console) -> None:
@@ -47,13 +49,15 @@ def _warnings(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     kinds: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
         for warning in row.warnings:
-            kinds.setdefault(re.split(r"[:\d]", warning)[0], []).append((row.label, warning))
+            kind = re.sub(r"\d[\d.]*", "#", warning).partition(":")[0]
+            kinds.setdefault(kind, []).append((row.label, warning))
     for found in kinds.values():
-        if len(found) <= _FEW_WARNINGS:
+        labels = {label for label, _ in found}
+        if len(labels) <= _FEW_WARNINGS:
             yield from found
         else:
             label, warning = found[0]
-            yield f"{len(found)} of {len(rows)} rows", f"{warning} ({label}; report.md has the others)"
+            yield f"{len(labels)} of {len(rows)} rows", f"{warning} ({label}; report.md has the others)"
 
 
 def print_answer(answer: Answer, console: Console) -> None:
@@ -90,15 +94,22 @@ def _print_table(rows: tuple[Row, ...], console: Console) -> None:
         table.add_column(_header(column, cells[column.key]), justify=justify, no_wrap=True)
     for row, texts in zip(rows, zip(*cells.values(), strict=True), strict=True):
         table.add_row(*map(escape, texts), style=_style(row))
-    table.width = max(console.measure(table).maximum, _taken(columns, cells, _LEAST_NAME))
-    console.print(table, crop=False)
+    print_whole(table, console)
     for name, cut in short.items():
         if cut != name:
             console.print(f"[dim]{escape(cut)}:[/] {escape(name)}", highlight=False)
+    _print_unit(rows, console)
+
+
+def _print_unit(rows: tuple[Row, ...], console: Console) -> None:
+    """Say what the ratios are taken to."""
     twins = {twin.label for row in rows if (twin := twin_of(row, rows)) is not None}
-    if len(twins) == 1 and "ratio" in cells:
-        unit = f"\N{MULTIPLICATION SIGN} twin: latency over that of {twins.pop()} (of early exit, the expected one)"
-        console.print(f"[dim]{escape(unit)}[/]", highlight=False)
+    if not twins:
+        return
+    named = twins.pop() if len(twins) == 1 else "the network's own ReLU twin"
+    expected = " (of early exit, the expected one)" if any(row.early_exit is not None for row in rows) else ""
+    unit = f"\N{MULTIPLICATION SIGN} twin: latency{expected} over that of {named}"
+    console.print(f"[dim]{escape(unit)}[/]", highlight=False)
 
 
 _SHORTER: dict[str, Callable[[str], str]] = {
@@ -133,24 +144,29 @@ def _fitting(rows: tuple[Row, ...], width: int) -> list[Column]:
 def _header(column: Column, cells: Sequence[str]) -> str:
     """The column's header on as many lines as keep it no wider than its cells, or than its longest word."""
     lines = (line for cell in cells for line in cell.split("\n"))
-    return "\n".join(textwrap.wrap(column.header, max(map(len, (*lines, *column.header.split())))))
+    return "\n".join(textwrap.wrap(column.header, max(map(cell_len, (*lines, *column.header.split())))))
 
 
 def _width(column: Column, cells: Sequence[str]) -> int:
-    return max(len(line) for text in (*cells, _header(column, cells)) for line in text.split("\n"))
+    return max(cell_len(line) for text in (*cells, _header(column, cells)) for line in text.split("\n"))
 
 
 def shortened(names: Iterable[str], room: int) -> dict[str, str]:
-    """Each name with a text of at most `room` characters, no two the same: cut in the middle, numbered if need be."""
+    """Each name with a text of at most `room` columns, no two the same: cut in the middle, numbered if need be."""
     found: dict[str, str] = {}
     for name in dict.fromkeys(names):
-        kept = room - 1
-        cut = name if len(name) <= room else f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
+        tail = (room - 1) // 2
+        cut = name if cell_len(name) <= room else f"{_begin(name, room - 1 - tail)}…{_begin(name[::-1], tail)[::-1]}"
         if cut in found.values():
             number = str(len(found) + 1)
-            cut = f"{name[: room - 1 - len(number)]}…{number}"
+            cut = f"{_begin(name, room - 1 - len(number))}…{number}"
         found[name] = cut
     return found
+
+
+def _begin(text: str, columns: int) -> str:
+    """As much of a text as so many columns of a terminal hold; a wide character takes two."""
+    return set_cell_size(text, columns).rstrip() if cell_len(text) > columns else text
 
 
 def _style(row: Row) -> str:

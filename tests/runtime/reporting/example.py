@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Sequence
+from io import StringIO
 from typing import Any
+
+from rich.console import Console
 
 from tks_edge_runtime.artifact import GENERIC, STATIC, STEP, Accuracy, EvaluationSpec, artifact_stem
 from tks_edge_runtime.energy import EnergyUse
@@ -16,6 +19,7 @@ from tks_edge_runtime.reporting.mixed import compares
 from tks_edge_runtime.reporting.pick import pick
 from tks_edge_runtime.reporting.ranking import measured, ranked
 from tks_edge_runtime.reporting.row import FAILED, Row
+from tks_edge_runtime.reporting.table import print_report
 from tks_edge_runtime.session import SelfTest
 from tks_edge_runtime.statistics import summarize
 from tks_edge_runtime.traces import pack
@@ -172,3 +176,26 @@ def on_a_gpu() -> list[Row]:
                 )
             )  # fmt: skip
     return rows
+
+
+HOSTILE = "<script>alert('1')</script>|$x_1$ **b** [a](b) \"q\" & `c`"
+
+
+def everything() -> list[Row]:
+    """A folder in which whatever can go wrong has."""
+    return [
+        *sweep(),
+        failed(2, name="broken"),
+        row(4, None, 0.3, name="unknown", evaluation=None, samples=20, unstable=True, warnings=("no evaluation set",)),
+        row(
+            1, 500, 9.0, name=HOSTILE, precision="int8", classes=(HOSTILE,), file=f"{HOSTILE}.onnx", warnings=(HOSTILE,)
+        ),
+        row(8, 500, 9.5, name=HOSTILE, precision="int8", classes=(HOSTILE,), samples=50),
+    ]
+
+
+def printed(made: ReportDocument, width: int) -> str:
+    """What a terminal of so many columns shows."""
+    text = StringIO()
+    print_report(made, Console(file=text, width=width, no_color=True))
+    return text.getvalue()

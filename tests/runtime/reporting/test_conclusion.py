@@ -68,9 +68,12 @@ def test_a_better_twin_is_in_the_headline() -> None:
 
 def test_a_faster_twin_that_does_not_hold_the_accuracy_is_no_better_choice() -> None:
     """Though the difference of 1.2 points may be noise: what is to be shipped is chosen by the same bound."""
-    found = conclusion([row(2, 588, 3.0), row(8, 588, 9.0), twin(581, 1.0)])
+    spiking = [row(2, 588, 3.0), row(8, 588, 9.0)]
+    found = conclusion([*spiking, twin(581, 1.0)])
     assert found.verdict == "trade"
     assert found.headline.endswith("T=2 holds its accuracy")
+    assert "That twin is more than 1 percentage point below T=8." in " ".join(found.sentences)
+    assert conclusion([*spiking, twin(581, 3.01)]).verdict == "tie"
 
 
 def test_what_runs_on_another_engine_than_it_was_lowered_for_is_not_recommended() -> None:
@@ -82,9 +85,25 @@ def test_what_runs_on_another_engine_than_it_was_lowered_for_is_not_recommended(
     assert any(
         "tensorrt is out: it was lowered for tensorrt and run by onnxruntime" in one for one in found.answer.misses
     )
+    said = " ".join(found.conclusions[0].sentences)
+    assert "T=2 is the fastest in the folder on the engine it was lowered for within 1 percentage point" in said
+    assert "Also at T=2: fp32 tensorrt 0.200 ms, lowered for tensorrt and run by onnxruntime" in said
     alone = document([foreign, row(8, 588, 1.0, target="tensorrt")]).conclusions[0]
     assert alone.verdict == "none"
-    assert "was lowered for tensorrt and run by onnxruntime" in alone.sentences[0]
+    assert "holds the accuracy at T=8, but was lowered for tensorrt and run by onnxruntime" in alone.sentences[0]
+    mixed = document([row(8, 588, 0.2, target="tensorrt"), row(1, 560, 0.3), failed(4)]).conclusions[0]
+    assert "digits-t8-fp32-tensorrt.onnx holds the accuracy at T=8, but was" in " ".join(mixed.sentences)
+
+
+def test_a_twin_on_another_engine_than_it_was_lowered_for_decides_nothing() -> None:
+    spiking = [row(2, 588, 0.3), row(8, 588, 1.0)]
+    foreign = twin(590, 0.1, target="tensorrt")
+    alone = document([*spiking, foreign])
+    assert alone.conclusions[0].verdict == "ship"
+    assert "so whether spiking pays here is open" in " ".join(alone.conclusions[0].sentences)
+    beside = document([*spiking, foreign, twin(586, 0.5)])
+    assert beside.conclusions[0].verdict == "ship"
+    assert beside.rows[0].twin == "digits-relu-t1-fp32.onnx"
 
 
 def test_without_a_twin_it_names_the_commands_that_make_one() -> None:

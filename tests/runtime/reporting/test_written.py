@@ -8,14 +8,25 @@ import hashlib
 import json
 import re
 import xml.etree.ElementTree as ElementTree
-from io import StringIO
 from pathlib import Path
 
 import jsonschema
 import pytest
-from rich.console import Console
 
-from tests.runtime.reporting.example import RAIL, document, failed, on_a_gpu, row, side_by_side, sweep, trace, twin
+from tests.runtime.reporting.example import (
+    HOSTILE,
+    RAIL,
+    document,
+    everything,
+    failed,
+    on_a_gpu,
+    printed,
+    row,
+    side_by_side,
+    sweep,
+    trace,
+    twin,
+)
 from tks_edge_runtime.artifact import FORMS
 from tks_edge_runtime.errors import InputError
 from tks_edge_runtime.reporting.build import FILES, write_report
@@ -24,25 +35,9 @@ from tks_edge_runtime.reporting.document import ReportDocument, schema
 from tks_edge_runtime.reporting.plots import draw
 from tks_edge_runtime.reporting.row import Row
 from tks_edge_runtime.reporting.series import series_of
-from tks_edge_runtime.reporting.table import print_report, shortened
-from tks_edge_runtime.reporting.wording import NONE, percentile, times
+from tks_edge_runtime.reporting.wording import NONE
 from tks_edge_runtime.statistics import summarize
 from tks_edge_runtime.traces import unpack
-
-HOSTILE = "<script>alert('1')</script>|$x_1$ **b** [a](b) \"q\" & `c`"
-
-
-def everything() -> list[Row]:
-    """A folder in which whatever can go wrong has."""
-    return [
-        *sweep(),
-        failed(2, name="broken"),
-        row(4, None, 0.3, name="unknown", evaluation=None, samples=20, unstable=True, warnings=("no evaluation set",)),
-        row(
-            1, 500, 9.0, name=HOSTILE, precision="int8", classes=(HOSTILE,), file=f"{HOSTILE}.onnx", warnings=(HOSTILE,)
-        ),
-        row(8, 500, 9.5, name=HOSTILE, precision="int8", classes=(HOSTILE,), samples=50),
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +46,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReportDocument, Pa
     made = document(everything(), command=f"tks-edge report '{HOSTILE}'", method=(HOSTILE,), machine={"cpu": HOSTILE})
     write_report(made, folder)
     return made, folder
-
-
-def printed(made: ReportDocument, width: int) -> str:
-    text = StringIO()
-    print_report(made, Console(file=text, width=width, no_color=True))
-    return text.getvalue()
 
 
 def test_every_file_is_there_and_nothing_else(report: tuple[ReportDocument, Path]) -> None:
@@ -210,61 +199,6 @@ def test_a_report_of_failed_rows_only_is_still_written(tmp_path: Path) -> None:
     assert "2 of 2 artifacts failed" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_terminal_table_fits_and_shows_each_row_on_a_line(width: int) -> None:
-    text = printed(document(sweep()[:4]), width)
-    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
-    for timesteps, accuracy in ((1, "96.98 (95.28"), (2, "98.16 (96.73"), (8, "98.66 (97.38")):
-        (line,) = [line for line in text.splitlines() if re.match(rf"\s*digits +{timesteps} +fp32", line)]
-        assert accuracy in line
-        assert ("best T" in line) == (timesteps == 2)
-
-
-def test_the_terminal_shows_every_warning_and_failure() -> None:
-    text = " ".join(printed(document(everything()), 100).split())
-    for words in (
-        "latency varies",
-        "self-test failed: the logits differ by 3",
-        "no evaluation set",
-        "FAILED",
-        "UNSTABLE",
-    ):
-        assert words in text
-
-
-def test_one_warning_stands_for_all_of_its_kind() -> None:
-    def warned(of: int) -> list[Row]:
-        words = [f"latency varies: standard deviation {place + 3}.0% of the mean" for place in range(of)]
-        return [row(place + 1, 586, 0.1, warnings=(text,)) for place, text in enumerate(words)]
-
-    assert printed(document(warned(2)), 200).count("latency varies") == 2
-    text = printed(document(warned(5)), 200)
-    assert text.count("latency varies") == 1
-    assert "5 of 5 rows: latency varies: standard deviation 3.0% of the mean (digits-t1-fp32.onnx; report.md" in text
-
-
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
-def test_no_cell_of_the_terminal_table_is_cut(width: int) -> None:
-    """Of two engines, where the least columns take more than 80 characters."""
-    rows = [
-        dataclasses.replace(made, backend=backend)
-        for made in side_by_side()
-        for backend in ("onnxruntime", "openvino")
-        if made.target == "generic"
-    ]
-    made = document(rows)
-    table = printed(made, width).partition("\n\n")[0]
-    lines = [line for line in table.splitlines() if re.match(" digi", line)]
-    assert len(lines) == len(rows)
-    for line, shown in zip(lines, made.rows, strict=True):
-        assert shown.accuracy is not None
-        words = line.replace(",", " ").split()
-        assert {f"{shown.accuracy.percent:.2f}", shown.backend, shown.precision} <= set(words)
-        assert percentile(shown.latency, "p50") in words
-        assert times(shown.ratio_to_twin) in words
-        assert ("best" in words) == shown.recommended
-
-
 def test_a_folder_in_the_way_of_a_file_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "report.html").mkdir()
     with pytest.raises(InputError, match=r"report\.html"):
@@ -302,25 +236,3 @@ def test_an_unstable_row_is_marked_in_everything_that_shows_it(report: tuple[Rep
         assert "digits T=8 fp32: 98.66 %, 0.4 ms, UNSTABLE" in plot.description
         assert "UNSTABLE" in plot.inline, plot.name
     assert all("UNSTABLE" not in plot.inline for plot in draw(document(sweep())))
-
-
-def test_a_long_name_is_cut_in_its_middle_and_given_in_full_below() -> None:
-    names = [f"sew_resnet18_cifar10_tks_seed{seed}_cosine_lr0.1" for seed in (1, 2)]
-    rows = [row(t, 586, 1.0 * t, name=name) for name in names for t in (2, 8)]
-    text = printed(document([*rows, twin(590, 0.5)]), 80)
-    lines = text.splitlines()
-    assert max(len(line.rstrip()) for line in lines) <= 80
-    table = [line for line in lines if re.search(r" (2|8|ReLU) +fp32 ", line)]
-    assert len(table) == 5
-    cut = [line.split()[0] for line in table[:4]]
-    assert cut[0] == cut[1] != cut[2] == cut[3]
-    for short, name in zip(cut[::2], names, strict=True):
-        assert f"{short}: {name}" in text
-
-
-def test_no_two_names_are_cut_to_the_same_text() -> None:
-    names = [f"network-{index:03}-of-many" for index in range(150)]
-    found = shortened(names, 10)
-    assert len(set(found.values())) == len(names)
-    assert all(len(cut) <= 10 for cut in found.values())
-    assert shortened(["short"], 10) == {"short": "short"}
