@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,14 @@ def interrupt(*arguments: str, folder: Path, once: Callable[[], bool], kept: str
     assert text.splitlines()[-1].startswith("error: interrupted; ")
     assert kept in text.splitlines()[-1]
     assert not list(folder.rglob(".*.partial*"))
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_counts() -> Iterator[None]:
+    """As in a terminal: what a shell starts in its background ignores it, and so does all that this starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
