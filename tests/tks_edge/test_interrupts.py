@@ -12,18 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
+from tests.e2e.conftest import environment, tks_edge
 from tests.few_plots import DRAW, few_plots
 from tests.tks_edge.short_training import short
-from tks_edge import cli
 from tks_edge.trainer import train
 from tks_edge_runtime import load
 from tks_edge_runtime.artifact import find_artifacts
 from tks_edge_runtime.presets import PRESETS
 
-_ROOT = Path(cli.__file__).parents[1]
-_PACKAGES = os.pathsep.join(str(_ROOT / name) for name in ("", "export", "runtime", "models"))
 _FEW = ("--threads", "1", "--verify-samples", "2")
 
 
@@ -37,7 +34,7 @@ def interrupt(*arguments: str, folder: Path, once: Callable[[], bool], kept: str
         process = subprocess.Popen(
             [sys.executable, "-m", "tks_edge", *arguments],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": _PACKAGES},
+            env=environment(),
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -78,10 +75,11 @@ def run(trained: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return in_folder
 
 
-def invoke(*arguments: str) -> str:
-    result = CliRunner().invoke(cli.app, list(arguments), env={"COLUMNS": "200"})
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
+def done(*arguments: str, folder: Path) -> str:
+    """What a command says that is not interrupted."""
+    finished = tks_edge(*arguments, cwd=folder)
+    assert finished.code == 0, finished.err
+    return finished.out
 
 
 def whole(folder: Path) -> list[str]:
@@ -114,17 +112,21 @@ def test_a_sweep_goes_on_where_it_stopped(run: Path) -> None:
     interrupt(*wanted, folder=run, once=first.exists, kept="what is exported and measured is kept")
     before = first.stat().st_mtime_ns
     whole(run / "sweep/artifacts")
-    assert "digits-t2-fp32-onnxruntime-cpu.onnx" in invoke(*wanted)
+    assert "digits-t2-fp32-onnxruntime-cpu.onnx" in done(*wanted, folder=run)
     assert first.stat().st_mtime_ns == before
 
 
 def test_an_older_report_stays_as_it_is(run: Path) -> None:
-    invoke("export", "runs/digits", "--timesteps", "1", "--verify-samples", "2", "--output", "artifacts")
+    few = ("--timesteps", "1", "--verify-samples", "2")
+    done("export", "runs/digits", *few, "--output", "artifacts", folder=run)
     older = run / "report/report.json"
     older.parent.mkdir()
     older.write_text("the report of last week")
     wanted = ("report", "artifacts", "--backend", "auto", "--preset", "long", "--json", "--output", "report")
-    measuring = lambda: "backend: onnxruntime" in (run / "said.txt").read_text()  # noqa: E731
+
+    def measuring() -> bool:
+        return "backend: onnxruntime" in (run / "said.txt").read_text()
+
     interrupt(*wanted, folder=run, once=measuring, kept="what was measured is not kept")
     assert [path.name for path in older.parent.iterdir()] == ["report.json"]
     assert older.read_text() == "the report of last week"

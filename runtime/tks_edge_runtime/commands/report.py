@@ -44,7 +44,6 @@ def report(
     """Measure latency and accuracy of every artifact in a folder, and write a report that opens in a browser."""
     with running(as_json, debug, kept=_KEPT) as out:
         from tks_edge_runtime.artifact import Artifact
-        from tks_edge_runtime.backends import foreign_target
         from tks_edge_runtime.errors import CheckError
         from tks_edge_runtime.reporting.build import FILES
         from tks_edge_runtime.reporting.build import report as measured
@@ -73,7 +72,7 @@ def report(
         out.document(document.to_dict(traces=False))
         if document.failed:
             names = ", ".join(row.file for row in document.failed)
-            foreign = all(foreign_target(row.target, row.backend, row.device) is not None for row in document.failed)
+            foreign = all(row.foreign is not None for row in document.failed)
             advice = "Give the --backend that it was lowered for." if foreign else "Copy or export it again."
             raise CheckError(
                 f"{len(document.failed)} of {len(document.rows)} failed: {names}; the report says why. {advice}"

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from tks_edge_runtime.anytime import AnytimeEvaluation
-from tks_edge_runtime.backends import find_backend, foreign_target
+from tks_edge_runtime.backends import find_backend
 from tks_edge_runtime.device import EnergyMeter, Sampler, state
 from tks_edge_runtime.energy_estimate import estimated_energy
 from tks_edge_runtime.errors import TksEdgeError
@@ -105,13 +105,12 @@ def _examined(
     What can be timed is there where all went well; `own` closes what was opened.
     """
     row = candidate.row()
-    foreign = foreign_target(row.target, row.backend, row.device)
-    if foreign is not None:
-        row = replace(row, warnings=(foreign,))
+    if row.foreign is not None:
+        row = replace(row, warnings=(row.foreign,))
     try:
         session = own.enter_context(candidate.load(spinning=spinning, on_build=on_build))
         row = replace(row, cuda_graph={"on": True, "off": False}.get(session.describe().get("cuda_graph", "")))
-        row = _tested(session, row, foreign)
+        row = _tested(session, row)
         if row.status != OK:
             return None, row
         rule = candidate.early_exit
@@ -121,13 +120,14 @@ def _examined(
         return None, replace(row, status=FAILED, reason=str(error))
 
 
-def _tested(session: Session, row: Row, foreign: str | None) -> Row:
+def _tested(session: Session, row: Row) -> Row:
     test = session.self_test()
     if test.passed:
         return replace(row, status=OK, self_test=test)
+    why = f"; it was {row.foreign}" if row.foreign is not None else ""
     reason = (
         f"self-test failed: the logits of the golden input differ by {test.max_difference:.3g} from the trained "
-        f"network's (at most {test.tolerance:.3g} is allowed){f'; it was {foreign}' if foreign is not None else ''}"
+        f"network's (at most {test.tolerance:.3g} is allowed){why}"
     )
     return replace(row, reason=reason, self_test=test)
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from tks_edge_runtime import statistics
 from tks_edge_runtime.artifact import FORMS, GENERIC
 from tks_edge_runtime.reporting.row import NOT_EXPORTED, OK, MeasuredAccuracy, Row
-from tks_edge_runtime.statistics import wilson
 
 TOLERATED_LOSS = 1.0
 """How far below the accuracy at T_train a recommended T may lie, in percentage points."""
@@ -33,7 +32,7 @@ class Reference:
 
 def measured(correct: int, total: int) -> MeasuredAccuracy:
     """`correct` of `total` as percent, with the 95 % Wilson interval."""
-    low, high = wilson(correct, total)
+    low, high = statistics.wilson(correct, total)
     return MeasuredAccuracy(correct, total, 100 * correct / total, 100 * low, 100 * high)
 
 
@@ -87,8 +86,8 @@ def twin_of(row: Row, rows: Iterable[Row]) -> Row | None:
     """The measured ReLU twin that a spiking row's latency is given in units of: the fp32 one, where there is one.
 
     So the ratios of all precisions have one unit. Else the twin of the row's own precision goes before others; of
-    several, one with a CUDA graph where the row has one and without where it has none, then the most accurate, then the
-    fastest. A twin is the same network, on the same evaluation set.
+    several, one on the engine it was lowered for, then one with a CUDA graph where the row has one and without where it
+    has none, then the most accurate, then the fastest. A twin is the same network, on the same evaluation set.
     """
     return _twin(row, rows, (_YARDSTICK, row.precision), same_engine=False)
 

@@ -25,6 +25,11 @@ _GAP, _EDGE = 2, 1
 """What a column takes beside its texts, and the table beside its columns."""
 _FEW_WARNINGS = 2
 """A kind that so many rows have is printed for each; of more, one stands for all."""
+_SHORTER: dict[str, Callable[[str], str]] = {
+    "marks": lambda cell: cell.replace(", ", ",\n"),
+    "accuracy": lambda cell: cell.partition(" (")[0],
+}
+"""How the cells of a column are written where the whole ones do not fit, in this order."""
 
 
 def print_report(document: ReportDocument, console: Console) -> None:
@@ -110,13 +115,6 @@ def _print_unit(rows: tuple[Row, ...], console: Console) -> None:
     expected = " (of early exit, the expected one)" if any(row.early_exit is not None for row in rows) else ""
     unit = f"\N{MULTIPLICATION SIGN} twin: latency{expected} over that of {named}"
     console.print(f"[dim]{escape(unit)}[/]", highlight=False)
-
-
-_SHORTER: dict[str, Callable[[str], str]] = {
-    "marks": lambda cell: cell.replace(", ", ",\n"),
-    "accuracy": lambda cell: cell.partition(" (")[0],
-}
-"""How the cells of a column are written where the whole ones do not fit, in this order."""
 
 
 def _taken(columns: Sequence[Column], cells: dict[str, list[str]], most_of_name: int) -> int:
